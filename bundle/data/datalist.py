@@ -1,0 +1,192 @@
+"""The datalist: a JSON file of images, reports, labels and boxes, checked as a whole before anything runs.
+
+    {"findings": ["Atelectasis", ...],
+     "training": [{"image": "images/0001.dcm", "patient_id": "p1", "report": "...",
+                   "labels": {"Effusion": 1, "Mass": 0},
+                   "boxes": [{"finding": "Effusion", "box": [x0, y0, x1, y1]}],
+                   "boxed": ["Effusion"],
+                   "sex": "F", "age": 61, "view": "PA", "site": "...", "vendor": "..."}],
+     "validation": [...], "test": [...]}
+
+`image` and `patient_id` are needed, and images lie inside the data folder. A finding without a label is unknown, unless
+it has boxes: then it is present. `boxed` names the findings whose boxes are complete; other boxes may be some of
+several. Every top-level list of such entries is a section, whatever its name, and no patient may be in two. Keys that
+are not named here are kept and not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bundle.data.datalist_check import check_document, parse_document
+from bundle.data.datalist_entry import encode_entry
+from bundle.data.datalist_fault import DatalistError, Fault
+
+__all__ = ["Datalist", "DatalistError", "Fault", "check_datalist", "datalist_section", "encode_entry", "load_datalist"]
+
+PathLike = str | os.PathLike[str]
+SECTIONS = ("training", "validation", "test")
+INFO_TEXT = ("sex", "view", "site", "vendor")
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """A checked datalist.
+
+    Attributes:
+        path: the file.
+        findings: the names, in the file's order.
+        sections: section name -> its entries. An entry is as in the file, but `image` is an absolute path,
+            `patient_id` text, `labels` an object of 0 and 1, `boxes` and `boxed` lists; where images were checked,
+            `stored_size` is (H, W).
+    """
+
+    path: Path
+    findings: list[str]
+    sections: dict[str, list[dict[str, Any]]]
+
+    def __getitem__(self, section: str) -> list[dict[str, Any]]:
+        """The entries of a section."""
+        return self.sections[section]
+
+
+def load_datalist(
+    path: PathLike,
+    sections: Sequence[str] = SECTIONS,
+    findings: Sequence[str] | None = None,
+    require_reports: bool | Sequence[str] = False,
+    check_images: bool = True,
+    base_dir: PathLike | None = None,
+) -> Datalist:
+    """Reads a datalist and checks all of it.
+
+    Args:
+        path: the JSON file.
+        sections: the sections to return; one that the file lacks is empty. All that it has are checked.
+        findings: findings that the file must have.
+        require_reports: the sections whose entries need a report; True stands for training.
+        check_images: whether to open every image's header: that it is there, is one grey image and holds its boxes.
+        base_dir: the data folder, in which every image lies; None is the folder of the file.
+
+    Returns:
+        The datalist, with the sections asked for.
+
+    Raises:
+        DatalistError: for a file with faults, listing every one; `faults` holds them.
+    """
+    datalist = _load(Path(path), tuple(findings or ()), _needing(require_reports), check_images, base_dir)
+    return Datalist(datalist.path, datalist.findings, {name: datalist.sections.get(name, []) for name in sections})
+
+
+def check_datalist(path: PathLike, **checks: Any) -> None:
+    """Checks a datalist and returns nothing.
+
+    Args:
+        path: the JSON file.
+        checks: the arguments of `load_datalist`.
+
+    Raises:
+        DatalistError: for a file with faults, listing every one.
+    """
+    load_datalist(path, **checks)
+
+
+def datalist_section(
+    path: PathLike,
+    section: str,
+    findings: Sequence[str] | None = None,
+    keep: Sequence[str] = (),
+    require_reports: bool | Sequence[str] = False,
+    check_images: bool = True,
+    base_dir: PathLike | None = None,
+) -> list[dict[str, Any]]:
+    """One section of a datalist as the items of a MONAI Dataset: what a configuration calls.
+
+    The whole file is checked, once in a process while the file and the arguments stay the same.
+
+    Args:
+        path: the JSON file.
+        section: `training`, `validation`, `test`, or another that the file has.
+        findings: the K findings, in the order of the network's outputs; None takes the file's.
+        keep: keys of the entries to carry along as they are, such as `summary` or `qa`; None where one is absent.
+        require_reports: as for `load_datalist`.
+        check_images: as for `load_datalist`.
+        base_dir: as for `load_datalist`.
+
+    Returns:
+        One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section),
+        `patient_id`, `report` (empty where there is none), the arrays of `encode_entry` (`label`, `boxes`,
+        `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`, `view`, `site`, `vendor` (empty where unknown) and
+        `age` (NaN where unknown).
+
+    Raises:
+        DatalistError: for a file with faults, or without this section.
+    """
+    file = Path(path).absolute()
+    base = None if base_dir is None else os.fspath(base_dir)
+    arguments = (tuple(findings or ()), _needing(require_reports), check_images, base)
+    if file.is_file():
+        stamp = file.stat()
+        datalist = _load_once(file, (stamp.st_mtime_ns, stamp.st_size), *arguments)
+    else:
+        datalist = _load(file, *arguments)  # which says what is wrong
+    if section not in datalist.sections:
+        has = ", ".join(datalist.sections) or "no section"
+        fault = Fault("the file", section, has, f"a section {section}: a list of entries")
+        raise DatalistError.of(file, [fault])
+    names = list(findings) if findings is not None else datalist.findings
+    return [_item(entry, index, names, keep) for index, entry in enumerate(datalist[section])]
+
+
+def _item(entry: dict[str, Any], index: int, findings: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:
+    """An entry as an item of a Dataset; every item has the same keys, so that they can be collated."""
+    age = entry.get("age")
+    info: dict[str, Any] = {key: entry.get(key) or "" for key in INFO_TEXT}
+    info["age"] = math.nan if age is None else float(age)
+    return {
+        "image": entry["image"],
+        "index": index,
+        "patient_id": entry["patient_id"],
+        "report": entry.get("report") or "",
+        **encode_entry(entry, findings),
+        "info": info,
+        **{key: entry.get(key) for key in keep},
+    }
+
+
+def _needing(require_reports: bool | Sequence[str]) -> tuple[str, ...]:
+    """The sections that need reports."""
+    if isinstance(require_reports, bool):
+        return ("training",) if require_reports else ()
+    return (require_reports,) if isinstance(require_reports, str) else tuple(require_reports)
+
+
+@lru_cache(maxsize=8)
+def _load_once(
+    path: Path,
+    version: tuple[int, int],
+    findings: tuple[str, ...],
+    needing: tuple[str, ...],
+    check_images: bool,
+    base_dir: str | None,
+) -> Datalist:
+    """`_load`, remembered: `version`, not used otherwise, makes a changed file a new one. The result is only read."""
+    return _load(path, findings, needing, check_images, base_dir)
+
+
+def _load(
+    path: Path, findings: tuple[str, ...], needing: tuple[str, ...], check_images: bool, base_dir: PathLike | None
+) -> Datalist:
+    """Parses, checks and normalises the file with all of its sections."""
+    document, faults = parse_document(path)
+    base = path.absolute().parent if base_dir is None else Path(base_dir).absolute()
+    names, sections, more = check_document(document, base, findings, needing, check_images)
+    if faults + more:
+        raise DatalistError.of(path, faults + more)
+    return Datalist(path, names, sections)

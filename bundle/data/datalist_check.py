@@ -1,0 +1,227 @@
+"""Checks a whole datalist: its findings, every entry, every image, and what entries must not share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bundle.data.datalist_entry import entry_complaints, nearest, show
+from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.transforms.radiograph import RadiographError, stored_size
+
+THE_FILE = "the file"
+READERS = 8  # threads that read image headers: on a network disk they wait more than they compute
+
+
+@dataclass
+class _Place:
+    """An entry, where it stands and where its image lies."""
+
+    section: str
+    index: int
+    entry: dict[str, Any]
+    image: Path | None = None  # absolute; None where the path is refused
+    size: tuple[int, int] | None = None  # (H, W)
+
+    @property
+    def short(self) -> str:
+        """Section and index."""
+        return f"{self.section}[{self.index}]"
+
+    @property
+    def where(self) -> str:
+        """Section, index and image, for a message."""
+        image = self.entry.get("image")
+        return f"{self.short} ({image})" if isinstance(image, str) and image else self.short
+
+
+def parse_document(path: Path) -> tuple[dict[str, Any], list[Fault]]:
+    """Reads the JSON text.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The document, and the faults of keys that stand twice in one object, where JSON keeps the last silently.
+
+    Raises:
+        DatalistError: for a file that is missing or is not JSON, naming line and column.
+    """
+    repeated: list[str] = []
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) < len(pairs):
+            keys = [key for key, _ in pairs]
+            repeated.extend(sorted({key for key in keys if keys.count(key) > 1}))
+        return result
+
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        found = f"{error.msg} at line {error.lineno}, column {error.colno}"
+        raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "valid JSON")]) from error
+    except UnicodeDecodeError as error:
+        found = f"bytes that are not UTF-8 at position {error.start}"
+        raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "UTF-8 text")]) from error
+    except OSError as error:
+        found = f"no readable file ({error.strerror or type(error).__name__})"
+        raise DatalistError.of(path, [Fault(THE_FILE, "path", found, "a datalist in JSON")]) from error
+    if not isinstance(document, dict):
+        fault = Fault(THE_FILE, "JSON", f"a {type(document).__name__}", "an object with findings and sections")
+        raise DatalistError.of(path, [fault])
+    return document, [Fault(THE_FILE, key, "this key twice in one object", "each key once") for key in repeated]
+
+
+def check_document(
+    document: dict[str, Any], base: Path, findings: Sequence[str], needing: Sequence[str], check_images: bool
+) -> tuple[list[str], dict[str, list[dict[str, Any]]], list[Fault]]:
+    """Checks a parsed datalist.
+
+    Args:
+        document: the parsed file.
+        base: the data folder, absolute.
+        findings: findings that it must have.
+        needing: sections whose entries need a report.
+        check_images: whether to read the images' headers.
+
+    Returns:
+        The findings, the normalised entries by section (see `Datalist`), and the faults; with faults, the first two
+        are not to be used.
+    """
+    names, faults = _findings(document, findings)
+    sections: dict[str, list[_Place]] = {}
+    for key, value in document.items():
+        is_section = isinstance(value, list) and any(isinstance(item, dict) for item in value)
+        if key == "findings" or not (is_section or key in ("training", "validation", "test")):
+            continue
+        if not isinstance(value, list):
+            faults.append(Fault(THE_FILE, key, show(value), "a list of entries"))
+            continue
+        sections[key] = []
+        for index, entry in enumerate(value):
+            if isinstance(entry, dict):
+                sections[key].append(_Place(key, index, entry))
+            else:
+                faults.append(Fault(f"{key}[{index}]", "entry", show(entry), "an object with image and patient_id"))
+    for section in needing:
+        if section not in sections and section != "training":
+            faults.append(Fault(THE_FILE, section, "no such section", "it, as its reports are required"))
+    if not sections:
+        faults.append(Fault(THE_FILE, "sections", ", ".join(document) or "nothing", "training, validation or test"))
+
+    places = [place for section in sections.values() for place in section]
+    by_entry: dict[str, list[Fault]] = {place.short: [] for place in places}
+    for place, field, found, wanted in _image_complaints(places, base, check_images):
+        by_entry[place.short].append(Fault(place.where, field, found, wanted))
+    for place in places:
+        needs_report = place.section in needing
+        for complaint in entry_complaints(place.entry, names or None, place.size, needs_report=needs_report):
+            by_entry[place.short].append(Fault(place.where, *complaint))
+    for place, field, found, wanted in _patient_complaints(sections):
+        by_entry[place.short].append(Fault(place.where, field, found, wanted))
+    faults += [fault for entry_faults in by_entry.values() for fault in entry_faults]
+    entries = {} if faults else {key: [_normalised(place) for place in value] for key, value in sections.items()}
+    return names, entries, faults
+
+
+def _findings(document: dict[str, Any], asked: Sequence[str]) -> tuple[list[str], list[Fault]]:
+    """The file's findings, and what is wrong with them."""
+    value = document.get("findings")
+    if not (isinstance(value, list) and value and all(isinstance(name, str) and name for name in value)):
+        return [], [Fault(THE_FILE, "findings", show(value), "a list of names")]
+    faults = [
+        Fault(THE_FILE, "findings", f"{name} {value.count(name)} times", "each finding once")
+        for name in dict.fromkeys(value)
+        if value.count(name) > 1
+    ]
+    for name in asked:
+        if name not in value:
+            wanted = f"{name}, which the configuration asks for{nearest(name, value)}"
+            faults.append(Fault(THE_FILE, "findings", ", ".join(value), wanted))
+    for name in dict.fromkeys(asked):
+        if list(asked).count(name) > 1:
+            faults.append(Fault("the configuration", "findings", f"{name} more than once", "each finding once"))
+    return value, faults
+
+
+def _image_complaints(
+    places: Sequence[_Place], base: Path, check_images: bool
+) -> Iterable[tuple[_Place, str, str, str]]:
+    """The faults of paths and image files; fills in `image` and `size` of each place."""
+    real_folder = cache(Path.resolve)  # a data set has many files in few folders
+    real_base = real_folder(base)
+    first: dict[Path, _Place] = {}
+    readable: list[_Place] = []
+    for place in places:
+        image = place.entry.get("image")
+        if not isinstance(image, str) or not image:
+            yield place, "image", show(image), "the path of an image file"
+            continue
+        path = Path(os.path.normpath(base / image))
+        if not path.is_relative_to(base):
+            yield place, "image", "a path that leaves the data folder", f"a file inside {base}"
+            continue
+        real = path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+        if not real.is_relative_to(real_base):
+            yield place, "image", "a link that leaves the data folder", f"a file inside {base}"
+            continue
+        if real in first:
+            yield place, "image", f"the image of {first[real].short}", "each image once"
+        first.setdefault(real, place)
+        place.image = path
+        readable.append(place)
+    if check_images:
+        with ThreadPoolExecutor(READERS) as pool:
+            for place, size in zip(
+                readable, pool.map(_size_or_error, [place.image for place in readable]), strict=True
+            ):
+                if isinstance(size, RadiographError):
+                    yield place, "image", size.found, f"a radiograph that can be read. {size.remedy}"
+                else:
+                    place.size = size
+
+
+def _size_or_error(path: Path) -> tuple[int, int] | RadiographError:
+    """The stored size, or why there is none."""
+    try:
+        return stored_size(path)
+    except RadiographError as error:
+        return error
+
+
+def _patient_complaints(sections: dict[str, list[_Place]]) -> Iterable[tuple[_Place, str, str, str]]:
+    """Patients in two sections, each told once per section; where they are and not who they are."""
+    first: dict[str, _Place] = {}
+    told: set[tuple[str, str]] = set()
+    for section, places in sections.items():
+        for place in places:
+            patient = place.entry.get("patient_id")
+            if patient in (None, "") or not isinstance(patient, (str, int)):
+                continue
+            other = first.setdefault(str(patient), place)
+            if other.section != section and (str(patient), section) not in told:
+                told.add((str(patient), section))
+                yield place, "patient_id", f"the patient of {other.short}", "each patient in one section only"
+
+
+def _normalised(place: _Place) -> dict[str, Any]:
+    """An entry of a datalist without faults, as `Datalist` describes it."""
+    entry = place.entry
+    result = {
+        **entry,
+        "image": str(place.image),
+        "patient_id": str(entry["patient_id"]),
+        "labels": {name: int(label) for name, label in (entry.get("labels") or {}).items()},
+        "boxes": entry.get("boxes") or [],
+        "boxed": entry.get("boxed") or [],
+    }
+    if place.size is not None:
+        result["stored_size"] = place.size
+    return result

@@ -1,0 +1,148 @@
+"""The CT prepared for projection: table, contrast agent and the real nodule taken out; lungs, lobes and heart measured."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bundle.data.demo.source import SPACING, read_ct, read_nodule
+
+HALF = (2 * SPACING[0], 2 * SPACING[1], SPACING[2])
+"""Size in mm of a voxel of the half-resolution volumes (axes 0 and 1 halved)."""
+LEFT, RIGHT = 0, 1
+LOBES = (10, 11, 12, 13, 14)
+LOBE_NAMES = {
+    10: "left upper lobe",
+    11: "left lower lobe",
+    12: "right upper lobe",
+    13: "right middle lobe",
+    14: "right lower lobe",
+}
+_HEART = 51
+_BONES = (*range(25, 51), *range(69, 75), *range(91, 117), 118)
+_NODULE_LOBE = 11
+_NODULE_MARGIN_MM = 6.0
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Attenuation relative to water (1 = water, 0 = air) and organ maps of one chest.
+
+    Attributes:
+        tissue: (512, 512, 133) attenuation without table, contrast agent and nodule.
+        half: (256, 256, 133) the same at :data:`HALF` spacing, smoothed: what a lesion replaces.
+        bone: (256, 256, 133) attenuation of bone above that of water, 0 elsewhere.
+        lobe: (256, 256, 133) TotalSegmentator lobe number, 0 outside the lungs.
+        depth: (2, 256, 256, 133) mm from the surface of the left and of the right lung, 0 outside it.
+        heart: (256, 256, 133) mm from the heart, 0 inside it; stretched so that a growing heart grows leftwards.
+        nodule: (512, 512, 133) True where the real nodule was taken out.
+    """
+
+    tissue: NDArray[np.float32]
+    half: NDArray[np.float32]
+    bone: NDArray[np.float32]
+    lobe: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    heart: NDArray[np.float32]
+    nodule: NDArray[np.bool_]
+
+
+def _body(hu: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """The patient without table and blanket, at half resolution."""
+    solid = ndimage.binary_opening(hu[::2, ::2] > -300, np.ones((5, 5, 1)))
+    parts, count = ndimage.label(solid)
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else solid
+    filled = np.stack([ndimage.binary_fill_holes(largest[:, :, k]) for k in range(hu.shape[2])], axis=2)
+    return ndimage.binary_dilation(filled, np.ones((3, 3, 1)))
+
+
+def remove_nodule(
+    hu: NDArray[np.int16], labels: NDArray[np.uint8], readers: list[NDArray[np.bool_]], seed: int = 0
+) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.bool_]]:
+    """Replace the nodule by lung like that around it.
+
+    The region is the readers' union grown by 6 mm, without the chest wall. It is filled with the normalised
+    convolution of the lung around it (parenchyma below -700 HU, Gaussian of 8 mm) plus noise of that lung's own standard
+    deviation, so that neither its mean nor its texture marks the place.
+
+    Args:
+        hu: (X, Y, Z) Hounsfield units in the frame of :mod:`~bundle.data.demo.source`; not changed.
+        labels: (X, Y, Z) TotalSegmentator labels; not changed.
+        readers: the readers' masks.
+        seed: of the noise.
+
+    Returns:
+        The mended Hounsfield units, the mended labels (the place is left lower lobe), and the region.
+    """
+    union = np.logical_or.reduce(readers)
+    where = np.argwhere(union)
+    low = np.maximum(where.min(0) - (40, 40, 12), 0)
+    high = where.max(0) + (41, 41, 13)
+    cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    near = ndimage.distance_transform_edt(~union[cut], sampling=SPACING) <= _NODULE_MARGIN_MM
+    # The chest wall is what no lobe label covers and no reader drew: it stays, or the pleura would get a dent.
+    region = near & (np.isin(labels[cut], LOBES) | union[cut])
+    # The nodule touches the pleura, and there the lung label itself may stop short of the readers' outline.
+    lung = np.isin(labels[cut], LOBES) & (hu[cut] < -700) & ~region
+    values = np.where(lung, hu[cut], 0).astype(np.float32)
+    sigma = [8 / s for s in SPACING]
+    mean = ndimage.gaussian_filter(values, sigma) / np.maximum(ndimage.gaussian_filter(lung.astype(np.float32), sigma), 1e-3)
+    noise = np.random.default_rng(seed).normal(0, hu[cut][lung].std(), region.shape)
+    soft = ndimage.gaussian_filter(noise, (1.5, 1.5, 0.5))
+    soft *= noise.std() / soft.std()
+    hu, labels = hu.copy(), labels.copy()
+    hu[cut][region] = (mean + soft)[region].astype(np.int16)
+    labels[cut][region] = _NODULE_LOBE
+    whole = np.zeros(hu.shape, dtype=bool)
+    whole[cut] = region
+    return hu, labels, whole
+
+
+def _distances(lobe: NDArray[np.uint8], heart: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    depth = np.zeros((2, *lobe.shape), np.float32)
+    for k, side in enumerate((LOBES[:2], LOBES[2:])):
+        lung = np.isin(lobe, side)
+        cut = tuple(slice(max(i.min() - 1, 0), i.max() + 2) for i in np.nonzero(lung))
+        depth[k][cut] = ndimage.distance_transform_edt(lung[cut], sampling=HALF)
+    far = np.full(lobe.shape, 99, np.float32)
+    where = np.nonzero(heart)
+    margin = (40, 40, 20)
+    cut = tuple(slice(max(i.min() - m, 0), i.max() + m) for i, m in zip(where, margin, strict=True))
+    near = ndimage.distance_transform_edt(~heart[cut], sampling=HALF).astype(np.float32)
+    # A large heart grows to the patient's left and downwards; rightwards and upwards it moves about half as far.
+    x = (np.arange(cut[0].start, cut[0].start + near.shape[0]) - where[0].mean())[:, None, None] * HALF[0]
+    z = (np.arange(cut[2].start, cut[2].start + near.shape[2]) - where[2].mean())[None, None, :] * HALF[2]
+    radius = np.sqrt(x**2 + z**2) + 20
+    far[cut] = near * (1 + np.clip(-x, 0, None) / radius + 1.5 * np.clip(z, 0, None) / radius)
+    return depth, far
+
+
+@lru_cache(maxsize=1)
+def load_anatomy() -> Anatomy:
+    """Prepare the chest, once per process (some 8 s, 0.4 GB).
+
+    Returns:
+        The anatomy, with the CT's own nodule removed.
+
+    Raises:
+        ModuleNotFoundError, FileNotFoundError, ValueError: see :func:`~bundle.data.demo.source.read_ct`.
+    """
+    hu, labels = read_ct()
+    hu, labels, nodule = remove_nodule(hu, labels, read_nodule())
+    bones = np.isin(labels, _BONES)
+    # The scan was made with contrast agent, which a plain radiograph does not show: what is denser than muscle is
+    # taken down to blood unless it is bone (label maps cut bones short, hence the dilation).
+    near_bone = ndimage.binary_dilation(bones, iterations=3)
+    hu = np.where((hu > 80) & ~near_bone, np.int16(50), hu)
+    # The cap holds what contrast agent lies against bone, in the right subclavian vein, to that of the bone.
+    tissue = np.clip((hu.astype(np.float32) + 1000) / 1000, 0, 1.6)
+    body = _body(hu).repeat(2, axis=0).repeat(2, axis=1)
+    tissue *= body
+    pairs = tissue.reshape(256, 2, 256, 2, -1).mean(axis=(1, 3))
+    lobe = np.ascontiguousarray(np.where(np.isin(labels, LOBES), labels, 0).astype(np.uint8)[::2, ::2])
+    depth, heart = _distances(lobe, labels[::2, ::2] == _HEART)
+    bone = np.where(bones, np.clip(tissue - 1, 0, None), 0).reshape(256, 2, 256, 2, -1).mean(axis=(1, 3))
+    half = np.ascontiguousarray(ndimage.gaussian_filter(pairs, (1, 1, 0)))
+    return Anatomy(tissue, half, bone, lobe, depth, heart, nodule)

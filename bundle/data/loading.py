@@ -1,0 +1,69 @@
+"""From samples to batches: what is stacked, what is padded, and in which order epochs go."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.data import MetaTensor, list_data_collate
+from torch.utils.data import Dataset, DistributedSampler
+
+_PADDING = {"boxes": math.nan, "box_finding": -1, "box_cnr": math.nan}
+
+
+def collate_radiographs(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stack what has one shape; pad the boxes to the batch's largest number.
+
+    Args:
+        samples: dicts. `boxes` (N, 4), `box_finding` (N,) and `box_cnr` (N,) are padded with NaN, -1 and NaN;
+            everything that is neither tensor, array nor number (reports, patient data) is left behind.
+
+    Returns:
+        A dict of tensors whose first axis is the batch.
+    """
+    most = max((len(s["boxes"]) for s in samples if "boxes" in s), default=0)
+    rows = []
+    for sample in samples:
+        row: dict[str, Any] = {}
+        for key, value in sample.items():
+            if isinstance(value, MetaTensor):
+                row[key] = value
+            elif key in _PADDING:
+                tensor = torch.as_tensor(value)
+                padding = tensor.new_full((most - len(tensor), *tensor.shape[1:]), _PADDING[key])
+                row[key] = torch.cat([tensor, padding])
+            elif not isinstance(value, str | Mapping) and value is not None:
+                row[key] = torch.as_tensor(value)
+        rows.append(row)
+    return list_data_collate(rows)
+
+
+class EpochSampler(DistributedSampler):
+    """The order of an epoch's images, drawn from (seed, epoch), on one process or many.
+
+    MONAI's engines call `set_epoch` when an epoch starts; the dataset's transforms that have a `set_epoch` (the
+    augmentations) are told too. So an epoch is the same whether or not training was interrupted before it.
+
+    Args:
+        dataset: what to sample from; its `transform` may be a MONAI Compose.
+        seed: of the experiment.
+        shuffle: False keeps the order.
+        even: True repeats a few images so that all ranks get equally many (training); False gives each image to
+            exactly one rank (evaluation).
+    """
+
+    def __init__(self, dataset: Dataset, seed: int = 0, shuffle: bool = True, even: bool = True) -> None:
+        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+        world, rank = (torch.distributed.get_world_size(), torch.distributed.get_rank()) if ready else (1, 0)
+        super().__init__(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=seed)
+        if not even:
+            self.num_samples = len(range(rank, len(dataset), world))  # type: ignore[arg-type]
+            self.total_size = len(dataset)  # type: ignore[arg-type]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw for this epoch from now on."""
+        super().set_epoch(epoch)
+        transform = getattr(self.dataset, "transform", None)
+        for step in getattr(transform, "transforms", [transform]):
+            if hasattr(step, "set_epoch"):
+                step.set_epoch(epoch)

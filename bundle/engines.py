@@ -1,0 +1,162 @@
+"""The adapter between the network's call and MONAI's ignite engines: one training step, one evaluation step.
+
+Given as `iteration_update` to `SupervisedTrainer` and `SupervisedEvaluator`. A step calls the network through
+`forward` only (any other method bypasses DistributedDataParallel's gradient synchronisation).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from monai.data import MetaTensor
+from monai.engines.utils import IterationEvents
+
+from bundle.precision import Precision
+
+TRUTH = ("index", "group", "label", "boxed", "boxes", "box_finding", "box_cnr", "canvas_from_stored", "stored_size")
+
+
+class Step:
+    """What training and evaluation share.
+
+    Args:
+        precision: number format and layout.
+        network_keys: batch keys handed to the network as keyword arguments, beside the image.
+        full: ask the network for everything (`full=True`).
+    """
+
+    def __init__(self, precision: Precision, network_keys: tuple[str, ...] = (), full: bool = True) -> None:
+        self.precision, self.network_keys, self.full = precision, tuple(network_keys), full
+
+    def _forward(self, engine: Any, batch: Mapping[str, Any]) -> tuple[Any, dict[str, torch.Tensor]]:
+        device = engine.state.device
+        moved = {
+            key: _plain(value).to(device, non_blocking=engine.non_blocking)
+            for key, value in batch.items()
+            if isinstance(value, torch.Tensor)
+        }
+        known = {key: moved[key] for key in self.network_keys}
+        image = self.precision.layout(moved["image"])
+        if self.full:
+            known["full"] = True  # type: ignore[assignment]
+        return engine.inferer(image, engine.network, **known), moved
+
+
+class TrainingStep(Step):
+    """Forward, loss, backward, clip, step.
+
+    `engine.state.output` holds `loss` (scalar) and `terms`, the loss's named terms, detached.
+
+    Args:
+        precision: number format and layout.
+        network_keys: see `Step`.
+        full: see `Step`.
+        max_grad_norm: clips the gradient's norm; None does not.
+
+    Raises:
+        FloatingPointError: the loss is not finite; the message names the terms that are not.
+    """
+
+    def __init__(
+        self,
+        precision: Precision,
+        network_keys: tuple[str, ...] = ("patch_mask",),
+        full: bool = True,
+        max_grad_norm: float | None = None,
+    ) -> None:
+        super().__init__(precision, network_keys, full)
+        self.max_grad_norm = max_grad_norm
+
+    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+        engine.network.train()
+        engine.optimizer.zero_grad(set_to_none=True)
+        with self.precision.context(engine.state.device):
+            output, target = self._forward(engine, batch)
+            engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        terms: dict[str, torch.Tensor] = engine.loss_function(output, target)
+        engine.fire_event(IterationEvents.LOSS_COMPLETED)
+        loss = terms["loss"]
+        if not torch.isfinite(loss):
+            broken = [name for name, term in terms.items() if not torch.isfinite(term)]
+            raise FloatingPointError(
+                f"Epoch {engine.state.epoch}, iteration {engine.state.iteration}: the loss terms {broken} are not "
+                "finite. Lower the learning rate, set max_grad_norm, or use autocast 'float32'."
+            )
+        loss.backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_grad_norm)
+        engine.optimizer.step()
+        engine.state.output = {
+            "loss": loss.detach(),
+            "terms": {name: term.detach() for name, term in terms.items() if name != "loss"},
+        }
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+
+class EvaluationStep(Step):
+    """Forward only. `engine.state.output` holds `pred` (B, K, Gh, Gw) and, in full, `scores` of (B, K) each.
+
+    Args:
+        precision: number format and layout.
+        network_keys: see `Step`.
+        full: see `Step`.
+        outputs: which of the network's outputs to keep.
+        truth: batch keys to hand on beside them, where they are there, so that post-processing and metrics find
+            prediction and truth in one place.
+    """
+
+    def __init__(
+        self,
+        precision: Precision,
+        network_keys: tuple[str, ...] = (),
+        full: bool = True,
+        outputs: tuple[str, ...] = ("pred", "scores"),
+        truth: tuple[str, ...] = TRUTH,
+    ) -> None:
+        super().__init__(precision, network_keys, full)
+        self.outputs, self.truth = tuple(outputs), tuple(truth)
+
+    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+        with engine.mode(engine.network), self.precision.context(engine.state.device):
+            output, _ = self._forward(engine, batch)
+        output = output if isinstance(output, Mapping) else {"pred": output}
+        engine.state.output = {key: output[key] for key in self.outputs if key in output}
+        engine.state.output |= {key: _plain(batch[key]) for key in self.truth if key in batch}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+
+class LossEvaluationStep(Step):
+    """Forward and loss without a gradient, for validating a pretraining by its loss.
+
+    Args:
+        precision: number format and layout.
+        loss_function: as the trainer's.
+        network_keys: see `Step`.
+        full: see `Step`.
+    """
+
+    def __init__(
+        self,
+        precision: Precision,
+        loss_function: Callable[..., dict[str, torch.Tensor]],
+        network_keys: tuple[str, ...] = ("input_ids", "attention_mask"),
+        full: bool = False,
+    ) -> None:
+        super().__init__(precision, network_keys, full)
+        self.loss_function = loss_function
+
+    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+        with engine.mode(engine.network), self.precision.context(engine.state.device):
+            output, target = self._forward(engine, batch)
+        engine.state.output = {"loss": self.loss_function(output, target)["loss"]}
+        engine.fire_event(IterationEvents.FORWARD_COMPLETED)
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

@@ -1,0 +1,8 @@
+"""Ignite handlers: thin glue between the engines and metrics, reports and tracking."""
+
+from bundle.handlers.froc import AUROC as AUROC
+from bundle.handlers.froc import FROC as FROC
+from bundle.handlers.loss_terms import LossTerms as LossTerms
+from bundle.handlers.pairs import auroc_pair as auroc_pair
+from bundle.handlers.pairs import froc_pair as froc_pair
+from bundle.handlers.progress import Progress as Progress

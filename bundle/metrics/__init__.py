@@ -1,0 +1,17 @@
+"""Metrics in three layers: pure functions of scores, cumulative metrics that gather across ranks, and their records."""
+
+from bundle.metrics.candidates import extract_candidates as extract_candidates
+from bundle.metrics.candidates import extract_candidates_batch as extract_candidates_batch
+from bundle.metrics.classification import AUROCMetric as AUROCMetric
+from bundle.metrics.froc import froc_curve as froc_curve
+from bundle.metrics.froc import froc_score as froc_score
+from bundle.metrics.froc import sensitivity_at as sensitivity_at
+from bundle.metrics.froc import wafroc as wafroc
+from bundle.metrics.froc_metric import FROCMetric as FROCMetric
+from bundle.metrics.matching import HitCriterion as HitCriterion
+from bundle.metrics.matching import match as match
+from bundle.metrics.matching import oracle as oracle
+from bundle.metrics.records import Records as Records
+from bundle.metrics.records_io import load_records as load_records
+from bundle.metrics.records_io import save_records as save_records
+from bundle.metrics.summary import summarise as summarise

@@ -1,0 +1,222 @@
+"""FROC as a cumulative metric: per-image candidates and ground truth in, one figure, curves and records out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
+from bundle.metrics.cumulative import CumulativeRows, as_array, groups
+from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, froc_score, sensitivity_at
+from bundle.metrics.matching import Geometry, HitCriterion, Match, match, oracle
+from bundle.metrics.records import (
+    COUNTED,
+    UNBOXED,
+    UNKNOWN,
+    CandidateRecords,
+    ImageRecords,
+    LesionRecords,
+    Records,
+    of_finding,
+)
+
+
+class FROCMetric(CumulativeRows):
+    """Mean FROC sensitivity over findings, with the records from which everything else follows.
+
+    Per finding, an image counts, in numerator and denominator, only if its label is 0 (which means complete and
+    empty) or its boxes are complete; see `bundle.metrics.records.of_finding`. How candidates meet lesions:
+    `bundle.metrics.matching.match`; how scores become a curve: `bundle.metrics.froc.froc_curve`.
+
+    Ranks may hold any number of images, or none; images that a sampler repeats count once. As with every MONAI
+    cumulative metric, all ranks must call `aggregate` (or `records`), and all get the same answer.
+
+    Args:
+        findings: names of the K findings, in the order of the patch maps.
+        criterion: hit criterion, one of `bundle.metrics.matching.CRITERIA`.
+        threshold: of the criterion; None for `centre`.
+        box_fraction: of criterion `patch` alone.
+        fp_rates: false positives per image at which `aggregate` averages the sensitivity.
+
+    Raises:
+        ValueError: where findings are missing or repeated, or the criterion and its threshold do not fit.
+
+    Example:
+        >>> metric = FROCMetric(findings=["Nodule"])
+        >>> candidate = torch.tensor([[0, 0.9, 15, 15, 10, 10, 20, 20]])
+        >>> truth = {"index": 0, "label": torch.ones(1), "boxed": torch.ones(1, dtype=torch.bool),
+        ...          "boxes": torch.tensor([[12.0, 12, 18, 18]]), "box_finding": torch.tensor([0])}
+        >>> _ = metric([candidate], [truth])
+        >>> metric.aggregate().item()
+        1.0
+    """
+
+    def __init__(
+        self,
+        findings: Sequence[str],
+        criterion: str = "centre",
+        threshold: float | None = None,
+        box_fraction: float | None = None,
+        fp_rates: Sequence[float] = FP_RATES,
+    ) -> None:
+        self.findings = tuple(findings)
+        if not self.findings or len({*self.findings, "mean"}) != len(self.findings) + 1:
+            raise ValueError(f"findings must be named, differ and not be 'mean', got {self.findings}")
+        self.criterion = HitCriterion(criterion, threshold, box_fraction)
+        self.fp_rates = tuple(fp_rates)
+        k = len(self.findings)
+        # images: group, K labels, K states; lesions: finding, place, score, box, oracle, cnr; candidates and their hit
+        super().__init__(widths=(1 + 2 * k, 9, len(COLUMNS) + 1), identity=1 + 2 * k)
+
+    def __call__(self, y_pred: Sequence[torch.Tensor], y: Sequence[Mapping[str, Any]]) -> list[Match]:
+        """Match a batch of images and keep their rows.
+
+        Args:
+            y_pred: for each image its (M, 8) candidates, as `bundle.metrics.candidates.extract_candidates` gives.
+            y: for each image a mapping with
+
+                - `index`: int, the image's number, unique in the dataset;
+                - `label`: (K,) 1, 0 or NaN (unknown);
+                - `boxes`: (N, 4) [x0, y0, x1, y1] in stored pixels, rows of NaN being padding;
+                - `box_finding`: (N,) integers, -1 for padding;
+                - `boxed`: (K,) bool, whether the finding's boxes are complete;
+                - `group` (optional): int, the patient, for the bootstrap; for all images or for none;
+                - `box_cnr` (optional): (N,) contrast-to-noise ratio, NaN where not known;
+                - `to_stored` (3, 3), `stored_size` (H, W), `grid_size` (Gh, Gw) (optional): the patches, for the
+                  oracle ceiling and criterion `patch`.
+
+        Returns:
+            For each image its match.
+
+        Raises:
+            TypeError: where y is not a list of mappings (decollate first).
+            ValueError: where the truth is incomplete or contradicts itself.
+        """
+        if isinstance(y, Mapping) or isinstance(y_pred, torch.Tensor):
+            raise TypeError("y_pred and y must be lists, one entry per image: decollate the batch first")
+        return [self._add(candidates, truth) for candidates, truth in zip(y_pred, y, strict=True)]
+
+    def aggregate(self) -> torch.Tensor:
+        """Macro mean over findings of the mean sensitivity at `fp_rates`.
+
+        Returns:
+            Scalar float64, 0..1. Findings without lesions among the images that count are left out; NaN if that
+            leaves none.
+        """
+        scores = [froc_score(curve, self.fp_rates) for curve in self.curves().values()]
+        return torch.tensor(np.mean(scores) if scores else np.nan, dtype=torch.float64)
+
+    def curves(self) -> dict[str, FROCCurve]:
+        """The FROC curve of every finding that has lesions among the images that count."""
+        records, curves = self.records(), {}
+        for k, name in enumerate(self.findings):
+            data = of_finding(records, k)
+            if len(data.lesion_score):
+                curves[name] = froc_curve(data.fp_score, data.lesion_score, len(data.image))
+        return curves
+
+    def details(self) -> dict[str, float]:
+        """`<finding>/score` and `<finding>/sens_at_<x>fp` of every finding in `curves`."""
+        figures = {}
+        for name, curve in self.curves().items():
+            figures[f"{name}/score"] = froc_score(curve, self.fp_rates)
+            for rate in self.fp_rates:
+                figures[f"{name}/sens_at_{rate:g}fp"] = sensitivity_at(curve, rate)
+        return figures
+
+    def records(self) -> Records:
+        """The records of all ranks (collective).
+
+        Raises:
+            ValueError: where two images share an index, or some but not all images name a group.
+        """
+        images, lesions, candidates = self.rows()
+        k = len(self.findings)
+        return Records(
+            findings=self.findings,
+            criterion=str(self.criterion),
+            images=ImageRecords(
+                index=images[:, 0].astype(np.int64),
+                group=groups(images[:, 0], images[:, 1]),
+                label=images[:, 2 : 2 + k],
+                status=images[:, 2 + k :].astype(np.int64),
+            ),
+            lesions=LesionRecords(
+                index=lesions[:, 0].astype(np.int64),
+                finding=lesions[:, 1].astype(np.int64),
+                lesion=lesions[:, 2].astype(np.int64),
+                score=lesions[:, 3],
+                box=lesions[:, 4:8],
+                oracle=lesions[:, 8],
+                cnr=lesions[:, 9],
+            ),
+            candidates=CandidateRecords(
+                index=candidates[:, 0].astype(np.int64),
+                finding=candidates[:, 1 + FINDING].astype(np.int64),
+                score=candidates[:, 1 + SCORE],
+                peak=candidates[:, 1:][:, PEAK],
+                box=candidates[:, 1:][:, BOX],
+                lesion=candidates[:, -1].astype(np.int64),
+            ),
+        )
+
+    def _add(self, candidates: torch.Tensor, truth: Mapping[str, Any]) -> Match:
+        missing = {"index", "label", "boxes", "box_finding", "boxed"} - truth.keys()
+        if missing:
+            raise ValueError(f"the ground truth lacks {sorted(missing)}")
+        index = int(truth["index"])
+        boxes = as_array(truth["boxes"]).reshape(-1, 4)
+        finding = as_array(truth["box_finding"]).reshape(-1).astype(np.int64)
+        cnr = as_array(truth.get("box_cnr", np.full(len(boxes), np.nan))).reshape(-1)
+        if not len(boxes) == len(finding) == len(cnr):
+            raise ValueError(f"image {index}: boxes, box_finding and box_cnr differ in length")
+        real = np.flatnonzero((finding >= 0) & ~np.isnan(boxes).all(1))
+        boxes, finding, cnr = boxes[real], finding[real], cnr[real]
+        label = as_array(truth["label"]).reshape(-1)
+        status = self._status(index, label, as_array(truth["boxed"]).reshape(-1) > 0, finding)
+
+        geometry = _geometry(truth)
+        table = as_array(candidates)
+        try:
+            found = match(table, boxes, finding, self.criterion, geometry)
+            ceiling = np.full(len(boxes), np.nan) if geometry is None else oracle(boxes, self.criterion, geometry)
+        except ValueError as error:
+            raise ValueError(f"image {index}: {error}") from error
+        group = truth.get("group")
+        self.add(
+            index,
+            np.concatenate([[np.nan if group is None else float(group)], label, status]),
+            np.column_stack([finding, real, found.lesion_scores, boxes, ceiling, cnr]),
+            np.column_stack([table, np.where(found.hit_lesion < 0, -1, np.append(real, -1)[found.hit_lesion])]),
+        )
+        return found
+
+    def _status(
+        self, index: int, label: NDArray[np.float64], boxed: NDArray[np.bool_], finding: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Place in `STATUS` of each finding: (K,)."""
+        k = len(self.findings)
+        if label.shape != (k,) or boxed.shape != (k,) or (finding >= k).any():
+            raise ValueError(f"image {index}: label, boxed and box_finding must be about {k} findings")
+        if not (np.isnan(label) | (label == 0) | (label == 1)).all():
+            raise ValueError(f"image {index}: a label must be 1, 0 or NaN, got {label.tolist()}")
+        has_box = np.bincount(finding, minlength=k) > 0
+        for fault, where in (
+            ("labelled 0 but has boxes", (label == 0) & has_box),
+            ("labelled 1 and its boxes are said to be complete, but it has none", (label == 1) & boxed & ~has_box),
+        ):
+            if where.any():
+                raise ValueError(f"image {index}: {self.findings[int(where.argmax())]} is {fault}")
+        status = np.where((label == 1) | has_box, UNBOXED, UNKNOWN)
+        status[(label == 0) | boxed] = COUNTED
+        return status
+
+
+def _geometry(truth: Mapping[str, Any]) -> Geometry | None:
+    if not {"to_stored", "stored_size", "grid_size"} <= truth.keys():
+        return None
+    height, width = (int(n) for n in truth["stored_size"])
+    rows, columns = (int(n) for n in truth["grid_size"])
+    return Geometry(as_array(truth["to_stored"]).reshape(3, 3), (height, width), (rows, columns))

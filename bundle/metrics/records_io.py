@@ -1,0 +1,197 @@
+"""Records on disk: three tables a person can open and one small header, read back to the last bit."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle.metrics.records import STATUS, CandidateRecords, Floats, ImageRecords, Integers, LesionRecords, Records
+
+_VERSION = 1
+_BOX = ("x0", "y0", "x1", "y1")
+
+
+def save_records(records: Records, folder: str | Path, image_names: Mapping[int, str] | None = None) -> Path:
+    """Write `records.json`, `images.csv`, `lesions.csv` and `candidates.csv`.
+
+    Tables name findings in words and images by their index; `images.csv` has a row per image and finding and carries
+    the name beside the index. Unknown values are empty, a missed lesion's score is -inf. Each file is written under
+    another name first and then renamed, the header last, so a run that is cut short leaves no half table that looks
+    whole.
+
+    Nothing here identifies a patient, and nothing may: `group` is a number, `image_names` are relative paths.
+
+    Args:
+        records: to write.
+        folder: made if missing.
+        image_names: from index to the image's path within its data folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: where an image name is an absolute path.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = dict(image_names or {})
+    absolute = [name for name in names.values() if Path(name).is_absolute()]
+    if absolute:
+        raise ValueError(f"image names must be relative to the data folder, got {absolute[0]!r}")
+    images, lesions, candidates, findings = records.images, records.lesions, records.candidates, records.findings
+    (folder / "records.json").unlink(missing_ok=True)  # the old header must not vouch for new tables
+    _write_table(
+        folder / "images.csv",
+        ("image", "name", "group", "finding", "label", "status", *(f"score:{name}" for name in images.scores)),
+        (
+            (
+                index,
+                names.get(index, ""),
+                group,
+                finding,
+                _number(images.label[row, k]),
+                STATUS[images.status[row, k]],
+                *(_number(scores[row, k]) for scores in images.scores.values()),
+            )
+            for row, (index, group) in enumerate(zip(images.index.tolist(), images.group.tolist(), strict=True))
+            for k, finding in enumerate(findings)
+        ),
+    )
+    _write_table(
+        folder / "lesions.csv",
+        ("image", "finding", "lesion", "score", *_BOX, "oracle", "cnr"),
+        (
+            (index, findings[k], lesion, repr(score), *map(repr, box), _number(oracle), _number(cnr))
+            for index, k, lesion, score, box, oracle, cnr in _rows(
+                lesions.index, lesions.finding, lesions.lesion, lesions.score, lesions.box, lesions.oracle, lesions.cnr
+            )
+        ),
+    )
+    _write_table(
+        folder / "candidates.csv",
+        ("image", "finding", "score", "peak_x", "peak_y", *_BOX, "hit_lesion"),
+        (
+            (index, findings[k], repr(score), *map(repr, peak), *map(repr, box), lesion)
+            for index, k, score, peak, box, lesion in _rows(
+                candidates.index,
+                candidates.finding,
+                candidates.score,
+                candidates.peak,
+                candidates.box,
+                candidates.lesion,
+            )
+        ),
+    )
+    header = {
+        "version": _VERSION,
+        "findings": list(findings),
+        "criterion": records.criterion,
+        "images": len(images.index),
+        "lesions": len(lesions.index),
+        "candidates": len(candidates.index),
+    }
+    _replace(folder / "records.json", json.dumps(header, indent=2) + "\n")
+    return folder
+
+
+def load_records(folder: str | Path) -> Records:
+    """Read what `save_records` wrote.
+
+    Args:
+        folder: that holds `records.json`.
+
+    Returns:
+        Records equal to those saved.
+
+    Raises:
+        FileNotFoundError: where the header or a table is missing.
+        ValueError: where the version is unknown or a table is not as long as the header says.
+    """
+    folder = Path(folder)
+    header = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+    if header.get("version") != _VERSION:
+        raise ValueError(f"records of version {header.get('version')}, but this code reads version {_VERSION}")
+    findings = tuple(header["findings"])
+    place = {finding: k for k, finding in enumerate(findings)}
+    k = len(findings)
+    image, lesion, candidate = (_read_table(folder / f"{name}.csv") for name in ("images", "lesions", "candidates"))
+    for name, table, rows in (("images", image, k), ("lesions", lesion, 1), ("candidates", candidate, 1)):
+        found = len(table["image"])
+        if found != header[name] * rows:
+            raise ValueError(f"{name}.csv has {found} rows, but records.json says {header[name] * rows}")
+    scores = {name.removeprefix("score:"): _floats(image[name]) for name in image if name.startswith("score:")}
+    return Records(
+        findings=findings,
+        criterion=header["criterion"],
+        images=ImageRecords(
+            index=_integers(image["image"]).reshape(-1, k)[:, 0],
+            group=_integers(image["group"]).reshape(-1, k)[:, 0],
+            label=_floats(image["label"]).reshape(-1, k),
+            status=np.array([STATUS.index(text) for text in image["status"]], np.int64).reshape(-1, k),
+            scores={name: values.reshape(-1, k) for name, values in scores.items()},
+        ),
+        lesions=LesionRecords(
+            index=_integers(lesion["image"]),
+            finding=np.array([place[text] for text in lesion["finding"]], np.int64),
+            lesion=_integers(lesion["lesion"]),
+            score=_floats(lesion["score"]),
+            box=_together(lesion, _BOX),
+            oracle=_floats(lesion["oracle"]),
+            cnr=_floats(lesion["cnr"]),
+        ),
+        candidates=CandidateRecords(
+            index=_integers(candidate["image"]),
+            finding=np.array([place[text] for text in candidate["finding"]], np.int64),
+            score=_floats(candidate["score"]),
+            peak=_together(candidate, ("peak_x", "peak_y")),
+            box=_together(candidate, _BOX),
+            lesion=_integers(candidate["hit_lesion"]),
+        ),
+    )
+
+
+def _rows(*columns: Integers | Floats) -> Iterable[tuple[Any, ...]]:
+    return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _number(value: float) -> str:
+    """A number as short as it can be and still be read back to the last bit; empty for NaN."""
+    return "" if value != value else repr(float(value))
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+    part.replace(path)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _read_table(path: Path) -> dict[str, list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        header = next(reader)
+        columns: list[list[str]] = [list(column) for column in zip(*reader, strict=True)]
+    return dict(zip(header, columns or [[] for _ in header], strict=True))
+
+
+def _integers(texts: Sequence[str]) -> Integers:
+    return np.array([int(text) for text in texts], np.int64)
+
+
+def _floats(texts: Sequence[str]) -> Floats:
+    return np.array([float(text) if text else np.nan for text in texts], np.float64)
+
+
+def _together(table: Mapping[str, Sequence[str]], names: Sequence[str]) -> Floats:
+    return np.stack([_floats(table[name]) for name in names], 1)

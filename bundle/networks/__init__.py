@@ -1,0 +1,5 @@
+"""The network and its parts, one concept a file."""
+
+from bundle.networks.clip import CLIPTowers as CLIPTowers
+from bundle.networks.downscaler import Downscaler as Downscaler
+from bundle.networks.patch_clip import PatchCLIP as PatchCLIP

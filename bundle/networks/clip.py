@@ -1,0 +1,152 @@
+"""CLIP's two towers, from transformers: pretrained from a folder or hub id, or built from a config."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+
+from bundle.networks.stem import ConvStem
+
+
+class VisionFeatures(NamedTuple):
+    """What the heads need of the vision tower.
+
+    Attributes:
+        global_embedding: (B, D), the class token after the final LayerNorm, projected; not normalised.
+        patch_tokens: (B, P, W), the last block's output *before* the final LayerNorm.
+    """
+
+    global_embedding: torch.Tensor
+    patch_tokens: torch.Tensor
+
+
+class VisionTower(nn.Module):
+    """CLIP's image encoder with its projection, giving class and patch tokens.
+
+    Args:
+        model: the transformer.
+        projection: class token to joint embedding, W -> D.
+        image_size: side of the input in pixels. Where it differs from the checkpoint's, the positional table is
+            interpolated.
+
+    Raises:
+        ValueError: `image_size` is not a multiple of the patch size.
+    """
+
+    def __init__(self, model: CLIPVisionModel, projection: nn.Linear, image_size: int) -> None:
+        super().__init__()
+        patch_size = model.config.patch_size
+        if image_size % patch_size:
+            raise ValueError(
+                f"The vision tower's patch_size {patch_size} does not divide the downscaler's out_size {image_size}; "
+                "choose another out_size or patch_size."
+            )
+        self.model, self.projection = model, projection
+        self.image_size = image_size
+        self.grid = (image_size // patch_size, image_size // patch_size)
+        self.width: int = model.config.hidden_size
+        self._interpolate = image_size != model.config.image_size
+
+    def forward(self, pixels: torch.Tensor) -> VisionFeatures:
+        """(B, 3, S, S) -> (B, D) and (B, P, W)."""
+        out = self.model(pixel_values=pixels, interpolate_pos_encoding=self._interpolate)
+        return VisionFeatures(self.projection(out.pooler_output), out.last_hidden_state[:, 1:])
+
+    def patch_positions(self) -> torch.Tensor:
+        """The positional embedding of each patch: (P, W)."""
+        embeddings = self.model.embeddings
+        table = embeddings.position_embedding.weight  # (1 + P, W)
+        if not self._interpolate:
+            return table[1:]
+        blank = table.new_zeros(1, self.grid[0] * self.grid[1] + 1, table.shape[-1])
+        return embeddings.interpolate_pos_encoding(blank, self.image_size, self.image_size)[0, 1:]
+
+
+class TextTower(nn.Module):
+    """CLIP's text encoder with its projection.
+
+    Args:
+        model: the transformer.
+        projection: end-of-text token to joint embedding.
+    """
+
+    def __init__(self, model: CLIPTextModel, projection: nn.Linear) -> None:
+        super().__init__()
+        self.model, self.projection = model, projection
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(N, L) ids and mask -> (N, D) embeddings, not normalised."""
+        return self.projection(self.model(input_ids=input_ids, attention_mask=attention_mask).pooler_output)
+
+
+class CLIPTowers(nn.Module):
+    """Both towers and CLIP's temperature.
+
+    Args:
+        image_size: side of the vision tower's input in pixels.
+        pretrained: folder or hub id of a CLIP model; None gives random weights of the sizes in `vision` and `text`.
+        vision: fields of transformers' CLIPVisionConfig. Only with `pretrained` None.
+        text: fields of transformers' CLIPTextConfig, likewise. None builds no text tower: the prompts' embeddings are
+            then read with the weights.
+        projection_dim: D, likewise.
+        stem: `channels` (and `depth`) of a `ConvStem` in place of the patch embedding, for training from scratch.
+        with_text: False leaves the pretrained text tower out (inference).
+
+    Raises:
+        FileNotFoundError: `pretrained` cannot be found.
+        ValueError: sizes that do not fit together.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        pretrained: str | None = None,
+        vision: dict[str, Any] | None = None,
+        text: dict[str, Any] | None = None,
+        projection_dim: int = 512,
+        stem: dict[str, Any] | None = None,
+        with_text: bool = True,
+    ) -> None:
+        super().__init__()
+        if pretrained is None:
+            vision = {"image_size": image_size, **(vision or {})}
+            config = _random_config(vision, text or {}, projection_dim)
+            with_text = with_text and text is not None
+            clip = CLIPModel(config)
+        else:
+            clip = _load(pretrained)
+        self.vision = VisionTower(clip.vision_model, clip.visual_projection, image_size)
+        if stem is not None:
+            embeddings = self.vision.model.embeddings
+            embeddings.patch_embedding = ConvStem(
+                width=self.vision.width, patch_size=embeddings.patch_size, in_channels=3, **stem
+            )
+        self.text = TextTower(clip.text_model, clip.text_projection) if with_text else None
+        self.logit_scale = nn.Parameter(clip.logit_scale.detach().clone())
+        self.embedding_dim: int = clip.config.projection_dim
+        self.context_length: int = clip.config.text_config.max_position_embeddings
+
+
+def _random_config(vision: dict[str, Any], text: dict[str, Any], projection_dim: int) -> CLIPConfig:
+    # CLIPTextConfig's default token ids belong to no tokenizer; these are CLIP's (49,408 entries).
+    ids = {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407}
+    shared = {"projection_dim": projection_dim}
+    return CLIPConfig(
+        vision_config=CLIPVisionConfig(**vision, **shared).to_dict(),
+        text_config=CLIPTextConfig(**{**ids, **text}, **shared).to_dict(),
+        **shared,
+    )
+
+
+def _load(pretrained: str) -> CLIPModel:
+    try:
+        return CLIPModel.from_pretrained(pretrained)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"No CLIP model at '{pretrained}'. Wanted: a folder that transformers' CLIPModel.save_pretrained wrote "
+            "(config.json, model.safetensors), such as openai/clip-vit-large-patch14 or CheXzero's ViT-B/32 converted "
+            "to it. On a connected machine: `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`; then set "
+            "`clip_folder` to FOLDER. For random weights (tests), set `clip_folder` to null and give the sizes in "
+            "`clip`."
+        ) from error

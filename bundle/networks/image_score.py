@@ -1,0 +1,44 @@
+"""Which score classifies an image."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+
+SCORES = ("global", "pooled", "sparse", "patch")
+
+
+class ImageScore(nn.Module):
+    """One probability an image and finding out of the four.
+
+    p_image = sum_i w_i p_i / sum_i w_i over the scores that are there: a sparse score is absent (NaN) where no patch
+    was selected, and the others stand in for it.
+
+    Args:
+        weights: weight of each score by name ("global", "pooled", "sparse", "patch"); one name alone means that score.
+            "learned" learns them, starting equal: w = softmax(θ); the loss's `image` term trains θ and nothing else.
+
+    Raises:
+        ValueError: an unknown score, a negative weight, or none above zero.
+    """
+
+    def __init__(self, weights: Mapping[str, float] | Literal["learned"] | str = "learned") -> None:
+        super().__init__()
+        self.learned = weights == "learned"
+        if isinstance(weights, str):
+            weights = dict.fromkeys(SCORES, 1.0) if self.learned else {weights: 1.0}
+        if unknown := sorted(set(weights) - set(SCORES)):
+            raise ValueError(f"image_score.weights has {unknown}; the scores are {SCORES} (or 'learned').")
+        values = torch.tensor([float(weights.get(name, 0)) for name in SCORES])
+        if (values < 0).any() or values.sum() <= 0:
+            raise ValueError(f"image_score.weights is {dict(weights)}; wanted: none below 0 and at least one above.")
+        self.theta = nn.Parameter(values.clamp(min=1e-30).log(), requires_grad=self.learned)
+
+    def forward(self, scores: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The four scores, each (B, K), sparse possibly NaN -> the same with `image` added."""
+        stacked = torch.stack([scores[name] for name in SCORES], -1).detach()  # (B, K, 4): only θ learns
+        there = torch.isfinite(stacked)
+        weights = self.theta.softmax(0) * there
+        image = (weights * stacked.masked_fill(~there, 0)).sum(-1) / weights.sum(-1).clamp(min=1e-12)
+        return {**scores, "image": image}

@@ -1,0 +1,252 @@
+"""Patch-CLIP: whether a finding is there, and where. This file only composes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bundle.networks.clip import CLIPTowers
+from bundle.networks.downscaler import Downscaler
+from bundle.networks.freezing import Freezing
+from bundle.networks.heads import ContrastiveProjection, PooledHead, SparseHead, finding_probability, pair_logits
+from bundle.networks.image_score import ImageScore
+from bundle.networks.prompts import Prompts, average_prompts
+from bundle.networks.selection import PatchSelection
+
+
+class PatchCLIP(nn.Module):
+    """Downscaler -> CLIP's vision tower -> global, pooled, sparse and patch embeddings, against prompt pairs.
+
+    Source: Patch-CLIP, Scientific Reports 16, 14688 (2026), doi 10.1038/s41598-026-52235-x. docs/design.md maps each
+    equation to its class and lists the departures.
+
+    Symbols: B images, K findings, P = Gh·Gw patches, D joint embedding, side 0 "no {finding}" and 1 "{finding}".
+
+    Args:
+        findings: names of the K findings, in the order of every K axis.
+        downscaler: shrinks the canvas; its `out_size` is the vision tower's input.
+        clip: the towers.
+        tokenizer: transformers tokenizer for the prompts; needed if `clip` has a text tower.
+        prompts: `positive`, `negative`, `names` of `bundle.networks.prompts.Prompts`.
+        sparse: arguments of `SparseHead` and, under "selection", of `PatchSelection`.
+        image_score: arguments of `ImageScore`: which score classifies an image.
+        trainable: name patterns (fnmatch, against parameter names) of what trains; the rest is frozen, stays in
+            eval mode inside `train()`, and lets gradients through. None trains everything.
+        init_projection_from_clip: start W_c as CLIP's visual projection (both are W -> D).
+
+    Raises:
+        ValueError: parts that do not fit together; a pattern that matches nothing; a text tower without tokenizer.
+    """
+
+    # CheXzero's normalisation constants, on the 0..255 scale
+    PIXEL_MEAN, PIXEL_STD = 101.48761, 83.43944
+    # CLIP keeps exp(logit_scale) at most 100
+    MAX_LOGIT_SCALE = 4.6052
+
+    prompt_embeddings: torch.Tensor
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
+
+    def __init__(
+        self,
+        findings: Sequence[str],
+        downscaler: Downscaler,
+        clip: CLIPTowers,
+        tokenizer: Any = None,
+        prompts: Mapping[str, Any] | None = None,
+        sparse: Mapping[str, Any] | None = None,
+        image_score: Mapping[str, Any] | None = None,
+        trainable: Sequence[str] | None = None,
+        init_projection_from_clip: bool = False,
+    ) -> None:
+        super().__init__()
+        if clip.vision.image_size != downscaler.out_size:
+            raise ValueError(
+                f"The downscaler gives {downscaler.out_size} px but clip.image_size is {clip.vision.image_size}; "
+                "set them to the same number."
+            )
+        self.findings = list(findings)
+        self.downscaler, self.clip = downscaler, clip
+        self.grid = clip.vision.grid
+        width, dim, k = clip.vision.width, clip.embedding_dim, len(self.findings)
+        self.projection = ContrastiveProjection(width, dim)
+        if init_projection_from_clip:
+            self.projection.linear.load_state_dict(clip.vision.projection.state_dict())
+        self.pooled = PooledHead(self.grid[0] * self.grid[1])
+        sparse = dict(sparse or {})
+        self.selection = PatchSelection(k, **sparse.pop("selection", {}))
+        self.sparse = SparseHead(width, **sparse)
+        self.image_score = ImageScore(**(image_score or {}))
+        self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
+
+        texts = Prompts(self.findings, **(prompts or {})).texts()
+        self._prompt_counts = [len(side) for pair in texts for side in pair]
+        self.register_buffer("prompt_embeddings", torch.zeros(k, 2, dim))
+        self._prompts_current = False
+        if clip.text is not None:
+            if tokenizer is None:
+                raise ValueError(
+                    "PatchCLIP: a text tower needs a tokenizer; give `tokenizer`, or `text: null` in clip."
+                )
+            tokens = tokenizer(
+                [t for pair in texts for side in pair for t in side],
+                padding="max_length",
+                truncation=True,
+                max_length=clip.context_length,
+                return_tensors="pt",
+            )
+            self.register_buffer("prompt_ids", tokens["input_ids"], persistent=False)
+            self.register_buffer("prompt_mask", tokens["attention_mask"], persistent=False)
+        self._freezing = Freezing(self, trainable)
+        self.register_state_dict_pre_hook(_refresh_prompts)
+        self.register_load_state_dict_pre_hook(_reconcile_text)
+
+    def train(self, mode: bool = True) -> "PatchCLIP":
+        """As `nn.Module.train`, but frozen parts stay in eval mode."""
+        super().train(mode)
+        self._freezing.apply()
+        if mode and self._text_trains():
+            self._prompts_current = False
+        return self
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        patch_mask: torch.Tensor | None = None,
+        full: bool = False,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor | dict[str, Any]:
+        """Look at radiographs.
+
+        Args:
+            image: (B, 1, Hc, Wc) float, 0..1, the canvas.
+            patch_mask: (B, K, Gh, Gw) bool, the boxed patches; chooses what the sparse head sees in training.
+            full: return everything instead of the maps.
+            input_ids: (B, L) reports as token ids: the output is then what report pretraining needs.
+            attention_mask: (B, L), with `input_ids`.
+
+        Returns:
+            The patch probabilities, float32 (B, K, Gh, Gw), in the grid frame.
+
+            With `input_ids`, a dict: `global_embedding` (B, D), `text_embedding` (B, D), both of unit length, and
+            `logit_scale`, the scalar s.
+
+            With `full`, a dict (float32 but `sparse_valid`; embeddings of unit length; logits s·⟨e, t⟩):
+
+            - `pred`: (B, K, Gh, Gw) patch probabilities, the maps;
+            - `global_embedding`, `pooled_embedding`: (B, D); `sparse_embedding`: (B, K, D); `patch_embedding`:
+              (B, P, D);
+            - `global_logits`, `pooled_logits`, `sparse_logits`: (B, K, 2); `patch_logits`: (B, K, P, 2);
+            - `sparse_valid`: (B, K) bool, False where no patch was selected and the sparse score is absent;
+            - `scores`: dict of (B, K) probabilities `global`, `pooled`, `sparse` (NaN where absent), `patch` (the best
+              patch's), and `image`, the configured one.
+        """
+        features = self.clip.vision(self.downscaler((image - self.pixel_mean) / self.pixel_std))
+        scale = self.clip.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp().float()
+        global_embedding = F.normalize(features.global_embedding.float(), dim=-1)
+        if input_ids is not None:
+            if self.clip.text is None:
+                raise ValueError("PatchCLIP was built without a text tower; it cannot read reports.")
+            text = F.normalize(self.clip.text(input_ids, attention_mask).float(), dim=-1)
+            return {"global_embedding": global_embedding, "text_embedding": text, "logit_scale": scale}
+
+        prompts = self.prompts()
+        patch_embedding = self.projection(features.patch_tokens)  # (B, P, D)
+        patch_logits = pair_logits(patch_embedding, prompts, scale).transpose(1, 2)  # (B, K, P, 2)
+        probability = finding_probability(patch_logits)  # (B, K, P)
+        maps = probability.unflatten(-1, self.grid)  # (B, K, Gh, Gw)
+        if not full:
+            return maps
+
+        pooled_embedding = self.projection(self.pooled(features.patch_tokens))  # (B, D)
+        sparse_embedding, sparse_valid = self._look_sparsely(features.patch_tokens, probability, patch_mask)
+        output: dict[str, Any] = {
+            "pred": maps,
+            "global_embedding": global_embedding,
+            "pooled_embedding": pooled_embedding,
+            "sparse_embedding": sparse_embedding,
+            "patch_embedding": patch_embedding,
+            "global_logits": pair_logits(global_embedding, prompts, scale),
+            "pooled_logits": pair_logits(pooled_embedding, prompts, scale),
+            "sparse_logits": scale * torch.einsum("bkd,ktd->bkt", sparse_embedding, prompts),
+            "patch_logits": patch_logits,
+            "sparse_valid": sparse_valid,
+        }
+        output["scores"] = self.image_score(
+            {
+                "global": finding_probability(output["global_logits"]),
+                "pooled": finding_probability(output["pooled_logits"]),
+                "sparse": finding_probability(output["sparse_logits"]).masked_fill(~sparse_valid, torch.nan),
+                "patch": probability.amax(-1),
+            }
+        )
+        return output
+
+    def _look_sparsely(
+        self, tokens: torch.Tensor, probability: torch.Tensor, patch_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens (B, P, W), probabilities (B, K, P) -> sparse embedding (B, K, D) and whether it exists (B, K)."""
+        b, k, _ = probability.shape
+        index, valid = self.selection(probability, None if patch_mask is None else patch_mask.flatten(2).bool())
+        placed = tokens + self.clip.vision.patch_positions().to(tokens.dtype)  # (B, P, W)
+        rows = torch.arange(b, device=tokens.device)[:, None, None]
+        chosen = placed[rows, index].flatten(0, 1)  # (B·K, n, W)
+        embedding = self.projection(self.sparse(chosen, valid.flatten(0, 1))).unflatten(0, (b, k))
+        return embedding, valid.any(-1)
+
+    def prompts(self) -> torch.Tensor:
+        """Prompt embeddings (K, 2, D), unit length: cached while the text tower does not train, else computed."""
+        if self.clip.text is None or self._prompts_current:
+            return self.prompt_embeddings
+        if self.training and self._text_trains():
+            return self._encode_prompts()
+        self._cache_prompts()
+        return self.prompt_embeddings
+
+    def _encode_prompts(self) -> torch.Tensor:
+        return average_prompts(self.clip.text(self.prompt_ids, self.prompt_mask), self._prompt_counts)
+
+    @torch.no_grad()
+    def _cache_prompts(self) -> None:
+        self.prompt_embeddings.copy_(self._encode_prompts())
+        self._prompts_current = True
+
+    def _text_trains(self) -> bool:
+        return self.clip.text is not None and any(p.requires_grad for p in self.clip.text.parameters())
+
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """The findings go with the weights, so that weights are never read for another list."""
+        return {"findings": self.findings}
+
+    def set_extra_state(self, state: dict[str, list[str]]) -> None:
+        """Refuse weights of other findings, unless the text tower makes their prompts anew."""
+        if self.clip.text is None and state["findings"] != self.findings:
+            raise ValueError(
+                f"These weights are for the findings {state['findings']}, but the configuration says {self.findings}. "
+                "Without a text tower the prompts cannot be made anew: set `findings` to the weights' list."
+            )
+        self._prompts_current = False
+
+
+def _refresh_prompts(module: PatchCLIP, *_: Any) -> None:
+    """Before saving: the stored prompt embeddings belong to the stored text tower."""
+    if module.clip.text is not None:
+        module._cache_prompts()
+        module._prompts_current = not (module.training and module._text_trains())
+
+
+def _reconcile_text(module: PatchCLIP, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before loading: a network without text tower leaves its weights; one with it makes its own prompts."""
+    if module.clip.text is None:
+        for key in [k for k in state if k.startswith(f"{prefix}clip.text.")]:
+            del state[key]
+        return
+    # other findings or prompts than the checkpoint's: these two follow K, and are made anew
+    state[f"{prefix}prompt_embeddings"] = module.prompt_embeddings
+    size = state.get(f"{prefix}selection.running_size")
+    if size is not None and size.shape != module.selection.running_size.shape:
+        state[f"{prefix}selection.running_size"] = torch.zeros_like(module.selection.running_size)

@@ -1,0 +1,63 @@
+"""Prompt pairs: what each finding is called, present and absent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+
+from bundle.networks.heads import FINDING, NEGATIVE
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Templates of the prompt pairs.
+
+    Several prompts on one side are averaged: t = norm(mean_i norm(text(prompt_i))).
+
+    Attributes:
+        findings: the K names, in the network's order.
+        positive: templates with `{finding}`; the paper's is the bare name.
+        negative: templates with `{finding}`; the paper's is "no {finding}".
+        names: what a prompt calls a finding, where it is not its name in lower case, for example
+            {"Effusion": "pleural effusion"}.
+
+    Raises:
+        ValueError: no finding, a finding named twice, an unknown finding in `names`, or a template without {finding}.
+    """
+
+    findings: Sequence[str]
+    positive: Sequence[str] = ("{finding}",)
+    negative: Sequence[str] = ("no {finding}",)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.findings or len(set(self.findings)) != len(self.findings):
+            raise ValueError(f"findings must be a non-empty list without repeats; found {list(self.findings)}.")
+        if unknown := sorted(set(self.names) - set(self.findings)):
+            raise ValueError(f"prompts.names has {unknown}, which are not among the findings {list(self.findings)}.")
+        for side, templates in (("positive", self.positive), ("negative", self.negative)):
+            if not templates or any("{finding}" not in t for t in templates):
+                raise ValueError(f"prompts.{side} is {list(templates)}; give templates that hold '{{finding}}'.")
+
+    def texts(self) -> list[list[list[str]]]:
+        """All prompts: K findings x 2 sides (NEGATIVE, FINDING) x templates."""
+        sides = {NEGATIVE: self.negative, FINDING: self.positive}
+        return [
+            [[t.format(finding=self.names.get(f, f.lower())) for t in sides[side]] for side in (NEGATIVE, FINDING)]
+            for f in self.findings
+        ]
+
+
+def average_prompts(embeddings: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """Average the embeddings of each side's prompts.
+
+    Args:
+        embeddings: (N, D), in the order of `Prompts.texts`, flattened.
+        counts: how many prompts each of the 2K sides has; sums to N.
+
+    Returns:
+        (K, 2, D), unit length.
+    """
+    sides = [F.normalize(part.float(), dim=-1).mean(0) for part in embeddings.split(list(counts))]
+    return F.normalize(torch.stack(sides), dim=-1).unflatten(0, (-1, 2))

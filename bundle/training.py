@@ -1,0 +1,172 @@
+"""A training that can be stopped anywhere and started again with the same command."""
+
+import logging
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from torch import nn
+
+logger = logging.getLogger(__name__)
+
+LAST, FORMAT = "last.pt", 1
+
+
+def better(current: float, best: float) -> bool:
+    """Whether a metric is a new best: larger, or the first that is a number (MONAI's own never leaves a NaN behind)."""
+    return not math.isnan(current) and (math.isnan(best) or current > best)
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """torch.save to a temporary file beside `path`, then rename: a reader never meets half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        torch.save(content, temporary)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Read a state dict into a network, all or nothing.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the weights do not fit the network; the message says which.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No weights at {path}. Train first, or set the checkpoint's path to your file.")
+    try:
+        _unwrap(network).load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit this network (was it trained with another configuration?): {error}") from error
+
+
+class ResumableTraining:
+    """Runs a trainer to its last epoch; saves after every epoch; goes on from the last one saved.
+
+    Written to `folder` by rank 0, each first to a temporary file:
+
+    - `last.pt`: weights, optimizer, schedule, epoch, and the best metric so far; what a restart goes on from;
+    - `best_filename`: the weights alone, whenever the evaluator's key metric is a new best (every epoch, if there
+      is no evaluator).
+
+    What an epoch draws (order, augmentation, dropout) depends on (seed, epoch) alone, so that on one CPU a resumed
+    training ends with the weights of an uninterrupted one. Stopped within an epoch, it starts that epoch again.
+
+    Args:
+        trainer: MONAI trainer; its `max_epochs` is the goal.
+        network: what trains, bare or in DistributedDataParallel.
+        optimizer: its optimizer.
+        folder: where checkpoints go.
+        lr_scheduler: its schedule, or None.
+        evaluator: the validating engine, or None.
+        seed: of the experiment.
+        init_from: weights to begin with, when there is nothing to resume.
+        best_filename: file of the best weights.
+    """
+
+    def __init__(
+        self,
+        trainer: Any,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        folder: str | Path,
+        lr_scheduler: Any = None,
+        evaluator: Any = None,
+        seed: int = 0,
+        init_from: str | Path | None = None,
+        best_filename: str = "model.pt",
+    ) -> None:
+        self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
+        self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
+        self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
+
+    def run(self) -> None:
+        """Train what is left to train.
+
+        Raises:
+            ValueError: `last.pt` is not of this training (other network or optimizer).
+            FileNotFoundError: `init_from` does not exist.
+        """
+        if self.last.is_file():
+            self._load()
+            done, goal = self.trainer.state.epoch, self.trainer.state.max_epochs
+            if done >= goal:
+                # ignite would begin again at epoch 0
+                logger.info(
+                    f"Nothing to do: this training finished ({done} of {goal} epochs). Its weights: {self.best}. "
+                    f"To train on, raise the number of epochs; to begin again, delete {self.last}."
+                )
+                return
+            logger.info(f"Resuming after epoch {done} of {goal} from {self.last}.")
+        elif self.init_from is not None:
+            load_weights(self.network, self.init_from)
+            logger.info(f"Starting from the weights in {self.init_from}.")
+        self.trainer.add_event_handler(Events.EPOCH_STARTED, self._seed_epoch)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._save_best)
+        # added last, so that validation and the schedule have had their turn
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
+        self.trainer.run()
+
+    def _seed_epoch(self, engine: Any) -> None:
+        torch.manual_seed(self.seed * 1_000_003 + engine.state.epoch * 1009 + engine.state.rank)
+
+    def _save_best(self, engine: Any) -> None:
+        if engine.state.rank == 0 and engine.state.best_metric_epoch == engine.state.epoch:
+            save_atomically(_unwrap(self.network).state_dict(), self.best)
+
+    def _save_last(self, engine: Any) -> None:
+        if engine.state.rank != 0:
+            return
+        if self.evaluator is None:
+            save_atomically(_unwrap(self.network).state_dict(), self.best)
+        validation = self.evaluator.state if self.evaluator is not None else None
+        content = {
+            "format": FORMAT,
+            "network": _unwrap(self.network).state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
+            "epoch": engine.state.epoch,
+            "epoch_length": engine.state.epoch_length,
+            "best_metric": -1.0 if validation is None else float(validation.best_metric),
+            "best_metric_epoch": -1 if validation is None else int(validation.best_metric_epoch),
+        }
+        save_atomically(content, self.last)
+
+    def _load(self) -> None:
+        content = torch.load(self.last, map_location="cpu", weights_only=True)
+        length = self.trainer.state.epoch_length
+        if content.get("format") != FORMAT or content["epoch_length"] != length:
+            raise ValueError(
+                f"{self.last} is of another training: {content.get('epoch_length')} iterations an epoch, here {length} "
+                "(other data, batch size or number of processes). Delete it to begin anew, or give another output folder."
+            )
+        try:
+            _unwrap(self.network).load_state_dict(content["network"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"{self.last} is of another training (its network or optimizer differs): {error}. "
+                "Delete it to begin anew, or give another output folder."
+            ) from error
+        if self.lr_scheduler is not None and content["lr_scheduler"] is not None:
+            self.lr_scheduler.load_state_dict(content["lr_scheduler"])
+        state = self.trainer.state
+        state.epoch, state.iteration = content["epoch"], content["epoch"] * length
+        if self.evaluator is not None:
+            self.evaluator.state.best_metric = content["best_metric"]
+            self.evaluator.state.best_metric_epoch = content["best_metric_epoch"]
+
+
+def _unwrap(network: nn.Module) -> nn.Module:
+    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network

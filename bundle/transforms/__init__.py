@@ -1,0 +1,9 @@
+"""Transforms of radiographs, boxes and reports: array functions a file each, and the dictionary forms configs name."""
+
+from bundle.transforms.dictionary import AugmentRadiographd as AugmentRadiographd
+from bundle.transforms.dictionary import BoxesToPatchMaskd as BoxesToPatchMaskd
+from bundle.transforms.dictionary import FitToCanvasd as FitToCanvasd
+from bundle.transforms.dictionary import LoadRadiographd as LoadRadiographd
+from bundle.transforms.dictionary import MapsToCandidatesd as MapsToCandidatesd
+from bundle.transforms.dictionary import SelectSampled as SelectSampled
+from bundle.transforms.dictionary import TokenizeReportd as TokenizeReportd

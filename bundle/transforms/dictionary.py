@@ -1,0 +1,196 @@
+"""MONAI dictionary transforms around the array functions beside this file; no arithmetic of their own.
+
+The keys that they read and write are those of `bundle.data.datalist.datalist_section` plus
+
+- `canvas_from_stored`: (3, 3) float64, stored pixels to canvas pixels;
+- `stored_size`: (2,) int64, (H, W);
+- `patch_mask`: (K, Gh, Gw) bool;
+- `input_ids`, `attention_mask`: (L,) int64, the report;
+- `candidates`: (M, 8) float64, columns of `bundle.metrics.candidates.COLUMNS`.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.transforms.traits import RandomizableTrait
+
+from bundle.data.report_text import tokenize_reports
+from bundle.grid import boxes_to_patch_mask, grid_to_stored, transform_boxes
+from bundle.metrics.candidates import extract_candidates
+from bundle.transforms.augment import Augmentation, augment, generator_for
+from bundle.transforms.canvas import fit_to_canvas
+from bundle.transforms.radiograph import read_radiograph
+
+Sample = dict[Hashable, Any]
+
+
+class LoadRadiographd(MapTransform):
+    """Read a radiograph from its path: (1, H, W) float32, 0..1, rows down, columns right, bright is dense.
+
+    The metadata of `read_radiograph` go with the MetaTensor; `stored_size` joins the sample.
+
+    Args:
+        keys: keys of paths.
+    """
+
+    def __init__(self, keys: KeysCollection = "image") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            array, meta = read_radiograph(d[key])
+            d[key] = MetaTensor(torch.from_numpy(array), affine=torch.tensor(meta["affine"]), meta=meta)
+            d["stored_size"] = torch.tensor(array.shape[-2:])
+        return d
+
+
+class FitToCanvasd(MapTransform):
+    """Resize and pad to the network's input, keeping proportions; adds `canvas_from_stored`.
+
+    Args:
+        keys: the image.
+        size: side of the square canvas in pixels.
+    """
+
+    def __init__(self, keys: KeysCollection = "image", size: int = 900) -> None:
+        super().__init__(keys)
+        self.size = (size, size)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            image = d[key]
+            canvas, affine = fit_to_canvas(torch.as_tensor(image).as_subclass(torch.Tensor), self.size)
+            d[key] = MetaTensor(canvas, meta=image.meta) if isinstance(image, MetaTensor) else canvas
+            d["canvas_from_stored"] = affine
+        return d
+
+
+class AugmentRadiographd(MapTransform, RandomizableTrait):
+    """Move and re-expose the canvas; `canvas_from_stored` follows, so boxes drawn from it move along.
+
+    What is drawn depends on (seed, epoch, `index` of the sample) alone. The epoch lies in shared memory, where
+    `set_epoch` reaches the loader's worker processes.
+
+    Args:
+        keys: the image.
+        seed: of the experiment.
+        ranges: fields of `bundle.transforms.augment.Augmentation`.
+    """
+
+    def __init__(self, keys: KeysCollection = "image", seed: int = 0, **ranges: float) -> None:
+        super().__init__(keys)
+        self.seed, self.ranges = seed, Augmentation(**ranges)
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw for this epoch from now on."""
+        self._epoch.fill_(epoch)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            generator = generator_for(self.seed, int(self._epoch), int(d["index"]))
+            image = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
+            d[key], d["canvas_from_stored"] = augment(image, d["canvas_from_stored"], self.ranges, generator)
+        return d
+
+
+class BoxesToPatchMaskd(MapTransform):
+    """`boxes` (stored pixels) and `canvas_from_stored` -> `patch_mask`, by the rule of `boxes_to_patch_mask`.
+
+    Args:
+        keys: the boxes.
+        num_findings: K.
+        grid: side of the square grid, in patches.
+        canvas: side of the square canvas, in pixels.
+        min_patch_fraction: share of a patch that must lie in the box.
+        min_box_fraction: share of the box that a patch must hold.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "boxes",
+        num_findings: int = 8,
+        grid: int = 16,
+        canvas: int = 900,
+        min_patch_fraction: float = 0.5,
+        min_box_fraction: float = 0.5,
+    ) -> None:
+        super().__init__(keys)
+        self.num_findings, self.grid, self.canvas = num_findings, (grid, grid), (canvas, canvas)
+        self.fractions = {"min_patch_fraction": min_patch_fraction, "min_box_fraction": min_box_fraction}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            boxes = transform_boxes(torch.as_tensor(d[key]), d["canvas_from_stored"])
+            finding = torch.as_tensor(d["box_finding"])
+            d["patch_mask"] = boxes_to_patch_mask(
+                boxes, finding, self.num_findings, self.grid, self.canvas, **self.fractions
+            )
+        return d
+
+
+class TokenizeReportd(MapTransform):
+    """A report -> `input_ids` and `attention_mask`, cut by whole sentences, findings first.
+
+    Args:
+        keys: the report.
+        tokenizer: a transformers tokenizer.
+        context_length: L.
+    """
+
+    def __init__(self, keys: KeysCollection = "report", tokenizer: Any = None, context_length: int = 77) -> None:
+        super().__init__(keys)
+        self.tokenizer, self.context_length = tokenizer, context_length
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            tokens = tokenize_reports([d[key]], self.tokenizer, self.context_length)
+            d["input_ids"], d["attention_mask"] = tokens["input_ids"][0], tokens["attention_mask"][0]
+        return d
+
+
+class MapsToCandidatesd(MapTransform):
+    """Patch maps -> `candidates` in stored pixels (post-processing, one image).
+
+    Args:
+        keys: the maps, (K, Gh, Gw).
+        canvas: side of the square canvas, in pixels.
+        settings: `floor`, `smoothing`, `box_fraction`, `max_candidates` of `extract_candidates`.
+    """
+
+    def __init__(self, keys: KeysCollection = "pred", canvas: int = 900, **settings: Any) -> None:
+        super().__init__(keys)
+        self.canvas, self.settings = (canvas, canvas), settings
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            maps = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
+            d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, tuple(maps.shape[-2:]))
+            d["grid_size"] = tuple(maps.shape[-2:])
+            d["candidates"] = extract_candidates(maps, d["to_stored"], d["stored_size"].cpu(), **self.settings)
+        return d
+
+
+class SelectSampled(MapTransform):
+    """Keep these keys and drop the rest (reports and patient data go no further than they are needed).
+
+    Args:
+        keys: what stays, where it is there.
+    """
+
+    def __init__(self, keys: KeysCollection) -> None:
+        super().__init__(keys, allow_missing_keys=True)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        return {key: data[key] for key in self.key_iterator(dict(data))}
+

@@ -1,0 +1,226 @@
+"""Reads one grey image from PNG, JPEG, TIFF and MetaImage through ITK, and from NIfTI through nibabel."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+
+from bundle.transforms.image_orientation import DisplayPlan, plan_display
+from bundle.transforms.radiograph_error import refusal
+from bundle.transforms.value_window import WindowOptions, linear_window, percentile_limits
+
+PRINT_FORMATS = ("PNG", "JPEG", "TIFF")  # whose integers span their type and whose resolution is a printer's
+NIFTI_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, zlib.error)
+GREY = "Wanted one grey channel: save the image as grey"
+
+
+def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    """Reads a PNG, JPEG, TIFF, MetaImage or NIfTI file that holds one grey image.
+
+    None of these says whether bright means dense except a TIFF's WhiteIsZero, which is inverted: bright is taken to
+    be dense. What becomes 0..1: `options.value_range` if given; the range of the type for 8 and 16-bit unsigned
+    PNG, JPEG and TIFF; else the percentile window.
+
+    Args:
+        path: the file.
+        kind: "PNG", "JPEG", "TIFF", "MetaImage" or "NIfTI".
+        options: choices that the file leaves open.
+
+    Returns:
+        The image (H, W), float32, 0..1, and its metadata (see `read_radiograph`).
+
+    Raises:
+        RadiographError: for colour, several slices, or a file that is broken.
+    """
+    if kind == "NIfTI":
+        plan, stored = _read_nifti(path)
+    else:
+        plan, stored = _read_itk(path, kind)
+    if stored.dtype.kind not in "uif":
+        raise refusal(path, f"the pixels are of type {stored.dtype}", GREY)
+    whole_type = kind in PRINT_FORMATS and stored.dtype in (np.uint8, np.uint16)
+    values: npt.NDArray[np.floating[Any]] = stored.astype(np.float64 if stored.dtype.itemsize > 4 else np.float32)
+    window: dict[str, Any]
+    if options.value_range is not None:
+        low, high = map(float, options.value_range)
+        window = {"kind": "stated", "low": low, "high": high}
+    elif whole_type:
+        low, high = 0.0, float(np.iinfo(stored.dtype).max)
+        window = {"kind": "type_range", "low": low, "high": high}
+    else:
+        low, high = percentile_limits(values, options.percentiles)
+        window = {"kind": "percentile", "percentiles": list(options.percentiles), "low": low, "high": high}
+    image = linear_window(values, low, high).astype(np.float32, copy=False)
+    inverted = kind == "TIFF" and _is_white_zero(path)
+    if inverted:
+        image = 1.0 - image
+    has_spacing = kind not in PRINT_FORMATS
+    return image, {
+        "stored_size": plan.size,
+        "spacing": plan.spacing if has_spacing else None,
+        "spacing_source": "affine" if has_spacing else None,
+        "photometric_interpretation": None,
+        "window": window,
+        "inverted": inverted,
+        "bits_stored": None,
+        "transfer_syntax": None,
+        "format": kind,
+        "affine": plan.affine.tolist(),
+        "notes": [],
+    }
+
+
+def image_file_size(path: Path, kind: str) -> tuple[int, int]:
+    """(rows, columns) of a PNG, JPEG, TIFF, MetaImage or NIfTI file, as `read_image_file` shows it, from its header.
+
+    Args:
+        path: the file.
+        kind: as for `read_image_file`.
+
+    Returns:
+        (H, W).
+
+    Raises:
+        RadiographError: for several slices or a broken header; colour shows only in the pixels.
+    """
+    if kind == "NIfTI":
+        return _nifti_plan(path)[0].size
+    return _itk_plan(path, kind)[0].size
+
+
+def _nifti_plan(path: Path) -> tuple[DisplayPlan, Any]:
+    """How a NIfTI file is shown, and nibabel's image, whose pixels are still on disk."""
+    try:
+        nifti: Any = nibabel.load(path)
+        shape = _three(nifti.shape)
+        affine = np.asarray(nifti.affine, dtype=np.float64)
+        if int(nifti.header["qform_code"]) <= 0 and int(nifti.header["sform_code"]) <= 0:
+            # No orientation in the file: stored order, as ITK has it. nibabel's substitute would be Analyze's, flipped.
+            zooms = [float(zoom) if zoom > 0 else 1.0 for zoom in (*nifti.header.get_zooms()[:3], 1.0, 1.0)]
+            affine = np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
+    except (*NIFTI_ERRORS, KeyError) as error:
+        found = f"the NIfTI file does not parse ({_reason(error)})"
+        raise refusal(path, found, "Wanted a complete .nii or .nii.gz file") from error
+    return _plan(path, shape, affine), nifti
+
+
+def _read_nifti(path: Path) -> tuple[DisplayPlan, npt.NDArray[Any]]:
+    """A NIfTI file's picture, its own slope and intercept applied."""
+    plan, nifti = _nifti_plan(path)
+    try:
+        data = np.asanyarray(nifti.dataobj)
+    except NIFTI_ERRORS as error:
+        raise refusal(
+            path, f"the NIfTI pixels are incomplete ({_reason(error)})", "Copy or export the file again"
+        ) from error
+    return plan, plan.apply(data.reshape(_three(data.shape)))
+
+
+def _itk_plan(path: Path, kind: str) -> tuple[DisplayPlan, Any]:
+    """How an ITK file is shown, and ITK's reader of its format, which has read the header."""
+    import itk  # seconds to load: only for those who read such files
+
+    # By content and not by name: an extension may be missing or wrong.
+    reader = getattr(itk, f"{'Meta' if kind == 'MetaImage' else kind}ImageIO").New()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        dimensions = int(reader.GetNumberOfDimensions())
+        shape = tuple(int(reader.GetDimensions(axis)) for axis in range(dimensions))
+        affine = np.eye(4)
+        for axis in range(min(dimensions, 3)):
+            step = np.asarray(reader.GetDirection(axis), dtype=np.float64) * float(reader.GetSpacing(axis))
+            affine[: min(dimensions, 3), axis] = step[:3]
+            affine[axis, 3] = float(reader.GetOrigin(axis))
+    except RuntimeError as error:
+        raise refusal(path, f"the {kind} header does not parse ({_reason(error)})", "Wanted a complete file") from error
+    if kind in PRINT_FORMATS:  # a resolution in dots per inch says nothing about the patient
+        affine = np.eye(4)
+    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    return _plan(path, _three(shape), lps_to_ras @ affine), reader
+
+
+def _read_itk(path: Path, kind: str) -> tuple[DisplayPlan, npt.NDArray[Any]]:
+    """An ITK file's picture; equal colour channels become one, an opaque alpha channel goes."""
+    import itk
+
+    plan, reader = _itk_plan(path, kind)
+    if kind == "JPEG":
+        _refuse_cut_jpeg(path)
+    channels = int(reader.GetNumberOfComponents())
+    component = reader.GetComponentTypeAsString(reader.GetComponentType())
+    try:
+        if channels == 1:
+            data = itk.array_from_image(itk.imread(str(path), imageio=reader))
+        else:
+            pixel = {"unsigned_char": itk.UC, "unsigned_short": itk.US}.get(component, itk.F)
+            vectors = itk.imread(str(path), pixel_type=itk.VariableLengthVector[pixel], imageio=reader)
+            data = _one_channel(path, itk.array_from_image(vectors))
+    except RuntimeError as error:
+        raise refusal(
+            path, f"the {kind} pixels do not decode ({_reason(error)})", "Copy or export the file again"
+        ) from error
+    return plan, plan.apply(data.T.reshape(_three(data.T.shape)))  # ITK's arrays are (z, y, x)
+
+
+def _one_channel(path: Path, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The grey channel of (..., C) channels: 2 and 4 have alpha as their last, 3 and 4 start with red, green, blue."""
+    channels = data.shape[-1]
+    if channels not in (2, 3, 4):
+        raise refusal(path, f"the image has {channels} channels", GREY)
+    if channels in (2, 4):
+        opaque = np.iinfo(data.dtype).max if data.dtype.kind == "u" else 1.0
+        if data[..., -1].min() < opaque:
+            raise refusal(path, "the image is partly transparent", "Wanted an opaque grey image: flatten it on black")
+    grey = data[..., 0]
+    if channels > 2 and not (np.array_equal(grey, data[..., 1]) and np.array_equal(grey, data[..., 2])):
+        raise refusal(path, "the image is colour (its red, green and blue channels differ)", GREY)
+    return np.ascontiguousarray(grey)
+
+
+def _refuse_cut_jpeg(path: Path) -> None:
+    """Refuses a JPEG without an end of image after its last start of scan: libjpeg pads it with grey and reads on."""
+    data = path.read_bytes()
+    if data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
+        raise refusal(path, "the JPEG file is cut short (it has no end of image)", "Copy or export the file again")
+
+
+def _is_white_zero(path: Path) -> bool:
+    """Whether a TIFF's PhotometricInterpretation is WhiteIsZero, as MONOCHROME1 is; ITK passes over it."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as tiff:
+        return bool(tiff.pages.first.photometric == tifffile.PHOTOMETRIC.MINISWHITE)
+
+
+def _plan(path: Path, shape: tuple[int, int, int] | None, affine: npt.NDArray[np.float64]) -> DisplayPlan:
+    """The plan for a shape, refused where it is not one picture."""
+    if shape is None or 1 not in shape:
+        found = "the image is a volume, a time series or several pages"
+        raise refusal(path, found, "Wanted one picture: write the slice or page that is meant to its own file")
+    if 0 in shape:
+        raise refusal(path, "the image has no pixels", "Wanted at least one")
+    return plan_display(shape, affine)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """A shape with ones added, or trailing ones taken away, to three dimensions; None where there are more."""
+    lengths = [int(length) for length in shape]
+    while len(lengths) > 3 and lengths[-1] == 1:
+        lengths.pop()
+    lengths += [1] * (3 - len(lengths))
+    return (lengths[0], lengths[1], lengths[2]) if len(lengths) == 3 else None
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of a library's message: ITK's begin with its own source file and line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

@@ -1,0 +1,88 @@
+"""Turns the array of a medical image file (x, y, z and an affine) into rows down and columns right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+
+RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2  # world axes of RAS+
+
+
+@dataclass(frozen=True)
+class DisplayPlan:
+    """Which stored axis runs along the rows and the columns of the picture, and which way.
+
+    Attributes:
+        size: (H, W) of the picture.
+        affine: 4x4, picture index (column, row, 0, 1) -> mm, RAS+.
+        spacing: (row, column) distance in mm.
+    """
+
+    size: tuple[int, int]
+    affine: npt.NDArray[np.float64]
+    spacing: tuple[float, float]
+    slice_axis: int
+    row_axis: int
+    flip_rows: bool
+    flip_columns: bool
+
+    def apply(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The picture, (H, W), of a stored array (X, Y, Z) with one slice."""
+        plane = np.take(data, 0, axis=self.slice_axis)  # the two other axes, in stored order
+        picture = plane if self.row_axis == min({0, 1, 2} - {self.slice_axis}) else plane.T
+        return picture[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
+
+
+def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> DisplayPlan:
+    """How a one-slice image is shown, from its affine.
+
+    The rule is that of radiological display: columns run to the patient's left, or to the back in a sagittal plane;
+    rows run to the back in an axial plane, else to the feet. An image written by ITK or SimpleITK from a radiograph
+    without an orientation has the identity direction of LPS, an axial plane, whose first axis then runs to the right
+    of the picture and second axis down: as in the DICOM, PNG or TIFF it came from.
+
+    Args:
+        shape: (X, Y, Z) of the stored array, one of them 1.
+        affine: 4x4, stored index -> mm, RAS+. One that maps an axis to nothing leaves the stored order.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ValueError: for an image of several slices.
+    """
+    if 1 not in shape:
+        raise ValueError(f"the image is a volume of {' x '.join(map(str, shape))}")
+    slice_axis = max(axis for axis in range(3) if shape[axis] == 1)
+    first, second = (axis for axis in range(3) if axis != slice_axis)
+    world = nibabel.orientations.io_orientation(affine)
+    if np.isnan(world).any():
+        column_axis, row_axis, flip_columns, flip_rows = first, second, False, False
+    else:
+        along_columns = RIGHT if int(world[slice_axis, 0]) != RIGHT else ANTERIOR
+        column_axis = first if int(world[first, 0]) == along_columns else second
+        row_axis = second if column_axis == first else first
+        # LPS and feet are where RAS coordinates fall: an axis along which they rise is turned round.
+        flip_columns, flip_rows = bool(world[column_axis, 1] > 0), bool(world[row_axis, 1] > 0)
+    to_stored = np.zeros((4, 4))
+    to_stored[column_axis, 0] = -1 if flip_columns else 1
+    to_stored[row_axis, 1] = -1 if flip_rows else 1
+    to_stored[slice_axis, 2] = 1
+    to_stored[column_axis, 3] = shape[column_axis] - 1 if flip_columns else 0
+    to_stored[row_axis, 3] = shape[row_axis] - 1 if flip_rows else 0
+    to_stored[3, 3] = 1
+    shown = np.asarray(affine, dtype=np.float64) @ to_stored
+    lengths = np.linalg.norm(shown[:3, :2], axis=0)
+    return DisplayPlan(
+        size=(shape[row_axis], shape[column_axis]),
+        affine=shown + 0.0,  # no negative zeros in what is printed
+        spacing=(float(lengths[1]), float(lengths[0])),
+        slice_axis=slice_axis,
+        row_axis=row_axis,
+        flip_rows=flip_rows,
+        flip_columns=flip_columns,
+    )

@@ -1,0 +1,80 @@
+"""Windows taken from the pixel values themselves, for images that do not state their own range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class WindowOptions:
+    """How pixel values become 0..1.
+
+    Attributes:
+        voi_index: which of several VOI LUTs or windows of a DICOM file is applied, from 0.
+        prefer_lut: whether a VOI LUT Sequence goes before Window Center/Width where a file has both.
+        value_range: (low, high) in modality units (DICOM) or stored values (other formats), shown as 0 and 1;
+            replaces whatever the file states.
+        percentiles: (low, high) of the percentile window, in percent.
+    """
+
+    voi_index: int = 0
+    prefer_lut: bool = True
+    value_range: tuple[float, float] | None = None
+    percentiles: tuple[float, float] = (0.5, 99.5)
+
+    def __post_init__(self) -> None:
+        """Refuses options that cannot be meant."""
+        if self.voi_index < 0:
+            raise ValueError(f"voi_index is {self.voi_index}; wanted 0 or more")
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError(f"value_range is {self.value_range}; wanted (low, high) with low < high")
+        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"percentiles are {self.percentiles}; wanted 0 <= low < high <= 100")
+
+
+def linear_window(values: FloatArray, low: float, high: float) -> FloatArray:
+    """clip((values - low) / (high - low), 0, 1); zeros where high <= low. Values that are not finite become 0."""
+    if not high > low:
+        return np.zeros_like(values)
+    scaled = (values - values.dtype.type(low)) * values.dtype.type(1.0 / (high - low))
+    np.clip(scaled, 0.0, 1.0, out=scaled)
+    finite = np.isfinite(values)  # asked of the input: clipping has turned +inf into 1
+    if not finite.all():
+        scaled[~finite] = 0.0
+    return scaled
+
+
+def percentile_limits(
+    values: FloatArray, percentiles: Sequence[float], counts: npt.NDArray[np.integer[Any]] | None = None
+) -> tuple[float, float]:
+    """The values at two percentiles: the smallest value v with share(values <= v) >= percentile / 100.
+
+    Args:
+        values: pixel values, any shape; those that are not finite do not count.
+        percentiles: low and high, in percent.
+        counts: how many pixels have each of `values` (same shape), where `values` is a table; None counts each once.
+
+    Returns:
+        (low, high); (0, 0) where nothing is finite.
+    """
+    keep = np.isfinite(values)
+    if counts is not None:
+        keep &= counts > 0
+    kept = values[keep]
+    if kept.size == 0:
+        return 0.0, 0.0
+    if counts is None:
+        low, high = np.percentile(kept, percentiles, method="inverted_cdf")
+        return float(low), float(high)
+    order = np.argsort(kept, kind="stable")
+    cumulative = np.cumsum(counts[keep][order])
+    wanted = np.asarray(percentiles, dtype=np.float64) / 100.0 * cumulative[-1]
+    found = kept[order][np.minimum(np.searchsorted(cumulative, wanted, side="left"), kept.size - 1)]
+    return float(found[0]), float(found[1])
