@@ -3,7 +3,6 @@
 import logging
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,12 @@ def better(current: float, best: float) -> bool:
 def save_atomically(content: Any, path: Path) -> None:
     """torch.save to a temporary file beside `path`, then rename: a reader never meets half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         torch.save(content, temporary)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -47,7 +45,9 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     try:
         _unwrap(network).load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit this network (was it trained with another configuration?): {error}") from error
+        raise ValueError(
+            f"{path} does not fit this network (was it trained with another configuration?): {error}"
+        ) from error
 
 
 class ResumableTraining:

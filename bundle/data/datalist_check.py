@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,16 @@ def _image_complaints(
 
 def _size_or_error(path: Path) -> tuple[int, int] | RadiographError:
     """The stored size, or why there is none."""
+    try:
+        stamp = path.stat()
+    except OSError:
+        return _read_size(path, None)  # the reader has the words for it
+    return _read_size(path, (stamp.st_mtime_ns, stamp.st_size))
+
+
+@lru_cache(maxsize=2**18)
+def _read_size(path: Path, version: tuple[int, int] | None) -> tuple[int, int] | RadiographError:
+    """`_size_or_error`, remembered: `version`, not used otherwise, makes a changed file a new one."""
     try:
         return stored_size(path)
     except RadiographError as error:

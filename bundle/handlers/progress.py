@@ -47,8 +47,7 @@ class Progress:
         left = (total - state.iteration) * pace
         loss = more or f"loss={float(state.output['loss']):.4f}"
         logger.info(
-            f"epoch {state.epoch}/{state.max_epochs}, {state.iteration / total:.0%} done, "
-            f"{_clock(left)} left: {loss}"
+            f"epoch {state.epoch}/{state.max_epochs}, {state.iteration / total:.0%} done, {_clock(left)} left: {loss}"
         )
 
 

@@ -111,8 +111,8 @@ class CLIPTowers(nn.Module):
         super().__init__()
         if pretrained is None:
             vision = {"image_size": image_size, **(vision or {})}
-            config = _random_config(vision, text or {}, projection_dim)
             with_text = with_text and text is not None
+            config = _random_config(vision, text if with_text and text is not None else _SMALLEST, projection_dim)
             clip = CLIPModel(config)
         else:
             clip = _load(pretrained)
@@ -126,6 +126,9 @@ class CLIPTowers(nn.Module):
         self.logit_scale = nn.Parameter(clip.logit_scale.detach().clone())
         self.embedding_dim: int = clip.config.projection_dim
         self.context_length: int = clip.config.text_config.max_position_embeddings
+
+
+_SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}
 
 
 def _random_config(vision: dict[str, Any], text: dict[str, Any], projection_dim: int) -> CLIPConfig:
@@ -147,6 +150,6 @@ def _load(pretrained: str) -> CLIPModel:
             f"No CLIP model at '{pretrained}'. Wanted: a folder that transformers' CLIPModel.save_pretrained wrote "
             "(config.json, model.safetensors), such as openai/clip-vit-large-patch14 or CheXzero's ViT-B/32 converted "
             "to it. On a connected machine: `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`; then set "
-            "`clip_folder` to FOLDER. For random weights (tests), set `clip_folder` to null and give the sizes in "
+            "`pretrained` to FOLDER. For random weights (tests), set `pretrained` to null and give the sizes in "
             "`clip`."
         ) from error

@@ -76,17 +76,24 @@ class SparseHead(nn.Module):
 
 
 def pair_logits(embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """s·⟨e, t⟩ of one embedding against the prompt pairs of all findings.
+    """s·⟨e, t⟩ of embeddings against prompt pairs, in float32 also under autocast: s magnifies bf16's rounding.
 
     Args:
-        embedding: (..., D), unit length.
+        embedding: (..., D), unit length, each judged against all findings.
         prompts: (K, 2, D), unit length; [:, FINDING] is t+, [:, NEGATIVE] is t-.
         scale: s = exp(logit_scale), scalar.
 
     Returns:
         (..., K, 2).
     """
-    return scale * torch.einsum("...d,ktd->...kt", embedding, prompts)
+    with torch.autocast(embedding.device.type, enabled=False):
+        return scale * torch.einsum("...d,ktd->...kt", embedding, prompts)
+
+
+def own_pair_logits(embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """As `pair_logits`, for one embedding a finding, each against its own pair: (B, K, D) -> (B, K, 2)."""
+    with torch.autocast(embedding.device.type, enabled=False):
+        return scale * torch.einsum("bkd,ktd->bkt", embedding, prompts)
 
 
 def finding_probability(logits: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,14 @@ from torch import nn
 from bundle.networks.clip import CLIPTowers
 from bundle.networks.downscaler import Downscaler
 from bundle.networks.freezing import Freezing
-from bundle.networks.heads import ContrastiveProjection, PooledHead, SparseHead, finding_probability, pair_logits
+from bundle.networks.heads import (
+    ContrastiveProjection,
+    PooledHead,
+    SparseHead,
+    finding_probability,
+    own_pair_logits,
+    pair_logits,
+)
 from bundle.networks.image_score import ImageScore
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
@@ -172,7 +179,7 @@ class PatchCLIP(nn.Module):
             "patch_embedding": patch_embedding,
             "global_logits": pair_logits(global_embedding, prompts, scale),
             "pooled_logits": pair_logits(pooled_embedding, prompts, scale),
-            "sparse_logits": scale * torch.einsum("bkd,ktd->bkt", sparse_embedding, prompts),
+            "sparse_logits": own_pair_logits(sparse_embedding, prompts, scale),
             "patch_logits": patch_logits,
             "sparse_valid": sparse_valid,
         }

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
-import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder, pixel_array
-from pydicom.tag import BaseTag, Tag
+from pydicom.tag import Tag
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
-    UID,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
     JPEG2000Lossless,
@@ -31,56 +29,37 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bundle.transforms.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
 from bundle.transforms.dicom_photometry import PhotometryError, to_unit_range
+from bundle.transforms.jpeg_frame import jpeg_fault
 from bundle.transforms.radiograph_error import refusal
 from bundle.transforms.value_window import WindowOptions
 
 logger = logging.getLogger(__name__)
 
-REQUIRED_TAGS = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-# Only named attributes are read: faster, and no patient's name can reach a message, a log or the metadata.
-HEADER_TAGS = tuple(map(Tag, (*REQUIRED_TAGS, "NumberOfFrames", "SOPClassUID")))
-IMAGE_TAGS = HEADER_TAGS + tuple(
-    map(
-        Tag,
-        (
-            *PIXEL_TAGS,
-            *SPACING_TAGS,
-            "BitsStored",
-            "HighBit",
-            "PixelRepresentation",
-            "PlanarConfiguration",
-            "ExtendedOffsetTable",
-            "ExtendedOffsetTableLengths",
-            "PixelPaddingValue",
-            "PixelPaddingRangeLimit",
-            "ModalityLUTSequence",
-            "RescaleSlope",
-            "RescaleIntercept",
-            "VOILUTSequence",
-            "WindowCenter",
-            "WindowWidth",
-            "VOILUTFunction",
-            "PresentationLUTShape",
-            "PresentationIntentType",
-        ),
-    )
+VALUE_TAGS = ("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
+GREY_TAGS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth")
+SHOWN_TAGS = ("VOILUTFunction", "PresentationLUTShape", "PresentationIntentType")
+OFFSET_TAGS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+IMAGE_TAGS = (
+    *HEADER_TAGS,
+    *map(Tag, (*PIXEL_TAGS, *SPACING_TAGS, *VALUE_TAGS, *GREY_TAGS, *SHOWN_TAGS, *OFFSET_TAGS)),
 )
-# What pydicom raises for a file that breaks off or whose elements do not parse.
-PARSE_ERRORS: tuple[type[Exception], ...] = (InvalidDicomError, EOFError, OSError, struct.error, zlib.error, ValueError)
-PARSE_ERRORS += (TypeError, KeyError, AttributeError, IndexError, NotImplementedError, OverflowError)
-DECODE_ERRORS = (ValueError, RuntimeError, AttributeError, TypeError, EOFError, OSError, struct.error, IndexError)
+
+JPEG_FAMILY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
+JPEG2000_FAMILY = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 # Which pip package brings a decoder; uncompressed, deflated and RLE pixels need none.
 CODEC_PACKAGES = {
-    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), "python-gdcm"),
-    **dict.fromkeys((JPEGLSLossless, JPEGLSNearLossless), "python-gdcm"),
-    **dict.fromkeys((JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K), "pylibjpeg-openjpeg"),
+    **dict.fromkeys(JPEG_FAMILY, "python-gdcm"),
+    **dict.fromkeys(JPEG2000_FAMILY, "pylibjpeg pylibjpeg-openjpeg"),
 }
-TRANSCODE = "Export it again, uncompressed (Explicit VR Little Endian)"
 # python-gdcm and Pillow refuse 12-bit samples; the decoder that takes them is GPL, and so the user's own choice.
 TWELVE_BIT = "Write it uncompressed with DCMTK's `dcmdjpeg in out`, or pip install pylibjpeg-libjpeg (GPL)"
+# What pydicom and its plugins raise for pixels that do not decode.
+DECODE_ERRORS = (AttributeError, EOFError, IndexError, KeyError, MemoryError, OSError, OverflowError, RuntimeError)
+DECODE_ERRORS += (TypeError, ValueError, struct.error)  # type: ignore[assignment]
 
 
 def read_dicom(path: Path, options: WindowOptions) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
@@ -97,31 +76,28 @@ def read_dicom(path: Path, options: WindowOptions) -> tuple[npt.NDArray[np.float
         RadiographError: for what is not one complete grey image, or cannot be decoded here.
     """
     with path.open("rb") as file:
-        _checked_header(path, file)
+        frame = read_frame(path, file)
         file.seek(0)
-        header = _parse(path, file, IMAGE_TAGS, stop_before_pixels=False)
-    syntax = header.file_meta.TransferSyntaxUID
-    stored = _decode(path, header, syntax)
+        header, _ = parse(path, file, IMAGE_TAGS, stop_before_pixels=False)
+    stored = _decode(path, header, frame)
+    packed_low = frame.syntax.is_encapsulated and frame.syntax != RLELossless
     try:
-        image, photometry = to_unit_range(
-            stored, header, options, packed_low=syntax.is_encapsulated and syntax != RLELossless
-        )
+        image, photometry = to_unit_range(stored, header, options, packed_low=packed_low)
     except PhotometryError as error:
-        raise refusal(
-            path, str(error), "Mend the attribute, or state value_range in place of the file's window"
-        ) from error
+        remedy = "Mend the attribute, or state value_range in place of the file's window"
+        raise refusal(path, str(error), remedy) from error
     for note in photometry["notes"]:
         logger.warning("%s: %s", path, note)
     spacing, source = _spacing(header)
-    rows_mm, columns_mm = spacing or (1.0, 1.0)
+    row_mm, column_mm = spacing or (1.0, 1.0)
     return image, {
         **photometry,
-        "stored_size": (int(header.Rows), int(header.Columns)),
+        "stored_size": (frame.rows, frame.columns),
         "spacing": spacing,
         "spacing_source": source,
-        "transfer_syntax": str(syntax),
+        "transfer_syntax": str(frame.syntax),
         "format": "DICOM",
-        "affine": [[-columns_mm, 0.0, 0.0, 0.0], [0.0, -rows_mm, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
+        "affine": [[-column_mm, 0.0, 0.0, 0.0], [0.0, -row_mm, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
     }
 
 
@@ -138,132 +114,49 @@ def dicom_size(path: Path) -> tuple[int, int]:
         RadiographError: for what is not one grey image, or ends before its pixels do.
     """
     with path.open("rb") as file:
-        header = _checked_header(path, file)
-    return int(header.Rows), int(header.Columns)
+        frame = read_frame(path, file)
+    return frame.rows, frame.columns
 
 
-def _checked_header(path: Path, file: BinaryIO) -> Dataset:
-    """The attributes before the pixels, refused unless they describe one grey frame whose bytes are all there."""
-    header = _parse(path, file, HEADER_TAGS, stop_before_pixels=True)
-    _refuse_unless_one_grey_frame(path, header)
-    syntax = header.file_meta.TransferSyntaxUID
-    if not syntax.is_deflated:  # pydicom inflates into memory, where the file's position says nothing
-        _refuse_cut_pixels(path, file, header)
-    return header
-
-
-def _parse(path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_pixels: bool) -> Dataset:
-    """Parses the attributes that are named."""
-    try:
-        header = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=list(tags))
-        for element in header:  # pydicom converts values on first use: now, where a failure has its name
-            _ = element.value
-    except PARSE_ERRORS as error:
-        raise refusal(
-            path, "the DICOM header does not parse", "Wanted a complete DICOM file: export it again"
-        ) from error
-    syntax = header.file_meta.get("TransferSyntaxUID")
-    if not syntax:
-        remedy = "The file is cut short or was made wrongly: export it again"
-        raise refusal(path, "the DICOM file names no Transfer Syntax (0002,0010)", remedy)
-    if syntax.is_private or not syntax.is_transfer_syntax:
-        raise refusal(path, f"the Transfer Syntax {syntax} is not known", TRANSCODE)
-    return header
-
-
-def _refuse_unless_one_grey_frame(path: Path, header: Dataset) -> None:
-    """Refuses what the attributes show not to be one grey image."""
-    if "Rows" not in header and "Columns" not in header:
-        kind = UID(header.get("SOPClassUID") or "").name or "of no stated class"
-        raise refusal(path, f"the DICOM object ({kind}) is not an image", "Wanted a CR, DX or other grey projection")
-    missing = [keyword for keyword in REQUIRED_TAGS if header.get(keyword) in (None, "")]
-    if missing:
-        found = f"the DICOM header lacks {', '.join(missing)}"
-        raise refusal(path, found, "Wanted a complete image header: export it again")
-    try:
-        rows, columns, samples = int(header.Rows), int(header.Columns), int(header.SamplesPerPixel)
-        frames = int(header.get("NumberOfFrames") or 1)
-    except (TypeError, ValueError) as error:
-        found = "Rows, Columns, SamplesPerPixel or NumberOfFrames is not a whole number"
-        raise refusal(path, found, "Wanted a valid image header: export it again") from error
-    if rows <= 0 or columns <= 0:
-        raise refusal(path, f"the image has {rows} rows and {columns} columns", "Wanted at least one of each")
-    photometric = str(header.PhotometricInterpretation)
-    if samples != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        raise refusal(
-            path,
-            f"the image is not grey ({photometric}, {samples} samples per pixel)",
-            "Wanted MONOCHROME1 or MONOCHROME2: take the original image, not a colour copy",
-        )
-    if frames != 1:
-        raise refusal(
-            path, f"the image has {frames} frames", "Wanted one: write the frame that is meant to its own file"
-        )
-
-
-def _refuse_cut_pixels(path: Path, file: BinaryIO, header: Dataset) -> None:
-    """Refuses a file that has no pixel data, or ends inside them. `file` stands at the pixel data element (PS3.5 7.1).
-
-    Only tags and lengths are read, so that a check of thousands of files takes seconds.
-    """
-    implicit, little = header.original_encoding
-    order = "<" if little else ">"
-    start = file.tell()
-    size = path.stat().st_size
-    group_element = file.read(4)
-    if len(group_element) < 4 or struct.unpack(order + "HH", group_element)[0] != 0x7FE0:
-        raise refusal(path, "the DICOM file has no pixel data", "It is cut short, or not an image: export it again")
-    field = file.read(4 if implicit else 8)
-    cut = len(field) < (4 if implicit else 8)
-    if not cut:
-        wide = implicit or field[:2] in (b"OB", b"OW", b"OF", b"OD", b"UN")
-        length = struct.unpack(order + "I", field[-4:])[0] if wide else struct.unpack(order + "H", field[2:4])[0]
-        if length != 0xFFFFFFFF:
-            available = min(length, size - file.tell())
-            wanted = (int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) + 7) // 8
-            if available < wanted:
-                size_text = f"{header.Rows} x {header.Columns} pixels of {header.BitsAllocated} bits"
-                found = f"the pixel data are cut short: {available} bytes, {size_text} need {wanted}"
-                raise refusal(path, found, "Copy or export the file again")
-            return
-        while not cut:  # encapsulated (PS3.5 A.4): items of stated length up to a sequence delimiter
-            item = file.read(8)
-            if len(item) < 8:
-                cut = True
-                break
-            group, element, length = struct.unpack("<HHI", item)
-            if (group, element) == (0xFFFE, 0xE0DD):
-                return
-            cut = (group, element) != (0xFFFE, 0xE000) or file.tell() + length > size
-            file.seek(length, 1)
-    raise refusal(
-        path,
-        f"the pixel data are cut short: the file ends or breaks off in them, {size - start} bytes after their start",
-        "Copy or export the file again",
-    )
-
-
-def _decode(path: Path, header: Dataset, syntax: UID) -> npt.NDArray[Any]:
+def _decode(path: Path, header: Dataset, frame: Frame) -> npt.NDArray[Any]:
     """The stored values, (H, W), their unused bits as in the file."""
-    if not any(header.get(keyword) is not None for keyword in PIXEL_TAGS):
-        raise refusal(path, "the DICOM file has no pixel data", "It is cut short, or not an image: export it again")
+    syntax = frame.syntax
+    if not any(header.get(keyword) for keyword in PIXEL_TAGS):
+        raise refusal(path, "the DICOM file has no pixel data", f"It is cut short, or not an image: {EXPORT_AGAIN}")
+    missing = [keyword for keyword in ("BitsStored", "PixelRepresentation") if header.get(keyword) is None]
+    if "PixelData" in header and missing:
+        raise refusal(path, f"the DICOM header lacks {', '.join(missing)}", f"Wanted a complete one: {EXPORT_AGAIN}")
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
-        raise refusal(path, f"pixels in {syntax.name} ({syntax}) are not decoded here", TRANSCODE) from error
+        raise refusal(path, f"pixels in {syntax.name} ({syntax}) are not decoded here", UNCOMPRESSED) from error
     if not decoder.is_available:
         package = CODEC_PACKAGES.get(syntax, "pylibjpeg")
-        raise refusal(path, f"there is no decoder for {syntax.name} ({syntax})", f"Install one: pip install {package}")
+        raise refusal(path, f"there is no decoder for {syntax.name} ({syntax})", f"pip install {package}")
     try:
-        stored = pixel_array(header, raw=True, correct_unused_bits=False)
-    except DECODE_ERRORS as error:
+        if syntax in JPEG_FAMILY:
+            fault = jpeg_fault(get_frame(header.PixelData, 0, number_of_frames=1), *_shape(frame))
+            if fault is not None:
+                raise ValueError(fault)
+        # OpenJPEG by pylibjpeg is faster than by GDCM, and outlives damaged streams.
+        plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
+        stored = pixel_array(header, raw=True, correct_unused_bits=False, decoding_plugin=plugin)
+    except BaseException as error:
+        # The RLE decoder, written in Rust, reports damage by a panic, which is no Exception and cannot be imported.
+        if not isinstance(error, DECODE_ERRORS) and type(error).__name__ != "PanicException":
+            raise
         reason = "; ".join(line.strip() for line in str(error).splitlines())
-        remedy = TWELVE_BIT if syntax == JPEGExtended12Bit else TRANSCODE
+        remedy = TWELVE_BIT if syntax == JPEGExtended12Bit else UNCOMPRESSED
         raise refusal(path, f"the pixels, in {syntax.name} ({syntax}), do not decode: {reason}", remedy) from error
-    if stored.shape != (int(header.Rows), int(header.Columns)):
-        found = f"the decoded pixels have the shape {stored.shape}, the header states {header.Rows} x {header.Columns}"
-        raise refusal(path, found, "Export the file again")
+    if stored.shape != (frame.rows, frame.columns):
+        found = f"the decoded pixels have the shape {stored.shape}, the header states {frame.rows} x {frame.columns}"
+        raise refusal(path, found, EXPORT_AGAIN)
     return np.asarray(stored)
+
+
+def _shape(frame: Frame) -> tuple[int, int, int]:
+    """What a JPEG stream must agree with."""
+    return frame.rows, frame.columns, frame.bits_allocated
 
 
 def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:
@@ -277,6 +170,6 @@ def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:
             values = tuple(float(value) for value in header.get(keyword) or ())
         except (TypeError, ValueError):
             continue
-        if len(values) == 2 and all(np.isfinite(value) and value > 0 for value in values):
+        if len(values) == 2 and all(math.isfinite(value) and value > 0 for value in values):
             return (values[0], values[1]), keyword
     return None, None

@@ -14,11 +14,13 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from bundle.transforms.image_orientation import DisplayPlan, plan_display
+from bundle.transforms.jpeg_frame import has_end
 from bundle.transforms.radiograph_error import refusal
 from bundle.transforms.value_window import WindowOptions, linear_window, percentile_limits
 
 PRINT_FORMATS = ("PNG", "JPEG", "TIFF")  # whose integers span their type and whose resolution is a printer's
-NIFTI_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, zlib.error)
+NIFTI_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, OverflowError, ValueError)
+NIFTI_ERRORS += (zlib.error,)
 GREY = "Wanted one grey channel: save the image as grey"
 
 
@@ -93,7 +95,10 @@ def image_file_size(path: Path, kind: str) -> tuple[int, int]:
     """
     if kind == "NIfTI":
         return _nifti_plan(path)[0].size
-    return _itk_plan(path, kind)[0].size
+    plan, _ = _itk_plan(path, kind)
+    if kind == "PNG" and not _has_png_end(path):
+        raise refusal(path, "the PNG file is cut short: it has no IEND", "Copy or export the file again")
+    return plan.size
 
 
 def _nifti_plan(path: Path) -> tuple[DisplayPlan, Any]:
@@ -142,6 +147,8 @@ def _itk_plan(path: Path, kind: str) -> tuple[DisplayPlan, Any]:
             affine[axis, 3] = float(reader.GetOrigin(axis))
     except RuntimeError as error:
         raise refusal(path, f"the {kind} header does not parse ({_reason(error)})", "Wanted a complete file") from error
+    if reader.GetComponentTypeAsString(reader.GetComponentType()) == "unknown":
+        raise refusal(path, f"the {kind} header states no known type of pixel", "Wanted integers or floats")
     if kind in PRINT_FORMATS:  # a resolution in dots per inch says nothing about the patient
         affine = np.eye(4)
     lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -153,8 +160,8 @@ def _read_itk(path: Path, kind: str) -> tuple[DisplayPlan, npt.NDArray[Any]]:
     import itk
 
     plan, reader = _itk_plan(path, kind)
-    if kind == "JPEG":
-        _refuse_cut_jpeg(path)
+    if kind == "JPEG" and not has_end(path.read_bytes()):
+        raise refusal(path, "the JPEG file is cut short: it has no end of image", "Copy or export the file again")
     channels = int(reader.GetNumberOfComponents())
     component = reader.GetComponentTypeAsString(reader.GetComponentType())
     try:
@@ -186,11 +193,11 @@ def _one_channel(path: Path, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.ascontiguousarray(grey)
 
 
-def _refuse_cut_jpeg(path: Path) -> None:
-    """Refuses a JPEG without an end of image after its last start of scan: libjpeg pads it with grey and reads on."""
-    data = path.read_bytes()
-    if data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
-        raise refusal(path, "the JPEG file is cut short (it has no end of image)", "Copy or export the file again")
+def _has_png_end(path: Path) -> bool:
+    """Whether a PNG file has its last chunk, which nearly always is its last 12 bytes."""
+    with path.open("rb") as file:
+        file.seek(-min(12, path.stat().st_size), 2)
+        return b"IEND" in file.read() or b"IEND" in path.read_bytes()
 
 
 def _is_white_zero(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The CT prepared for projection: table, contrast agent and the real nodule taken out; lungs, lobes and heart measured."""
+"""The CT prepared for projection: table, contrast agent and real nodule taken out; lungs, lobes and heart measured."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +37,7 @@ class Anatomy:
         lobe: (256, 256, 133) TotalSegmentator lobe number, 0 outside the lungs.
         depth: (2, 256, 256, 133) mm from the surface of the left and of the right lung, 0 outside it.
         heart: (256, 256, 133) mm from the heart, 0 inside it; stretched so that a growing heart grows leftwards.
+        dome: mm of the height of the left and of the right half of the diaphragm.
         nodule: (512, 512, 133) True where the real nodule was taken out.
     """
 
@@ -46,16 +47,19 @@ class Anatomy:
     lobe: NDArray[np.uint8]
     depth: NDArray[np.float32]
     heart: NDArray[np.float32]
+    dome: tuple[float, float]
     nodule: NDArray[np.bool_]
 
 
 def _body(hu: NDArray[np.int16]) -> NDArray[np.bool_]:
     """The patient without table and blanket, at half resolution."""
-    solid = ndimage.binary_opening(hu[::2, ::2] > -300, np.ones((5, 5, 1)))
+    # An opening by 7 mm cuts blanket and table off; grey filters are separable, and so faster than binary ones.
+    solid = (hu[::2, ::2] > -300).view(np.uint8)
+    solid = ndimage.maximum_filter(ndimage.minimum_filter(solid, (5, 5, 1)), (5, 5, 1)).astype(bool)
     parts, count = ndimage.label(solid)
     largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]) if count else solid
     filled = np.stack([ndimage.binary_fill_holes(largest[:, :, k]) for k in range(hu.shape[2])], axis=2)
-    return ndimage.binary_dilation(filled, np.ones((3, 3, 1)))
+    return ndimage.maximum_filter(filled, (3, 3, 1))
 
 
 def remove_nodule(
@@ -64,8 +68,8 @@ def remove_nodule(
     """Replace the nodule by lung like that around it.
 
     The region is the readers' union grown by 6 mm, without the chest wall. It is filled with the normalised
-    convolution of the lung around it (parenchyma below -700 HU, Gaussian of 8 mm) plus noise of that lung's own standard
-    deviation, so that neither its mean nor its texture marks the place.
+    convolution of the lung around it (parenchyma below -700 HU, Gaussian of 8 mm) plus noise of that lung's own
+    standard deviation, so that neither its mean nor its texture marks the place.
 
     Args:
         hu: (X, Y, Z) Hounsfield units in the frame of :mod:`~bundle.data.demo.source`; not changed.
@@ -77,10 +81,7 @@ def remove_nodule(
         The mended Hounsfield units, the mended labels (the place is left lower lobe), and the region.
     """
     union = np.logical_or.reduce(readers)
-    where = np.argwhere(union)
-    low = np.maximum(where.min(0) - (40, 40, 12), 0)
-    high = where.max(0) + (41, 41, 13)
-    cut = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    cut = _around(union, (40, 40, 12))
     near = ndimage.distance_transform_edt(~union[cut], sampling=SPACING) <= _NODULE_MARGIN_MM
     # The chest wall is what no lobe label covers and no reader drew: it stays, or the pleura would get a dent.
     region = near & (np.isin(labels[cut], LOBES) | union[cut])
@@ -88,7 +89,9 @@ def remove_nodule(
     lung = np.isin(labels[cut], LOBES) & (hu[cut] < -700) & ~region
     values = np.where(lung, hu[cut], 0).astype(np.float32)
     sigma = [8 / s for s in SPACING]
-    mean = ndimage.gaussian_filter(values, sigma) / np.maximum(ndimage.gaussian_filter(lung.astype(np.float32), sigma), 1e-3)
+    mean = ndimage.gaussian_filter(values, sigma) / np.maximum(
+        ndimage.gaussian_filter(lung.astype(np.float32), sigma), 1e-3
+    )
     noise = np.random.default_rng(seed).normal(0, hu[cut][lung].std(), region.shape)
     soft = ndimage.gaussian_filter(noise, (1.5, 1.5, 0.5))
     soft *= noise.std() / soft.std()
@@ -100,23 +103,40 @@ def remove_nodule(
     return hu, labels, whole
 
 
+def _around(mask: NDArray[np.bool_], margin: tuple[int, int, int]) -> tuple[slice, ...]:
+    """The smallest box that holds a mask, widened by a margin in voxels."""
+    cut = []
+    for axis, more in enumerate(margin):
+        some = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
+        cut.append(slice(max(int(some[0]) - more, 0), int(some[-1]) + 1 + more))
+    return tuple(cut)
+
+
 def _distances(lobe: NDArray[np.uint8], heart: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     depth = np.zeros((2, *lobe.shape), np.float32)
     for k, side in enumerate((LOBES[:2], LOBES[2:])):
         lung = np.isin(lobe, side)
-        cut = tuple(slice(max(i.min() - 1, 0), i.max() + 2) for i in np.nonzero(lung))
+        cut = _around(lung, (1, 1, 1))
         depth[k][cut] = ndimage.distance_transform_edt(lung[cut], sampling=HALF)
     far = np.full(lobe.shape, 99, np.float32)
-    where = np.nonzero(heart)
-    margin = (40, 40, 20)
-    cut = tuple(slice(max(i.min() - m, 0), i.max() + m) for i, m in zip(where, margin, strict=True))
+    cut = _around(heart, (40, 40, 20))
+    centre = [
+        np.average(np.arange(n), weights=heart.sum(axis=other))
+        for n, other in zip(heart.shape[::2], ((1, 2), (0, 1)), strict=True)
+    ]
     near = ndimage.distance_transform_edt(~heart[cut], sampling=HALF).astype(np.float32)
     # A large heart grows to the patient's left and downwards; rightwards and upwards it moves about half as far.
-    x = (np.arange(cut[0].start, cut[0].start + near.shape[0]) - where[0].mean())[:, None, None] * HALF[0]
-    z = (np.arange(cut[2].start, cut[2].start + near.shape[2]) - where[2].mean())[None, None, :] * HALF[2]
+    x = (np.arange(cut[0].start, cut[0].start + near.shape[0]) - centre[0])[:, None, None] * HALF[0]
+    z = (np.arange(cut[2].start, cut[2].start + near.shape[2]) - centre[1])[None, None, :] * HALF[2]
     radius = np.sqrt(x**2 + z**2) + 20
     far[cut] = near * (1 + np.clip(-x, 0, None) / radius + 1.5 * np.clip(z, 0, None) / radius)
     return depth, far
+
+
+def _dome(inside: NDArray[np.bool_]) -> float:
+    """Height in mm of the top of the diaphragm under some lobes: lung much further down hides behind the abdomen."""
+    floor = np.argmax(inside, axis=2)[inside.any(axis=2)]
+    return float(np.percentile(floor, 85)) * HALF[2]
 
 
 @lru_cache(maxsize=1)
@@ -134,10 +154,10 @@ def load_anatomy() -> Anatomy:
     bones = np.isin(labels, _BONES)
     # The scan was made with contrast agent, which a plain radiograph does not show: what is denser than muscle is
     # taken down to blood unless it is bone (label maps cut bones short, hence the dilation).
-    near_bone = ndimage.binary_dilation(bones, iterations=3)
+    near_bone = ndimage.maximum_filter(bones[::2, ::2], (3, 3, 5)).repeat(2, axis=0).repeat(2, axis=1)
     hu = np.where((hu > 80) & ~near_bone, np.int16(50), hu)
     # The cap holds what contrast agent lies against bone, in the right subclavian vein, to that of the bone.
-    tissue = np.clip((hu.astype(np.float32) + 1000) / 1000, 0, 1.6)
+    tissue: NDArray[np.float32] = np.clip((hu.astype(np.float32) + 1000) / 1000, 0, 1.6).astype(np.float32)
     body = _body(hu).repeat(2, axis=0).repeat(2, axis=1)
     tissue *= body
     pairs = tissue.reshape(256, 2, 256, 2, -1).mean(axis=(1, 3))
@@ -145,4 +165,6 @@ def load_anatomy() -> Anatomy:
     depth, heart = _distances(lobe, labels[::2, ::2] == _HEART)
     bone = np.where(bones, np.clip(tissue - 1, 0, None), 0).reshape(256, 2, 256, 2, -1).mean(axis=(1, 3))
     half = np.ascontiguousarray(ndimage.gaussian_filter(pairs, (1, 1, 0)))
-    return Anatomy(tissue, half, bone, lobe, depth, heart, nodule)
+    # The upper lobe rests on the heart and would pass for a high diaphragm.
+    domes = (_dome(lobe == 11), _dome((lobe == 13) | (lobe == 14)))
+    return Anatomy(tissue, half, bone, lobe, depth, heart, domes, nodule)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from bundle.data.demo.lesions import Scene, doubled, heart_of
-from bundle.data.demo.projection import COLUMNS, ROWS, Array
+from bundle.data.demo.heart import doubled, heart_of
+from bundle.data.demo.projection import COLUMNS, ROWS
+from bundle.data.demo.sampling import Array, resized
+from bundle.data.demo.scene import Scene
 from bundle.data.demo.view import View
 
 MAXIMUM = 4095
@@ -47,25 +48,27 @@ class Exposure:
 def patient(rng: np.random.Generator, scene: Scene, sex: str) -> Array:
     """One lesion-free patient on the detector, (ROWS, 512) mm of water.
 
-    Lung density, bone density, soft tissue, breast shadows and the healthy heart's size vary, so that none of the findings
+    Lung density, bone density, soft tissue, breast shadows and the healthy heart's size vary, so that no finding
     is given away by overall brightness or heart size.
     """
     base = scene.base
     out = base.body + np.float32(np.exp(rng.normal(0, 0.28)) - 1) * base.air
-    out += np.float32(rng.uniform(-0.1, 1.3)) * base.bone
+    out += np.float32(rng.uniform(0.2, 1.8)) * base.bone
     grown = doubled(heart_of(scene, scene.heart_growth))
     out[: grown.shape[0]] += grown
+    inside = (base.body > 20).astype(np.float32)
     rows = np.linspace(-1, 1, ROWS, dtype=np.float32)[:, None]
     columns = np.linspace(-1, 1, COLUMNS, dtype=np.float32)[None, :]
     tilt = rng.normal(0, 5, 2).astype(np.float32)
     thick = np.float32(rng.normal(0, 12)) * np.clip(base.body / 60, 0, 1)
-    out += (1 + (tilt[0] * rows + tilt[1] * columns) / 30) * thick + (tilt[0] * rows + tilt[1] * columns) * (base.body > 20)
+    slope = tilt[0] * rows + tilt[1] * columns
+    out += slope * inside + (1 + slope / 30) * thick
     amount = rng.uniform(4, 22) if sex == "F" else rng.uniform(0, 7)
     for centre in (-0.46, 0.46):
         place = (rng.normal(0.02, 0.07), centre + rng.normal(0, 0.04))
         width, height = rng.uniform(0.26, 0.38), rng.uniform(0.30, 0.45)
         round_ = ((columns - place[1]) / width) ** 2 + ((rows - place[0]) / height) ** 2
-        out += np.float32(amount) * np.sqrt(np.clip(1 - round_, 0, 1)) * (base.body > 20)
+        out += np.float32(amount) * np.sqrt(np.clip(1 - round_, 0, 1)) * inside
     return out
 
 
@@ -76,14 +79,19 @@ def quantum_noise(rng: np.random.Generator, water_mm: Array, dose: float) -> Arr
     Correlated over neighbouring pixels as by a scintillator.
     """
     sigma = np.float32(dose) * np.exp(np.float32(0.5 * _WATER_PER_MM) * (np.clip(water_mm, 0, 280) - 90))
-    white = rng.standard_normal(water_mm.shape, dtype=np.float32)
-    kernel = np.array([0.25, 0.5, 0.25], np.float32)
-    for axis in (0, 1):
-        white = ndimage.convolve1d(white, kernel, axis=axis, mode="reflect")
-    return white * sigma / np.float32(0.375)
+    height, width = water_mm.shape
+    white = rng.standard_normal((height + 2, width + 2), dtype=np.float32)
+    # (1, 2, 1) along both axes as sums of neighbours; the standard deviation becomes 6.
+    for _ in range(2):
+        white = white[:-1] + white[1:]
+    for _ in range(2):
+        white = white[:, :-1] + white[:, 1:]
+    return white * sigma * np.float32(1 / 6)
 
 
-def draw_exposure(rng: np.random.Generator, water_mm: Array, lung_field: NDArray[np.bool_], contrast: float) -> Exposure:
+def draw_exposure(
+    rng: np.random.Generator, water_mm: Array, lung_field: NDArray[np.bool_], contrast: float
+) -> Exposure:
     """Expose for the image as it is, lesions included, so that a lesion cannot be told from overall brightness.
 
     Args:
@@ -107,19 +115,22 @@ def collimation(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[int, 
     height, width = shape
     if rng.random() > 0.35:
         return 0, 0, height, width
-    top, bottom, left, right = (int(v) for v in rng.uniform(0, 0.035, 4) * (rng.random(4) < 0.6) * (height, height, width, width))
+    top, bottom, left, right = (
+        int(v) for v in rng.uniform(0, 0.035, 4) * (rng.random(4) < 0.6) * (height, height, width, width)
+    )
     return top, left, height - bottom, width - right
 
 
-def draw_marker(rng: np.random.Generator, view: View, exposed: tuple[int, int, int, int]) -> tuple[NDArray[np.bool_], int, int]:
+def draw_marker(rng: np.random.Generator, view: View, exposed: tuple[int, int, int, int]) -> tuple[Array, int, int]:
     """A lead letter beside the shoulder: R on the image's left, L on its right.
 
     Returns:
-        Mask of the letter, and its first row and column.
+        Opacity of the letter in 0..1, and its first row and column.
     """
     letter = "R" if rng.random() < 0.5 else "L"
-    size = int(rng.integers(2, 5))
-    glyph = np.array([[c == "1" for c in line] for line in _LETTERS[letter]]).repeat(size, 0).repeat(size, 1)
+    size = int(rng.integers(3, 6))
+    strokes = np.pad(np.array([[c == "1" for c in line] for line in _LETTERS[letter]], np.float32), 1)
+    glyph = np.clip(2.5 * resized(strokes, (size * strokes.shape[0], size * strokes.shape[1])) - 0.6, 0, 1)
     height, width = view.shape
     top = exposed[0] + int(rng.uniform(0.02, 0.10) * height)
     inset = int(rng.uniform(0.015, 0.06) * width)

@@ -5,12 +5,13 @@ Contrast-to-noise ratio, as used throughout the demo data:
     CNR = |mean over M of (with - without)| / std over R of (without - local mean of without)
 
 with: the stored image in which only this lesion is inserted; without: the lesion-free stored image of the same seed at
-the same exposure, noise included (both at stored resolution, in stored values). M: pixels where the projected difference
-exceeds 25% of its maximum, without fragments under 5% of the area. R, the surroundings: pixels within 12 mm of M (a
-square dilation), not in M, over the lungs and inside the collimation; without the restriction to the lungs where fewer
-than 100 pixels would be left. The local mean is that of the square of 20 mm around a pixel: noise, vessels and the edges of ribs count as noise,
-the slow rise of the chest wall and of the heart does not; the plain deviation would be governed by how much heart or
-shoulder happens to lie in the ring, and a pneumothorax or a haze over a whole lung would never exceed a ratio of 1.
+the same exposure, noise included (both at stored resolution, in stored values). M: pixels where the projected
+difference exceeds 25% of its maximum, without fragments under 5% of the area. R, the surroundings: pixels within 12 mm
+of M (a square dilation), not in M, over the lungs and inside the collimation; without the restriction to the lungs
+where fewer than 100 pixels would be left. The local mean is that of the square of 20 mm around a pixel: noise, vessels
+and the edges of ribs count as noise, the slow rise of the chest wall and of the heart does not. The plain deviation
+would be governed by how much heart or shoulder happens to lie in the ring, and a pneumothorax or a haze over a whole
+lung would never exceed a ratio of 1.
 """
 
 from dataclasses import dataclass
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bundle.data.demo.exposure import Exposure
-from bundle.data.demo.lesions import Lesion
-from bundle.data.demo.projection import Array
+from bundle.data.demo.sampling import Array
+from bundle.data.demo.scene import Lesion
 from bundle.data.demo.view import View
 
 CNR_RANGE = (1.5, 10.0)
@@ -92,7 +93,7 @@ def fluctuation(image: Array, pixel_mm: float) -> Array:
 def place(
     lesion: Lesion, view: View, lung_field: NDArray[np.bool_], exposed: tuple[int, int, int, int]
 ) -> Placed | None:
-    """Warp a lesion into the image and find its mask, surroundings and box; None if too little of it is in the image."""
+    """Warp a lesion into the image and find mask, surroundings and box; None if too little of it is in the image."""
     values, top, left = view.sample_patch(lesion.patch)
     if values.size == 0:
         return None
@@ -104,12 +105,14 @@ def place(
         return None
     mask = _without_fragments(strength > floor)
     rows, columns = np.arange(mask.shape[0]) + top, np.arange(mask.shape[1]) + left
-    keep_rows, keep_columns = (rows >= exposed[0]) & (rows < exposed[2]), (columns >= exposed[1]) & (columns < exposed[3])
+    keep_rows, keep_columns = (
+        (rows >= exposed[0]) & (rows < exposed[2]),
+        (columns >= exposed[1]) & (columns < exposed[3]),
+    )
     clipped = mask & keep_rows[:, None] & keep_columns[None, :]
     if clipped.sum() < max(0.6 * mask.sum(), 25):
         return None
-    reach = int(round(RING_MM / view.pixel_mm))
-    height, width = view.shape
+    reach = round(RING_MM / view.pixel_mm)
     new_top, new_left = max(top - reach, exposed[0]), max(left - reach, exposed[1])
     bottom = min(top + mask.shape[0] + reach, exposed[2])
     right = min(left + mask.shape[1] + reach, exposed[3])

@@ -93,7 +93,10 @@ ABSENT: dict[str, tuple[str, ...]] = {
 ABSENT_PAIRS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Effusion", "Pneumothorax"): ("No pneumothorax or pleural effusion.", "There is no effusion or pneumothorax."),
     ("Mass", "Nodule"): ("No pulmonary nodule or mass.", "No suspicious nodule or mass is seen."),
-    ("Infiltration", "Pneumonia"): ("No infiltrate or focal consolidation.", "The lungs are free of consolidation and infiltrate."),
+    ("Infiltration", "Pneumonia"): (
+        "No infiltrate or focal consolidation.",
+        "The lungs are free of consolidation and infiltrate.",
+    ),
 }
 
 NORMAL_FINDINGS = (

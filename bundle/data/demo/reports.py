@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bundle.data.demo.lesions import FINDINGS
+from bundle.data.demo.findings import FINDINGS
 from bundle.data.demo.phrases import (
     ABSENT,
     ABSENT_PAIRS,
@@ -88,22 +88,22 @@ def write_report(rng: np.random.Generator, observations: Sequence[Observation]) 
     fields = [_fields(rng, o) for o in observations]
     captions = [CAPTIONS[o.finding].format_map(f) for o, f in zip(observations, fields, strict=True)]
     told = _once_each(observations, fields)
-    sentences = [_sentence(_pick(rng, FINDING_SENTENCES[o.finding]), f) for o, f in told]
+    positive = [_sentence(_pick(rng, FINDING_SENTENCES[o.finding]), f) for o, f in told]
     present = {o.finding for o in observations}
     absent = [name for name in FINDINGS if name not in present]
     if not present:
-        sentences.append(_pick(rng, NORMAL_FINDINGS))
-    # Findings, impression and at most four findings fill the seven sentences; negatives take what is left.
-    room = max(5 - len(sentences), 1)
-    sentences += _negatives(rng, absent)[: min(room, 2)]
-    if len(sentences) < 4 and rng.random() < 0.6:
-        sentences.append(_pick(rng, BACKGROUND))
+        positive.append(_pick(rng, NORMAL_FINDINGS))
+    # Every finding is told, however many; negatives and background take what room is left of seven sentences.
+    rest = _negatives(rng, absent)[:2]
+    if len(positive) + len(rest) < 4 and rng.random() < 0.6:
+        rest.append(_pick(rng, BACKGROUND))
+    sentences = positive + rest[: max(6 - len(positive), 0)]
     opening = _pick(rng, OPENINGS)
     if opening and len(sentences) < 5:
         sentences.insert(0, opening)
     impression = _impression(rng, told)
     return ReportText(
-        report=f"Findings: {' '.join(sentences[:6])} Impression: {impression}",
+        report=f"Findings: {' '.join(sentences)} Impression: {impression}",
         summary=_summary(rng, told, absent),
         captions=captions,
     )
@@ -191,7 +191,11 @@ def _summary(
         side = "bilateral " if o.bilateral else "" if o.side == "midline" else f"{f['side']} "
         zone = f"{f['zone']} zone " if o.finding in ("Atelectasis", "Mass", "Nodule", "Pneumonia") else ""
         parts.append(f"{side}{zone}{short.get(o.finding, o.finding.lower())}")
-    words = (_capital(", ".join(parts)) if parts else _pick(rng, ("Clear lungs with normal heart", "Normal chest, clear lungs"))).split()
+    words = (
+        _capital(", ".join(parts))
+        if parts
+        else _pick(rng, ("Clear lungs with normal heart", "Normal chest, clear lungs"))
+    ).split()
     words = words[: _SUMMARY_WORDS[1]]
     names = [name.lower() for name in absent]
     rng.shuffle(names)

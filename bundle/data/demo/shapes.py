@@ -54,6 +54,6 @@ def lumpy_distance(
 
 
 def random_waves(rng: np.random.Generator, count: int, amplitude: float, frequency: float) -> NDArray[np.float64]:
-    """`count` waves for :func:`lumpy_distance` of amplitudes up to `amplitude` and spatial frequency about `frequency`."""
+    """`count` waves for :func:`lumpy_distance`, of up to that amplitude and of about that spatial frequency."""
     direction = rng.normal(0, frequency, (count, 3))
     return np.column_stack([rng.uniform(0, amplitude, count), direction, rng.uniform(0, 2 * np.pi, count)])

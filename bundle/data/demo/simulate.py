@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.data.demo.anatomy import LOBE_NAMES
 from bundle.data.demo.exposure import (
     MAXIMUM,
     Exposure,
@@ -16,13 +17,24 @@ from bundle.data.demo.exposure import (
     patient,
     quantum_noise,
 )
-from bundle.data.demo.grading import CNR_RANGE, Placed, draw_target, first_scale, fluctuation, place, reachable, solve_scale
-from bundle.data.demo.lesions import BUILDERS, FINDINGS, Scene, lobe_name
-from bundle.data.demo.projection import POSES, Array
+from bundle.data.demo.findings import BUILDERS, FINDINGS
+from bundle.data.demo.grading import (
+    CNR_RANGE,
+    Placed,
+    draw_target,
+    first_scale,
+    fluctuation,
+    place,
+    reachable,
+    solve_scale,
+)
+from bundle.data.demo.projection import POSES
 from bundle.data.demo.reports import Observation, write_report
+from bundle.data.demo.sampling import Array
+from bundle.data.demo.scene import Scene
 from bundle.data.demo.view import View, draw_view
 
-PREVALENCE = 0.175
+PREVALENCE = 0.156
 """Chance with which each finding is tried in each image, independently; some do not fit and are left out."""
 _ATTEMPTS = 5
 SITES = ("site A", "site B", "site C")
@@ -95,7 +107,7 @@ class _Plan:
     noisy: Array
     exposure: Exposure
     exposed: tuple[int, int, int, int]
-    marker: tuple[NDArray[np.bool_], int, int]
+    marker: tuple[Array, int, int]
     placed: list[Placed]
     scales: list[float]
     ratios: list[float]
@@ -121,9 +133,7 @@ def simulate(seed: int, insert: Sequence[int] | None = None) -> Radiograph:
     if seed < 0:
         raise ValueError(f"Found seed {seed}, wanted 0 or more.")
     # One stream per matter: a change in how lesions are drawn leaves patient, pose and noise as they were.
-    person, shape, findings, technique, grain, words = (
-        np.random.default_rng([seed, stream]) for stream in range(6)
-    )
+    person, shape, findings, technique, grain, words = (np.random.default_rng([seed, stream]) for stream in range(6))
     sex, age = str(person.choice(["F", "M"])), int(np.clip(person.normal(58, 16), 18, 94))
     vendor, site = VENDORS[int(person.integers(len(VENDORS)))], SITES[int(person.integers(len(SITES)))]
     view = draw_view(shape)
@@ -141,9 +151,7 @@ def simulate(seed: int, insert: Sequence[int] | None = None) -> Radiograph:
     if inverted:
         pixels, centre = (MAXIMUM - pixels).astype(np.uint16), MAXIMUM - centre
     hazes = sum(p.lesion.finding == "Infiltration" for p in plan.placed)
-    observations = [
-        _observe(p, r, plan.lung_rows, hazes > 1) for p, r in zip(plan.placed, plan.ratios, strict=True)
-    ]
+    observations = [_observe(p, r, plan.lung_rows, hazes > 1) for p, r in zip(plan.placed, plan.ratios, strict=True)]
     text = write_report(words, observations)
     boxes = [
         Box(o.finding, p.box, caption, o.attributes())
@@ -180,7 +188,7 @@ def _plan(
 ) -> _Plan:
     clean = view.sample(patient(person, scene, sex))
     lungs = scene.base.lungs.sum(axis=0)
-    lung_field = view.sample(lungs) > _LUNG_MM
+    lung_field = view.sample(lungs, step=2) > _LUNG_MM
     exposed = collimation(technique, view.shape)
     dose = float(np.exp(technique.uniform(np.log(0.5), np.log(1.6)))) * vendor.noise
     noisy = clean + quantum_noise(grain, clean, dose)
@@ -259,13 +267,13 @@ def _stored(
     water: Array,
     exposure: Exposure,
     exposed: tuple[int, int, int, int],
-    marker: tuple[NDArray[np.bool_], int, int],
+    marker: tuple[Array, int, int],
 ) -> NDArray[np.uint16]:
     """mm of water to stored values, with marker and collimation; (H, W)."""
     stored = exposure(water)
     glyph, top, left = marker
     letter = stored[top : top + glyph.shape[0], left : left + glyph.shape[1]]
-    letter[glyph] = min(MAXIMUM, exposure.black + 1.05 * exposure.span)
+    letter += glyph * (np.float32(min(MAXIMUM, exposure.black + 1.05 * exposure.span)) - letter)
     first_row, first_column, last_row, last_column = exposed
     dark = np.ones(stored.shape, bool)
     dark[first_row:last_row, first_column:last_column] = False
@@ -284,7 +292,7 @@ def _observe(placed: Placed, ratio: float, lung_rows: tuple[int, int], both: boo
         side=lesion.side,
         bilateral=both and lesion.finding == "Infiltration",
         zone=zone,
-        lobe=lobe_name(lesion.lobe),
+        lobe=LOBE_NAMES.get(lesion.lobe, ""),
         size_mm=lesion.size_mm,
         kind=lesion.kind,
         cnr=round(ratio, 3),

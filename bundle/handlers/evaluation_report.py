@@ -1,0 +1,203 @@
+"""Leaves an evaluation behind: metrics.json, records, figures and report.html."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ignite import distributed as idist
+from ignite.engine import Events
+from monai.bundle import ConfigParser
+
+from bundle.handlers.froc import AUROC, FROC
+from bundle.metrics.froc import froc_curve
+from bundle.metrics.records import Records, of_finding
+from bundle.metrics.records_io import save_records
+from bundle.metrics.summary import summarise
+from bundle.report.atomic import write_file, write_json
+from bundle.report.figures import draw_figures
+from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
+from bundle.report.html import Example, render_report
+from bundle.report.versions import versions
+
+logger = logging.getLogger(__name__)
+
+OPERATING_RATE = 1.0  # false positives per image; the score that gives it parts hits from misses in the gallery
+
+
+class EvaluationReport:
+    """Writes the results of an evaluator's run, on rank 0, when it completes.
+
+    Into `output_dir`: `metrics.json` (figures by key, numbers or null), `notes.json` (why a figure is null, how
+    intervals were made), `records/` (from which all of it can be made again), `figures/*.png` and `*.svg`, and
+    `report.html`, the last, so that a report always has its numbers beside it. Each file is replaced at once or not at
+    all.
+
+    Attach it on every rank, to an engine whose batch and output are decollated and post-processed to `candidates`:
+    records and gallery are gathered across ranks.
+
+    Args:
+        output_dir: made if missing.
+        findings: names of the K findings.
+        froc: the metric handler that holds the records.
+        auroc: the metric handler that holds the image scores; None leaves AUROC out.
+        config: the run's configuration, for the report: a mapping, or the path of a JSON file, or several, merged in
+            order as MONAI does.
+        replicates: R of the bootstrap; 0 for no intervals.
+        seed: of the bootstrap.
+        gallery: the most images shown; 0 keeps none in memory and shows none.
+        description: of the data, in a sentence or two. If it says "simulated", the report carries a banner.
+        datalist: JSON whose top-level `description` is used where `description` is empty.
+        primary: name of the image score that stands for the network; the first of `auroc` if None.
+
+    Raises:
+        ValueError: where the findings are not those of the metrics, or a number is negative.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        findings: Sequence[str],
+        froc: FROC,
+        auroc: AUROC | None = None,
+        config: Mapping[str, Any] | str | Path | Sequence[str | Path] | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+        gallery: int = 12,
+        description: str = "",
+        datalist: str | Path | None = None,
+        primary: str | None = None,
+    ) -> None:
+        for name, handler in (("froc", froc), ("auroc", auroc)):
+            if handler is not None and tuple(handler.metric_fn.findings) != tuple(findings):
+                raise ValueError(
+                    f"EvaluationReport: findings are {list(findings)}, but those of {name} are "
+                    f"{list(handler.metric_fn.findings)}; give the same list to both"
+                )
+        if replicates < 0 or gallery < 0:
+            raise ValueError(f"EvaluationReport: replicates and gallery must be >= 0, got {replicates} and {gallery}")
+        self.output_dir, self.findings = Path(output_dir), tuple(findings)
+        self.froc, self.auroc, self.config = froc, auroc, config
+        self.replicates, self.seed, self.primary = replicates, seed, primary
+        self.description, self.datalist, self.gallery_size = description, datalist, gallery
+        self._gallery = self._empty_gallery()
+
+    def attach(self, engine: Any) -> None:
+        """Register with the evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        if self.gallery_size:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._look)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _empty_gallery(self) -> Gallery:
+        return Gallery(self.findings, self.gallery_size, self.froc.metric_fn.criterion)
+
+    def _start(self, _: Any) -> None:
+        self._gallery = self._empty_gallery()
+
+    def _look(self, engine: Any) -> None:
+        batch, output = engine.state.batch, engine.state.output
+        if isinstance(batch, Mapping) or isinstance(output, Mapping):
+            raise TypeError(
+                "EvaluationReport: the batch is not decollated; set `decollate: true` in the evaluator, or `gallery: 0`"
+            )
+        for truth, found in zip(batch, output, strict=True):
+            self._gallery.add({**truth, **found})
+
+    def _write(self, engine: Any) -> None:
+        # collective, hence before ranks part
+        records: Records = self.froc.metric_fn.records()
+        if self.auroc is not None:
+            records = records.with_scores(self.auroc.metric_fn.records())
+        if self.gallery_size and idist.get_world_size() > 1:
+            mine = self._gallery.sightings()
+            for rank, theirs in enumerate(idist.all_gather(mine)):
+                if rank != idist.get_rank():
+                    self._gallery.merge(theirs)
+        if idist.get_rank() == 0:
+            self._report(records)
+
+    def _report(self, records: Records) -> None:
+        logger.info("Writing the report (%d bootstrap replicates) to %s.", self.replicates, self.output_dir)
+        metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
+        save_records(records, self.output_dir / "records")
+        write_json(self.output_dir / "metrics.json", metrics)
+        write_json(self.output_dir / "notes.json", notes)
+        figures = draw_figures(records, metrics, self.replicates, self.seed)
+        for figure in figures:
+            write_file(self.output_dir / "figures" / f"{figure.name}.png", figure.png)
+            write_file(self.output_dir / "figures" / f"{figure.name}.svg", figure.svg)
+        page = render_report(
+            records,
+            metrics,
+            notes,
+            figures,
+            self._examples(records),
+            _merged(self.config),
+            self.description or _description(self.datalist),
+            versions(),
+            datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+        write_file(self.output_dir / "report.html", page)
+        logger.info("Report: %s", self.output_dir / "report.html")
+
+    def _examples(self, records: Records) -> list[Example]:
+        """The gallery's pictures with their words."""
+        thresholds = {k: operating_score(records, k, OPERATING_RATE) for k in range(len(self.findings))}
+        examples = []
+        for sighting in self._gallery.choose(thresholds):
+            threshold = thresholds[sighting.finding]
+            caption = _caption(sighting, self.findings[sighting.finding], threshold)
+            alt = f"Chest radiograph. {caption}. Candidate boxes are solid, annotated boxes dashed."
+            examples.append(Example(sighting.kind, caption, alt, draw_sighting(sighting, self.findings, threshold)))
+        return examples
+
+
+def operating_score(records: Records, finding: int, fp_per_image: float) -> float:
+    """The lowest score at which a finding has no more than so many false positives per image.
+
+    Args:
+        records: of the evaluation.
+        finding: place in the findings.
+        fp_per_image: the rate.
+
+    Returns:
+        The score; +inf where even the highest gives more, or no image counts.
+    """
+    data = of_finding(records, finding)
+    if not len(data.image):
+        return math.inf
+    # without lesions a missed one stands in: the rate of false positives is defined all the same
+    lesions = data.lesion_score if len(data.lesion_score) else [-math.inf]
+    curve = froc_curve(data.fp_score, lesions, len(data.image))
+    return float(curve.thresholds[(curve.fp_per_image <= fp_per_image).sum() - 1])
+
+
+def _caption(sighting: Sighting, finding: str, threshold: float) -> str:
+    where = f"image {sighting.index}"
+    if sighting.kind == HIT:
+        return f"{finding} found with score {sighting.score:.2f}, {where}"
+    if sighting.kind == FALSE_POSITIVE:
+        return f"{finding} reported with score {sighting.score:.2f} where none is annotated, {where}"
+    if sighting.score == -math.inf:
+        return f"{finding} missed: no candidate hit it, {where}"
+    below = "" if math.isinf(threshold) else f", below {threshold:.2f}"
+    return f"{finding} missed: best hit scored {sighting.score:.2f}{below}, {where}"
+
+
+def _merged(config: Mapping[str, Any] | str | Path | Sequence[str | Path] | None) -> Mapping[str, Any] | None:
+    if config is None or isinstance(config, Mapping):
+        return config
+    files = [config] if isinstance(config, str | Path) else list(config)
+    merged: dict[str, Any] = ConfigParser.load_config_files([str(file) for file in files])
+    return merged
+
+
+def _description(datalist: str | Path | None) -> str:
+    if datalist is None:
+        return ""
+    with Path(datalist).open(encoding="utf-8") as file:
+        return str(json.load(file).get("description", ""))

@@ -1,0 +1,333 @@
+"""Experiment tracking with MLflow: what was run, what came of it, and how it ended."""
+
+import functools
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import torch
+from ignite import distributed as idist
+from ignite.engine import Events
+from mlflow.entities import Metric, Param
+from monai.handlers import MLFlowHandler
+
+from bundle.handlers.run_owner import HOST, is_gone, owner_tags
+from bundle.handlers.run_parameters import allowed_name, parameters, without_records
+from bundle.report.versions import versions
+
+logger = logging.getLogger(__name__)
+
+_SQLITE = "sqlite:///"
+_CONFIG_NAME = re.compile(r"config_\d{8}_\d{6}\.json")
+_BATCH = 100  # entities that MLflow takes in one request
+_CLOCK_SLACK = 2.0  # seconds by which a file system's clock may lie behind
+
+
+def new_run_name() -> str:
+    """A name that no other run has: the time, and a random end for runs that start within a second."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+@dataclass
+class _OpenRun:
+    """A run of this process, shared by the handlers that give the same name."""
+
+    run: Any = None  # MLflow's, once there is one
+    began: float = 0.0
+    depth: int = 0  # how many engines are running, one inside the other
+    handlers: list["Tracking"] = field(default_factory=list)
+    unreachable: bool = False  # the last request failed
+
+
+_open_runs: dict[tuple[str | None, str, str], _OpenRun] = {}
+
+
+class Tracking(MLFlowHandler):
+    """Tracks a MONAI engine in an MLflow run.
+
+    An evaluator that runs inside a trainer shares the trainer's run, if both handlers have the same `run_name`. The
+    run opens when the first engine starts. It closes when the outermost engine's `run` returns (FINISHED), raises an
+    error (FAILED), or is interrupted by Ctrl-C or SIGTERM (KILLED); so the files that other handlers write at the
+    end are there to be uploaded. A run whose process was killed outright is marked KILLED when the next one starts.
+
+    What is kept: plain settings as parameters, and the merged configuration; library versions and device; every metric
+    of the engines with the epoch as step, with the figures behind it from `engine.state.metric_details`; learning
+    rates; loss terms every `iteration_interval` iterations; the files named in `artifacts`; the checkpoint. Records of
+    a data set (names of images and patients, reports) are not, not even where the configuration spells them out. Once
+    a run is open, a tracking server that fails costs a warning, not the training.
+
+    Args:
+        tracking_uri: of the server or database; the environment's MLFLOW_TRACKING_URI comes first.
+        experiment_name: groups runs.
+        run_name: of this run; None for a new one.
+        config: file of the merged configuration (MONAI's `save_execute_config`).
+        output_dir: where an evaluation writes.
+        artifacts: files and folders within `output_dir` to upload, if written during the run. The numbers of a
+            `metrics.json` become metrics too.
+        checkpoint: file of weights to upload when the run has finished.
+        iteration_interval: how often to log the loss within an epoch; 0 for never.
+
+    Raises:
+        ValueError: the experiment was deleted, or the URI is a plain folder.
+        mlflow.exceptions.MlflowException: at the start, the server or database does not answer.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        experiment_name: str = "patch_clip",
+        run_name: str | None = None,
+        config: str | Path | None = None,
+        output_dir: str | Path | None = None,
+        artifacts: Sequence[str] = (),
+        checkpoint: str | Path | None = None,
+        iteration_interval: int = 50,
+    ) -> None:
+        # MLflow reports its use to its makers; a hospital's machine asks for it first
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
+        folder = Path(unquote(uri[len(_SQLITE) :])).absolute().parent if uri and uri.startswith(_SQLITE) else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        super().__init__(
+            tracking_uri=tracking_uri,
+            iteration_log=(lambda _, iteration: iteration % iteration_interval == 0) if iteration_interval else False,
+            experiment_name=experiment_name,
+            run_name=run_name or new_run_name(),
+            # MONAI's own default takes the URI's %20 for part of the folder's name
+            artifact_location=None if folder is None else (folder / "mlruns").as_uri(),
+        )
+        self.config, self.output_dir = config, None if output_dir is None else Path(output_dir)
+        self.files, self.checkpoint = tuple(artifacts), None if checkpoint is None else Path(checkpoint)
+        self._open = _open_runs.setdefault((uri, experiment_name, self.run_name), _OpenRun())
+        self._rates: dict[str, float] = {}
+        self._epoch = 0
+
+    def attach(self, engine: Any) -> None:
+        """Register with an engine and watch over its `run`.
+
+        The engine's `run` is wrapped, because no ignite event tells of every end: EXCEPTION_RAISED reaches only the
+        first handler that was attached to it.
+        """
+        super().attach(engine)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._note_rates)
+        engine.run = self._watched(engine.run)
+
+    def start(self, engine: Any) -> None:
+        """Join the run, or open it."""
+        if self not in self._open.handlers:
+            self._open.handlers.append(self)
+        if self._open.run is None:
+            self._begin(engine)
+        self.cur_run = self._open.run
+
+    def complete(self) -> None:
+        """Nothing: files are uploaded when the outermost engine has returned."""
+
+    def close(self) -> None:
+        """End the run as FINISHED now."""
+        self._end("FINISHED")
+
+    def _begin(self, engine: Any) -> None:
+        self._set_experiment()
+        self._mark_vanished()
+        config, state = self._read_config(), engine.state
+        tags = {**owner_tags(), "engine": type(engine).__name__}
+        self._open.began = time.time()
+        self._open.run = self.client.create_run(self.experiment.experiment_id, run_name=self.run_name, tags=tags)
+        self._log_params(
+            {
+                "device": _device_name(state.device),
+                "processes": idist.get_world_size(),
+                "max_epochs": state.max_epochs,
+                "epoch_length": state.epoch_length,
+                **{f"version/{name}": number for name, number in {**versions(), "mlflow": version("mlflow")}.items()},
+                **parameters(config),
+            }
+        )
+        if config:
+            text = json.dumps(without_records(config), indent=2, ensure_ascii=False)
+            self.client.log_text(self._run_id, text, "config.json")
+
+    def _read_config(self) -> dict[str, Any]:
+        """The merged configuration; empty if none is kept."""
+        if not self.config:
+            return {}
+        path = Path(self.config)
+        # With --output_dir /a/plain/path, MONAI names the file "/a/plain/path + '/config_….json'", an expression
+        # without its "$"; the file itself lies where it should.
+        if not path.is_file() and self.output_dir and (name := _CONFIG_NAME.search(str(self.config))):
+            path = self.output_dir / name[0]
+        try:
+            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            logger.warning(f"MLflow gets no configuration: {path} cannot be read ({error}).")
+            return {}
+        return config
+
+    def _mark_vanished(self) -> None:
+        """Mark as KILLED the runs of this host whose process ended without a word."""
+        mine = f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{owner_tags()[HOST]}'"
+        for run in self.client.search_runs([self.experiment.experiment_id], mine):
+            if is_gone(run.data.tags):
+                logger.info(f"MLflow run {run.info.run_name}: its process is gone; marked KILLED.")
+                self.client.set_tag(run.info.run_id, "ended_by", "vanished process")
+                self.client.set_terminated(run.info.run_id, "KILLED")
+
+    def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(run)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self._open.depth += 1
+            status, reason = "FINISHED", None
+            try:
+                with _sigterm_raises():
+                    return run(*args, **kwargs)
+            except BaseException as error:
+                # the type only: a message may name a file or a patient
+                status, reason = "FAILED" if isinstance(error, Exception) else "KILLED", type(error).__name__
+                raise
+            finally:
+                self._open.depth -= 1
+                if self._open.depth == 0:
+                    self._end(status, reason)
+
+        return watched
+
+    def _end(self, status: str, reason: str | None = None) -> None:
+        if self._open.run is None:
+            return
+        try:
+            for handler in self._open.handlers if status == "FINISHED" else ():
+                handler._upload()
+            with self._tolerated("how the run ended"):
+                if reason is not None:
+                    self.client.set_tag(self._run_id, "ended_by", reason)
+                self.client.set_terminated(self._run_id, status)
+        finally:
+            handlers, self._open.handlers, self._open.run = self._open.handlers, [], None
+            for handler in handlers:
+                handler.cur_run = None
+                handler._dispose_sqlite_store()
+
+    def _upload(self) -> None:
+        with self._tolerated("files"):
+            for path, folder in self._written():
+                self.client.log_artifact(self._run_id, str(path), folder)
+                if path.name == "metrics.json":
+                    self._log_metrics(json.loads(path.read_text(encoding="utf-8")), step=self._epoch)
+        with self._tolerated("the checkpoint"):
+            if self.checkpoint is not None and self.checkpoint.is_file():
+                self.client.log_artifact(self._run_id, str(self.checkpoint), "models")
+
+    def _written(self) -> Iterator[tuple[Path, str | None]]:
+        """Files to upload and their folders. What an earlier evaluation left in the same place is not this run's."""
+        for name in self.files if self.output_dir else ():
+            path = self.output_dir / name  # type: ignore[operator]
+            for file in sorted(path.rglob("*")) if path.is_dir() else filter(Path.is_file, [path]):
+                fresh = file.stat().st_mtime >= self._open.began - _CLOCK_SLACK
+                if fresh and file.is_file() and not file.name.startswith("."):
+                    folder = file.parent.relative_to(self.output_dir).as_posix()  # type: ignore[arg-type]
+                    yield file, None if folder == "." else folder
+
+    @property
+    def _run_id(self) -> str:
+        run_id: str = self._open.run.info.run_id
+        return run_id
+
+    def _note_rates(self, engine: Any) -> None:
+        # before the step: a schedule has moved on by the time an epoch is logged
+        groups = engine.optimizer.param_groups if hasattr(engine, "optimizer") else []  # an evaluator has none
+        self._rates = {f"lr/{i}" if len(groups) > 1 else "lr": group["lr"] for i, group in enumerate(groups)}
+
+    def _default_epoch_log(self, engine: Any) -> None:
+        self._epoch = engine.state.epoch
+        figures = {**self._rates, **engine.state.metrics}
+        for name, details in engine.state.metric_details.items():
+            if isinstance(details, Mapping):
+                figures.update({f"{name}/{key}": value for key, value in details.items()})
+        self._log_metrics(figures, step=engine.state.epoch)
+
+    def _default_iteration_log(self, engine: Any) -> None:
+        output = engine.state.output
+        output = output[0] if isinstance(output, Sequence) and output else output  # MONAI decollates into a list
+        # a server that is down makes each request wait: then only once an epoch
+        if isinstance(output, Mapping) and "loss" in output and not self._open.unreachable:
+            terms = {"total": output["loss"], **output.get("terms", {})}
+            self._log_metrics({f"iteration/{k}": v for k, v in terms.items()}, step=engine.state.iteration)
+
+    def _log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Log those that are finite numbers: a figure that is undefined leaves a gap."""
+        now = int(time.time() * 1000)
+        numbers = ((name, _number(value)) for name, value in metrics.items())
+        entries = [Metric(allowed_name(n), v, now, step or 0) for n, v in numbers if v is not None]
+        with self._tolerated("metrics"):
+            for part in _parts(entries):
+                self.client.log_batch(self._run_id, metrics=part)
+
+    def _log_params(self, params: Mapping[str, Any]) -> None:
+        for part in _parts([Param(allowed_name(name), str(value)) for name, value in params.items()]):
+            self.client.log_batch(self._run_id, params=part)
+
+    @contextmanager
+    def _tolerated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+            self._open.unreachable = False
+        except Exception as error:  # stores and clouds each raise their own
+            self._open.unreachable = True
+            logger.warning(f"MLflow does not get {what}: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM, which would end Python at once, raises SystemExit instead, unless someone else handles it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    process = os.getpid()
+
+    def stop(number: int, _: Any) -> None:
+        if os.getpid() != process:  # a forked worker: it ends as it would have
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        value = value.item()
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _parts(entries: list[Any]) -> Iterator[list[Any]]:
+    yield from (entries[i : i + _BATCH] for i in range(0, len(entries), _BATCH))
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"{device} ({torch.get_num_threads()} threads)"

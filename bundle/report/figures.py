@@ -1,0 +1,328 @@
+"""Figures of an evaluation, each drawn once and kept as PNG and as SVG, with the text that stands for it."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from numpy.typing import NDArray
+
+from bundle.metrics.bootstrap import draw_counts, froc_replicates
+from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, sensitivity_at
+from bundle.metrics.records import Records, of_finding
+from bundle.metrics.summary import CNR_TIERS
+from bundle.report.colours import INK, MUTED, finding_colour
+
+Metrics = Mapping[str, float | None]
+Floats = NDArray[np.float64]
+
+# Where the bands are computed: eight places an octave, from below the first reported rate to above the last.
+_BAND_RATES = np.geomspace(FP_RATES[0] / 2, FP_RATES[-1] * 2, 57)
+_STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": "#8b949e",
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": "#e2e6ea",
+    "figure.facecolor": "white",
+    "svg.fonttype": "none",  # text stays text: found by search, read by screen readers, small
+    "svg.hashsalt": "bundle",  # equal figures give equal files
+}
+_DOT: dict[str, Any] = {"markersize": 8, "markeredgecolor": INK, "markeredgewidth": 1}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: of its files, without suffix.
+        title: its heading.
+        alt: what it shows, in words, for those who cannot see it.
+        png: the picture at 160 dpi.
+        svg: an `<svg>` element with title and description, to be written as a file or put into a page. Its ids start
+            with the name, so that several fit into one page.
+    """
+
+    name: str
+    title: str
+    alt: str
+    png: bytes
+    svg: str
+
+
+def draw_figures(records: Records, metrics: Metrics, replicates: int = 1000, seed: int = 0) -> list[Figure]:
+    """All figures of an evaluation.
+
+    FROC curves per finding with pointwise 95% bands, sensitivity at one false positive per image beside the ceiling
+    that the grid sets, AUROC, and sensitivity by thirds of contrast-to-noise ratio where lesions carry it. A figure
+    that would be empty is left out.
+
+    Args:
+        records: of the evaluation.
+        metrics: of `bundle.metrics.summary.summarise` for these records.
+        replicates: R of the bands, drawn as `summarise` draws them; 0 for no bands.
+        seed: of the bands.
+
+    Returns:
+        The figures, in the order of reading.
+    """
+    drawn = [
+        _froc_figure(records, metrics, replicates, seed),
+        _sensitivity_figure(records.findings, metrics),
+        _auroc_figure(records.findings, metrics),
+        _cnr_figure(records.findings, metrics),
+    ]
+    return [figure for figure in drawn if figure is not None]
+
+
+def _froc_figure(records: Records, metrics: Metrics, replicates: int, seed: int) -> Figure | None:
+    units, unit = np.unique(records.images.group, return_inverse=True)
+    counts = draw_counts(len(units), replicates, seed) if replicates and len(units) else None
+    curves: list[tuple[str, str, Floats, Floats | None, FROCCurve | None]] = []
+    draws: list[Floats] = []
+    for k, finding in enumerate(records.findings):
+        data = of_finding(records, k)
+        if not len(data.lesion_score):
+            continue
+        own = froc_curve(data.fp_score, data.lesion_score, len(data.image))
+        line = np.array([sensitivity_at(own, rate) for rate in _BAND_RATES])
+        band = None
+        if counts is not None:
+            draws.append(froc_replicates(counts, data, unit, _BAND_RATES.tolist()))  # (X, R)
+            band = _band(draws[-1])
+        curves.append((finding, finding_colour(k), line, band, own))
+    if not curves:
+        return None
+    mean: Floats = np.mean([line for _, _, line, _, _ in curves], axis=0)
+    mean_band = _band(np.mean(draws, axis=0)) if draws else None
+    panels = [("Mean of findings", INK, mean, mean_band, None), *curves]
+
+    with matplotlib.rc_context(_STYLE):
+        canvas, axes = _panels([name for name, *_ in panels], 2.4, "False positives per image", "Sensitivity")
+        for panel, (_, colour, line, band, curve) in zip(axes, panels, strict=True):
+            if band is not None:
+                panel.fill_between(_BAND_RATES, band[0], band[1], color=colour, alpha=0.22, linewidth=0)
+            if curve is None:
+                panel.plot(_BAND_RATES, line, color=INK, drawstyle="steps-post", linewidth=2)
+            else:
+                panel.plot(_BAND_RATES, mean, color="#8b949e", drawstyle="steps-post", linewidth=1, linestyle=":")
+                _rimmed(panel, *_steps(curve), colour)
+        axes[0].set_xscale("log", base=2)
+        axes[0].set_xlim(FP_RATES[0] / 1.15, FP_RATES[-1] * 1.15)
+        axes[0].set_ylim(-0.02, 1.02)
+        axes[0].set_xticks(FP_RATES, ["⅛", "¼", "½", "1", "2", "4", "8"])
+        axes[0].minorticks_off()
+    title = "FROC: sensitivity against false positives per image"
+    means = ", ".join(
+        f"{_percent(metrics.get(f'froc/mean/sens_at_{rate:g}fp'))} at {rate:g}" for rate in (0.125, 1.0, 8.0)
+    )
+    alt = (
+        f"{len(curves)} curves, one per finding, and their mean. Mean sensitivity by FP per image: {means}. "
+        "At one per image: " + _listed(records.findings, metrics, "froc/{}/sens_at_1fp") + "."
+    )
+    return _finish("froc", title, alt, canvas)
+
+
+def _sensitivity_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
+    alt = "Sensitivity at one false positive per image: " + _listed(findings, metrics, "froc/{}/sens_at_1fp")
+    alt += ". Ceiling that the patch grid sets: " + _listed(findings, metrics, "froc/{}/oracle", interval=False) + "."
+    title = "Sensitivity at one false positive per image"
+    return _dots(
+        "sensitivity", title, alt, findings, metrics, "froc/{}/sens_at_1fp", "Sensitivity", ceiling="froc/{}/oracle"
+    )
+
+
+def _auroc_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
+    alt = "Area under the ROC curve: " + _listed(findings, metrics, "auroc/{}") + "."
+    return _dots("auroc", "AUROC of whole-image scores", alt, findings, metrics, "auroc/{}", "AUROC", chance=0.5)
+
+
+def _dots(
+    name: str,
+    title: str,
+    alt: str,
+    findings: Sequence[str],
+    metrics: Metrics,
+    pattern: str,
+    label: str,
+    ceiling: str | None = None,
+    chance: float | None = None,
+) -> Figure | None:
+    """One row per finding and one for the mean: a dot, its interval and, where given, the ceiling or chance."""
+    rows = [*findings, "mean"]
+    if all(metrics.get(pattern.format(row)) is None for row in rows):
+        return None
+    with matplotlib.rc_context(_STYLE):
+        height = 0.42 * len(rows) + 1.3
+        canvas = Canvas(figsize=(7.2, height))
+        left = min(0.45, 0.03 + 0.012 * max(map(len, rows)))
+        axes = canvas.add_axes((left, 0.65 / height, 0.92 - left, 1 - 1.1 / height))
+        for y, row in enumerate(rows):
+            colour = INK if row == "mean" else finding_colour(y)
+            value, low, high = (metrics.get(pattern.format(row) + end) for end in ("", "/low", "/high"))
+            top = metrics.get(ceiling.format(row)) if ceiling else None
+            if top is not None:
+                axes.plot(
+                    [top], [y], "|", color=INK, markersize=15, markeredgewidth=1.5, label="_" if y else "grid's ceiling"
+                )
+            if value is None:
+                axes.text(0.01, y, "not defined (see the notes)", va="center", fontsize=9, color=MUTED)
+                continue
+            _whisker(axes, y, low, high, colour)
+            axes.plot([value], [y], "o", color=colour, clip_on=False, **_DOT)
+            axes.annotate(f"{value:.2f}", (1.015, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+        if chance is not None:
+            axes.axvline(chance, color=MUTED, linestyle="--", linewidth=1, label="chance", zorder=0)
+        axes.axhline(len(findings) - 0.5, color="#8b949e", linewidth=0.8)
+        axes.set_yticks(range(len(rows)), [*findings, "Mean"])
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(0, 1.01)
+        axes.set_xlabel(label + ", with its 95% interval")
+        axes.grid(True, axis="x")
+        axes.set_axisbelow(True)
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
+    return _finish(name, title, alt, canvas)
+
+
+def _cnr_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
+    """Lines from the faintest to the clearest third, a panel per finding: the findings differ in level, not in axis."""
+    pattern = "froc/{}/{}/sens_at_1fp"
+    rows = [
+        row
+        for row in ["mean", *findings]
+        if any(metrics.get(pattern.format(row, tier)) is not None for tier in CNR_TIERS)
+    ]
+    if not rows:
+        return None
+    with matplotlib.rc_context(_STYLE):
+        names = ["Mean of findings" if row == "mean" else row for row in rows]
+        canvas, axes = _panels(names, 2.0, "Third of contrast-to-noise ratio", "Sensitivity at 1 FP per image")
+        for panel, row in zip(axes, rows, strict=True):
+            colour = INK if row == "mean" else finding_colour(findings.index(row))
+            points = []
+            for x, tier in enumerate(CNR_TIERS):
+                key = pattern.format(row, tier)
+                value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
+                if value is None:
+                    continue
+                points.append((x, value))
+                _whisker(panel, x, low, high, colour, upright=True)
+            panel.plot(*zip(*points, strict=True), "-", color="#8b949e", linewidth=1, zorder=0)
+            panel.plot(*zip(*points, strict=True), "o", color=colour, clip_on=False, **_DOT)
+        axes[0].set_xticks(range(3), ["faint", "middle", "clear"])
+        axes[0].set_xlim(-0.4, 2.4)
+        axes[0].set_ylim(-0.03, 1.03)
+    parts = [
+        f"{'mean' if row == 'mean' else row} "
+        + ", ".join(_percent(metrics.get(pattern.format(row, tier))) for tier in CNR_TIERS)
+        for row in rows
+    ]
+    title = "Sensitivity by thirds of contrast-to-noise ratio"
+    alt = "At one false positive per image, from the faintest to the clearest third: " + "; ".join(parts) + "."
+    return _finish("cnr", title, alt, canvas)
+
+
+def _panels(names: Sequence[str], height: float, x_label: str, y_label: str) -> tuple[Canvas, list[Axes]]:
+    """Small panels with common axes, three in a row. Margins are in inches: a layout engine takes most of the time."""
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    width, total = 3.2 * columns + 0.4, height * rows + 0.9
+    canvas = Canvas(figsize=(width, total))
+    grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    canvas.subplots_adjust(
+        left=0.75 / width, right=1 - 0.15 / width, bottom=0.6 / total, top=1 - 0.35 / total, wspace=0.08, hspace=0.28
+    )
+    panels = list(grid.ravel())
+    for panel, name in zip(panels, names, strict=False):
+        panel.set_title(name, fontsize=11, loc="left", y=1.0)  # a given height is not searched for
+        panel.grid(True)
+        panel.set_axisbelow(True)
+    for panel in panels[len(names) :]:
+        panel.remove()
+    canvas.supxlabel(x_label, fontsize=10, y=0.12 / total)
+    canvas.supylabel(y_label, fontsize=10, x=0.12 / width)
+    return canvas, panels[: len(names)]
+
+
+def _whisker(axes: Axes, at: float, low: float | None, high: float | None, colour: str, upright: bool = False) -> None:
+    """An interval in the finding's colour with a thin dark rim; nothing where an end is not defined."""
+    if low is None or high is None:
+        return
+    for width, ink in ((4.5, INK), (2.8, colour)):
+        x, y = [low, high], [at, at]
+        axes.plot(*((y, x) if upright else (x, y)), color=ink, linewidth=width, solid_capstyle="butt", snap=False)
+
+
+def _steps(curve: FROCCurve) -> tuple[Floats, Floats]:
+    """Places and heights of a curve's steps within the axes; what lies left of them enters at the left edge."""
+    start = _BAND_RATES[0]
+    x = np.concatenate([[start], curve.fp_per_image[curve.fp_per_image > start], [_BAND_RATES[-1]]])
+    y = np.array([sensitivity_at(curve, float(place)) for place in x])
+    return x, y
+
+
+def _rimmed(axes: Axes, x: Floats, y: Floats, colour: str) -> None:
+    """A line with a thin dark rim: the light colours of the palette need it on white."""
+    axes.plot(x, y, color=INK, linewidth=2.8, drawstyle="steps-post")
+    axes.plot(x, y, color=colour, linewidth=1.8, drawstyle="steps-post")
+
+
+def _band(draws: Floats) -> Floats:
+    """(X, R) -> (2, X): pointwise 2.5% and 97.5% over the replicates that are defined."""
+    defined = draws[:, ~np.isnan(draws).any(0)]
+    if not defined.shape[1]:
+        return np.full((2, len(draws)), np.nan)
+    band: Floats = np.quantile(defined, [0.025, 0.975], axis=1)
+    return band
+
+
+def _finish(name: str, title: str, alt: str, canvas: Canvas) -> Figure:
+    """Both files of a figure."""
+    png, svg = io.BytesIO(), io.StringIO()
+    with matplotlib.rc_context(_STYLE):
+        canvas.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": alt, "Title": title})
+        canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    return Figure(name, title, alt, png.getvalue(), _accessible(svg.getvalue(), name, title, alt))
+
+
+def _accessible(svg: str, name: str, title: str, alt: str) -> str:
+    """matplotlib's file as one element with title and description, of flexible size, its ids made unique by `name`."""
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    head, body = svg.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    head += f' role="img" aria-labelledby="{name}-title {name}-desc"'
+    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(alt)}</desc>'
+    return f"{head}>{words}{body}"
+
+
+def _listed(findings: Sequence[str], metrics: Metrics, pattern: str, interval: bool = True) -> str:
+    texts = []
+    for finding in findings:
+        key = pattern.format(finding)
+        low, high = metrics.get(f"{key}/low"), metrics.get(f"{key}/high")
+        text = f"{finding} {_percent(metrics.get(key))}"
+        if interval and low is not None and high is not None:
+            text += f" ({_percent(low)} to {_percent(high)})"
+        texts.append(text)
+    return ", ".join(texts)
+
+
+def _percent(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.2f}"

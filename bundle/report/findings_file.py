@@ -1,0 +1,128 @@
+"""What inference leaves about one radiograph: findings as JSON, maps as NIfTI."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bundle.grid import patch_map_to_image
+from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
+from bundle.report.atomic import atomic_path
+
+NOT_CLINICAL = "Research software, not for clinical use."
+
+
+def findings_document(
+    findings: Sequence[str],
+    scores: Mapping[str, torch.Tensor],
+    candidates: torch.Tensor,
+    stored_size: tuple[int, int],
+    spacing: tuple[float, float] | None,
+    **more: Any,
+) -> dict[str, Any]:
+    """What the network found in one radiograph, as plain values; nothing that identifies a patient.
+
+    Args:
+        findings: names of the K findings, in the network's order.
+        scores: (K,) probabilities by name; NaN, where a score is absent, becomes null.
+        candidates: (M, 8) table, columns of `bundle.metrics.candidates.COLUMNS`.
+        stored_size: (H, W).
+        spacing: (row, column) distance in mm, or None where unknown.
+        more: further entries, put last.
+
+    Returns:
+        A dictionary that JSON can hold.
+
+    Raises:
+        ValueError: where a score or candidate does not fit the findings.
+    """
+    for name, values in scores.items():
+        if tuple(values.shape) != (len(findings),):
+            raise ValueError(f"score {name!r} must be ({len(findings)},), one per finding, got {tuple(values.shape)}")
+    table = np.asarray(candidates, np.float64).reshape(-1, len(COLUMNS))
+    if len(table) and not 0 <= table[:, FINDING].min() <= table[:, FINDING].max() < len(findings):
+        raise ValueError(f"a candidate's finding is outside 0..{len(findings) - 1}")
+    table = table[np.argsort(-table[:, SCORE], kind="stable")]
+    return {
+        "note": NOT_CLINICAL,
+        "frame": "pixels of the stored image, x right, y down; box [x0, y0, x1, y1] with x1 and y1 exclusive",
+        "stored_size": {"height": int(stored_size[0]), "width": int(stored_size[1])},
+        "spacing_mm": None if spacing is None else {"row": float(spacing[0]), "column": float(spacing[1])},
+        "findings": {
+            finding: {name: _number(float(values[k])) for name, values in scores.items()}
+            for k, finding in enumerate(findings)
+        },
+        "candidates": [
+            {
+                "finding": findings[int(row[FINDING])],
+                "score": _number(row[SCORE]),
+                "peak": [round(value, 2) for value in row[PEAK].tolist()],
+                "box": [round(value, 2) for value in row[BOX].tolist()],
+            }
+            for row in table
+        ],
+        **more,
+    }
+
+
+def sample_maps(
+    maps: torch.Tensor, grid_from_stored: torch.Tensor, stored_size: tuple[int, int], side: int | None
+) -> torch.Tensor:
+    """Patch maps over the stored image, at its pixels or at fewer.
+
+    Args:
+        maps: (K, Gh, Gw).
+        grid_from_stored: (3, 3) affine.
+        stored_size: (H, W).
+        side: the most pixels on the long side; None takes the stored image's own.
+
+    Returns:
+        (K, h, w), covering the whole image; NaN where the network has not looked.
+    """
+    height, width = stored_size
+    shrink = 1.0 if side is None else min(1.0, side / max(height, width))
+    h, w = max(1, round(height * shrink)), max(1, round(width * shrink))
+    stored_from_small = torch.diag(torch.tensor([width / w, height / h, 1.0], dtype=torch.float64))
+    return patch_map_to_image(maps, grid_from_stored.double() @ stored_from_small, (h, w))
+
+
+def write_maps(
+    path: str | Path,
+    maps: torch.Tensor | NDArray[np.float32],
+    affine: Sequence[Sequence[float]],
+    stored_size: tuple[int, int],
+    known_spacing: bool = True,
+) -> None:
+    """Write maps as NIfTI so that ITK and 3D Slicer lay them over the radiograph.
+
+    The array is float32 (w, h, 1, K): x to the right, y down, one slice, and the findings along the fourth axis, in the
+    network's order. NaN, where the network has not looked, stays NaN. The affine is the radiograph's; where the maps
+    have fewer pixels it is scaled, so that both cover the same place.
+
+    Args:
+        path: ends in .nii or .nii.gz; written atomically.
+        maps: (K, h, w), covering the whole image.
+        affine: 4x4, (column, row, 0, 1) of the stored image -> mm, RAS+ (the reader's `affine`).
+        stored_size: (H, W).
+        known_spacing: whether the affine's unit is mm; otherwise the file says that its unit is unknown.
+    """
+    values = np.asarray(maps, np.float32)
+    h, w = values.shape[1:]
+    sx, sy = stored_size[1] / w, stored_size[0] / h
+    # NIfTI counts pixel centres: the first centre of the small grid lies (s − 1) / 2 stored pixels from the stored one
+    small = np.array([[sx, 0, 0, (sx - 1) / 2], [0, sy, 0, (sy - 1) / 2], [0, 0, 1, 0], [0, 0, 0, 1]])
+    data = np.ascontiguousarray(values.transpose(2, 1, 0)[:, :, None, :])  # (w, h, 1, K)
+    image = nibabel.Nifti1Image(data, np.asarray(affine, np.float64) @ small)
+    image.header.set_xyzt_units("mm" if known_spacing else "unknown")
+    image.header["descrip"] = b"patch probabilities, one finding per volume"
+    with atomic_path(path) as temporary:
+        nibabel.save(image, temporary)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 6)

@@ -1,0 +1,185 @@
+"""The report of an evaluation as one HTML page that needs nothing beside it: no network, no script, no other file."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from bundle.metrics.froc import FP_RATES
+from bundle.metrics.records import Records
+from bundle.metrics.summary import CNR_TIERS
+from bundle.report.colours import finding_colour
+from bundle.report.figures import Figure
+
+Metrics = Mapping[str, float | None]
+
+# heading, key of the figure, whether it has an interval
+_COLUMNS = (
+    ("Images", "n_images/{}", False),
+    ("Lesions", "n_lesions/{}", False),
+    ("AUROC", "auroc/{}", True),
+    ("Sensitivity at 1 FP per image", "froc/{}/sens_at_1fp", True),
+    ("Ceiling of the grid", "froc/{}/oracle", False),
+    ("FROC score", "froc/{}/score", True),
+    ("wAFROC area", "wafroc/{}", True),
+)
+_COUNTS = (
+    ("Images counted", "n_images/{}"),
+    ("Lesions", "n_lesions/{}"),
+    ("Left out: positive, no complete boxes", "n_excluded/{}/unboxed"),
+    ("Left out: not known", "n_excluded/{}/unknown"),
+    ("Labelled positive", "n_positive/{}"),
+    ("Labelled negative", "n_negative/{}"),
+)
+_SECRET = re.compile(r"password|passwd|secret|credential|api_?key|(^|_)token$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture of the gallery.
+
+    Attributes:
+        kind: "hit", "miss" or "false_positive".
+        caption: what it shows.
+        alt: the same for those who cannot see it.
+        jpeg: the picture.
+    """
+
+    kind: str
+    caption: str
+    alt: str
+    jpeg: bytes
+
+
+def render_report(
+    records: Records,
+    metrics: Metrics,
+    notes: Mapping[str, str],
+    figures: Sequence[Figure],
+    examples: Sequence[Example] = (),
+    config: Mapping[str, Any] | None = None,
+    description: str = "",
+    versions: Mapping[str, str] | None = None,
+    generated: str = "",
+) -> str:
+    """The page.
+
+    It holds names of findings, numbers, pictures and the configuration: no report text, no patient identifiers and no
+    file names. Where the description says that the images are simulated, so does a banner.
+
+    Args:
+        records: of the evaluation.
+        metrics: figures by key, from `bundle.metrics.summary.summarise`; None is "not defined".
+        notes: from the same; why a figure is not defined, and how intervals were made.
+        figures: of `bundle.report.figures.draw_figures`.
+        examples: the gallery.
+        config: the merged configuration of the run. Values whose key names a password or token are withheld.
+        description: of the data, one or two sentences.
+        versions: software by name.
+        generated: when, as text.
+
+    Returns:
+        HTML.
+    """
+    findings = records.findings
+    rows = [*findings, "mean"]
+    template = _environment().from_string((Path(__file__).parent / "template.html").read_text(encoding="utf-8"))
+    return template.render(
+        findings=[{"name": f, "colour": finding_colour(k)} for k, f in enumerate(findings)],
+        description=description,
+        simulated="simulated" in description.lower(),
+        generated=generated,
+        images=len(records.images.index),
+        groups=len(np.unique(records.images.group)),
+        grouped=not np.array_equal(records.images.group, records.images.index),
+        criterion=records.criterion,
+        glance=[_glance(metrics, name, key) for name, key, interval in _COLUMNS if interval],
+        headings=[heading for heading, _, _ in _COLUMNS],
+        results=[_row(row, metrics, notes, [key for _, key, _ in _COLUMNS]) for row in rows],
+        rates=[f"{rate:g}" for rate in FP_RATES],
+        sensitivities=[_row(row, metrics, notes, [f"froc/{{}}/sens_at_{r:g}fp" for r in FP_RATES]) for row in rows],
+        count_headings=[heading for heading, _ in _COUNTS],
+        counts=[_row(row, metrics, notes, [key for _, key in _COUNTS]) for row in findings],
+        cnr=_cnr(rows, metrics, notes),
+        figures=figures,
+        gallery=_gallery(examples),
+        notes=dict(notes),
+        config=None if config is None else json.dumps(_withheld(config), indent=2, ensure_ascii=False, default=str),
+        versions=dict(versions or {}),
+    )
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+
+
+def _cell(metrics: Metrics, notes: Mapping[str, str], key: str) -> dict[str, str]:
+    """A figure as text, its interval, and why it is missing where it is; a count has no mean."""
+    value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
+    count = key.startswith("n_")
+    digits = 0 if count else 2
+    if value is None and count:
+        return {"text": "", "interval": "", "why": ""}
+    if value is None:
+        return {"text": "not defined", "interval": "", "why": notes.get(key, "this evaluation does not have it")}
+    interval = "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+    return {"text": f"{value:.{digits}f}", "interval": interval, "why": ""}
+
+
+def _row(row: str, metrics: Metrics, notes: Mapping[str, str], patterns: Sequence[str]) -> dict[str, Any]:
+    return {"name": row, "cells": [_cell(metrics, notes, pattern.format(row)) for pattern in patterns]}
+
+
+def _glance(metrics: Metrics, name: str, pattern: str) -> dict[str, str]:
+    return {"name": f"Mean {name[0].lower() + name[1:] if name[1:2].islower() else name}"} | _cell(
+        metrics, {}, pattern.format("mean")
+    )
+
+
+def _cnr(rows: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> dict[str, Any] | None:
+    edges = [metrics.get(f"cnr_edges/{number}") for number in (1, 2)]
+    if edges[0] is None or edges[1] is None:
+        return None
+    patterns = [f"froc/{{}}/{tier}/sens_at_1fp" for tier in CNR_TIERS]
+    table = [_row(row, metrics, notes, patterns) for row in rows]
+    for row in table:
+        for cell, tier in zip(row["cells"], CNR_TIERS, strict=True):
+            count = metrics.get(f"n_lesions/{row['name']}/{tier}")
+            cell["count"] = "" if count is None else f"{count:.0f}"
+    return {"edges": [f"{edge:.2f}" for edge in edges if edge is not None], "rows": table}
+
+
+def _gallery(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    titles = {
+        "hit": (
+            "Found",
+            "The lesions with the best-scored hit. These are the network's best, not its typical results.",
+        ),
+        "miss": ("Missed", "Lesions found only below the operating score, or not at all; the largest come first."),
+        "false_positive": ("False positives", "The best-scored candidates that hit nothing annotated."),
+    }
+    groups = []
+    for kind, (title, text) in titles.items():
+        shown = [
+            {"caption": e.caption, "alt": e.alt, "data": base64.b64encode(e.jpeg).decode("ascii")}
+            for e in examples
+            if e.kind == kind
+        ]
+        if shown:
+            groups.append({"kind": kind, "title": title, "text": text, "examples": shown})
+    return groups
+
+
+def _withheld(config: Any, key: str = "") -> Any:
+    """The configuration without passwords and tokens."""
+    if isinstance(config, Mapping):
+        return {name: _withheld(value, str(name)) for name, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [_withheld(value, key) for value in config]
+    return "(withheld)" if _SECRET.search(key) and config is not None else config

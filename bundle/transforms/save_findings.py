@@ -1,0 +1,163 @@
+"""Writes what the network found in a radiograph: JSON, an overlay and maps. The last step of inference."""
+
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+
+from bundle.data.inputs import output_names
+from bundle.grid import grid_to_stored
+from bundle.report.atomic import atomic_path, write_json
+from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, write_maps
+from bundle.report.overlay import draw_overlay
+from bundle.report.versions import versions
+from bundle.transforms.radiograph import read_radiograph
+
+_OVERLAY_MAP_SIDE = 600  # a map is smooth: more pixels would look the same below an overlay of 1200
+
+
+class SaveFindingsd(MapTransform):
+    """Writes `<name>.json`, `<name>_overlay.png` and `<name>_map.nii.gz`; the sample itself passes unchanged.
+
+    It computes nothing that later steps need, so a service that answers by itself can leave it out. The radiograph is
+    read again from its file, because the overlay and the geometry are the stored image's and not the canvas's. Each
+    file is written atomically, the JSON last: where it exists, so does what it names. No patient identifier is taken
+    from a file; names are those of the input files (`bundle.data.inputs.output_names`), or numbers.
+
+    The JSON holds: `findings` (name -> scores, null where one is absent, in the network's order), `candidates` (all of
+    them, by falling score: finding, score, peak [x, y], box), the frame in which they are, stored size, spacing, how
+    grey values were read, which files lie beside it, and the versions of the software.
+
+    Args:
+        keys: the patch maps, (K, Gh, Gw).
+        findings: names of the K findings, in the network's order.
+        output_dir: made if missing.
+        min_score: the lowest score drawn in the overlay; the JSON holds every candidate.
+        max_per_finding: the most candidates drawn of one finding.
+        inputs: every file of the run, as paths or as mappings with `image_key`; makes names unique across subfolders.
+            None names each output by its file alone and refuses to overwrite another file's.
+        image_key: the canvas, a MetaTensor whose metadata name the file.
+        overlay: whether to draw.
+        maps: whether to write maps.
+        map_side: the most pixels on a map's long side, because at full size the maps of one radiograph take 300 MB;
+            None takes the stored image's pixels.
+        anonymous_names: number the outputs in the order of `inputs`, and keep file names out of them.
+        model: what to write about the model (name, version, ...), as JSON can hold it.
+
+    Raises:
+        ValueError: where the settings contradict each other; on call, where a sample does not fit them.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        findings: Sequence[str] = (),
+        output_dir: str | os.PathLike[str] = "eval/inference",
+        min_score: float = 0.5,
+        max_per_finding: int = 3,
+        inputs: Sequence[Any] | None = None,
+        image_key: str = "image",
+        overlay: bool = True,
+        maps: bool = True,
+        map_side: int | None = 512,
+        anonymous_names: bool = False,
+        model: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(keys)
+        if not findings or not 0 <= min_score < 1:
+            raise ValueError(
+                f"SaveFindingsd: findings must be named and min_score lie in [0, 1), got {list(findings)} and {min_score}"
+            )
+        if anonymous_names and inputs is None:
+            raise ValueError("SaveFindingsd: anonymous_names numbers the files of `inputs`; give the list of all files")
+        self.findings, self.output_dir = list(findings), Path(output_dir)
+        self.min_score, self.max_per_finding = min_score, max_per_finding
+        self.image_key, self.overlay, self.maps, self.map_side = image_key, overlay, maps, map_side
+        self.anonymous, self.model = anonymous_names, dict(model or {})
+        files = None if inputs is None else [item[image_key] if isinstance(item, Mapping) else item for item in inputs]
+        self._names = None if files is None else output_names(files, anonymous_names)
+        self._written: dict[str, str] = {}
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            self._save(d, d[key])
+        return d
+
+    def _save(self, d: Mapping[Hashable, Any], pred: torch.Tensor) -> None:
+        canvas = d[self.image_key]
+        file = str(getattr(canvas, "meta", {}).get("filename_or_obj", ""))
+        if not file:
+            raise ValueError(f"SaveFindingsd: {self.image_key!r} has no `filename_or_obj`; load it by LoadRadiographd")
+        if len(pred) != len(self.findings):
+            raise ValueError(
+                f"SaveFindingsd: maps of {len(pred)} findings but {len(self.findings)} names; set findings"
+            )
+        image, meta = read_radiograph(file)
+        size: tuple[int, int] = meta["stored_size"]
+        if tuple(int(n) for n in d["stored_size"]) != size:
+            raise ValueError(
+                f"{file}: the file is now {size}, but was {d['stored_size']} when the network looked at it"
+            )
+        name = self._name(file)
+        maps = torch.as_tensor(pred).as_subclass(torch.Tensor).detach().cpu().float()
+        affine = torch.as_tensor(d["canvas_from_stored"]).cpu()
+        grid_from_stored = torch.linalg.inv(grid_to_stored(affine, canvas.shape[-2:], tuple(maps.shape[-2:])))
+        candidates = torch.as_tensor(d["candidates"]).cpu()
+
+        more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
+        more["reading"] = {
+            key: meta[key] for key in ("format", "photometric_interpretation", "inverted", "window", "spacing_source")
+        }
+        if self.overlay:
+            path = self._path(name, "_overlay.png")
+            picture = draw_overlay(
+                image,
+                candidates,
+                self.findings,
+                sample_maps(maps, grid_from_stored, size, _OVERLAY_MAP_SIDE),
+                min_score=self.min_score,
+                max_per_finding=self.max_per_finding,
+                caption=NOT_CLINICAL if self.anonymous else f"{NOT_CLINICAL} {Path(file).name}",
+            )
+            with atomic_path(path) as temporary:
+                picture.save(temporary)
+            more["overlay"] = {"file": path.name, "min_score": self.min_score}
+        if self.maps:
+            path = self._path(name, "_map.nii.gz")
+            sampled = sample_maps(maps, grid_from_stored, size, self.map_side)
+            write_maps(path, sampled, meta["affine"], size, meta["spacing"] is not None)
+            more["map"] = {
+                "file": path.name,
+                "axes": "x right, y down, slice, finding",
+                "volumes": self.findings,
+                "size": {"height": sampled.shape[1], "width": sampled.shape[2]},
+                "not_looked_at": "NaN",
+            }
+        more |= {"model": self.model} if self.model else {}
+        scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
+        document = findings_document(
+            self.findings, scores, candidates, size, meta["spacing"], **more, versions=versions()
+        )
+        write_json(self._path(name, ".json"), document)
+
+    def _path(self, name: str, ending: str) -> Path:
+        return self.output_dir / f"{name}{ending}"
+
+    def _name(self, file: str) -> str:
+        absolute = os.path.abspath(file)
+        if self._names is not None:
+            if absolute not in self._names:
+                raise ValueError(f"SaveFindingsd: {file} is not among `inputs`; give the list that is being read")
+            return self._names[absolute]
+        name = output_names([file])[absolute]
+        if self._written.setdefault(name.casefold(), absolute) != absolute:
+            raise ValueError(
+                f"SaveFindingsd: {file} and {self._written[name.casefold()]} would both be written as {name!r}; give "
+                "the list of all files as `inputs`, which makes the names differ"
+            )
+        return name

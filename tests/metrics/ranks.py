@@ -1,0 +1,35 @@
+"""What one of several processes does in the tests of gathering: a module of its own, so that it can be imported."""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from bundle.metrics import AUROCMetric, FROCMetric
+from tests.metrics.drawn import random_evaluation
+
+FINDINGS = ["A", "B", "C"]
+
+
+def evaluate(shard: list[int], images: int) -> dict[str, torch.Tensor]:
+    """Feed a shard, in batches of three, to both metrics and gather."""
+    tables, truths, scores = random_evaluation(images)
+    froc, auroc = FROCMetric(FINDINGS), AUROCMetric(FINDINGS, ["image", "pooled"])
+    for start in range(0, len(shard), 3):
+        batch = shard[start : start + 3]
+        froc([tables[i] for i in batch], [truths[i] for i in batch])
+        auroc([scores[i] for i in batch], [truths[i] for i in batch])
+    result = {"froc": froc.aggregate(), "auroc": auroc.aggregate()}
+    result |= {f"table{i}": torch.from_numpy(table.copy()) for i, table in enumerate([*froc.rows(), *auroc.rows()])}
+    return result
+
+
+def work(rank: int, shards: list[list[list[int]]], images: int, folder: str) -> None:
+    """One rank: every case of `shards` after the other in one process group, results saved for the parent."""
+    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads, which did not come along
+    os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shards[0]))
+    results = [evaluate(case[rank], images) for case in shards]
+    torch.save(results, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
