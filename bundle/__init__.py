@@ -1,1 +1,6 @@
 """Patch-CLIP as a MONAI bundle: everything that `configs/` may name by `_target_`."""
+
+import os
+
+# MLflow reports its usage to its makers unless told not to; nothing here may call out unasked.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

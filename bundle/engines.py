@@ -45,7 +45,8 @@ class Step:
 class TrainingStep(Step):
     """Forward, loss, backward, clip, step.
 
-    `engine.state.output` holds `loss` (scalar) and `terms`, the loss's named terms, detached.
+    `engine.state.output` is a list of one dict, the shape that MONAI's handlers read: `loss` (scalar) and `terms`, the
+    loss's named terms, detached.
 
     Args:
         precision: number format and layout.
@@ -67,7 +68,7 @@ class TrainingStep(Step):
         super().__init__(precision, network_keys, full)
         self.max_grad_norm = max_grad_norm
 
-    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, engine: Any, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
         engine.network.train()
         engine.optimizer.zero_grad(set_to_none=True)
         with self.precision.context(engine.state.device):
@@ -87,10 +88,8 @@ class TrainingStep(Step):
         if self.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_grad_norm)
         engine.optimizer.step()
-        engine.state.output = {
-            "loss": loss.detach(),
-            "terms": {name: term.detach() for name, term in terms.items() if name != "loss"},
-        }
+        named = {name: term.detach() for name, term in terms.items() if name != "loss"}
+        engine.state.output = [{"loss": loss.detach(), "terms": named}]
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
 

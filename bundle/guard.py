@@ -57,6 +57,12 @@ def refuse_unknown_overrides() -> None:
         raise UnknownKeyError("\n".join(_complaint(path, config, named) for path in unknown))
 
 
+def running_config() -> dict[str, Any]:
+    """The configuration that is running, its files and overrides merged, its macros resolved; empty outside a run."""
+    workflow, _ = _running()
+    return {} if workflow is None else deepcopy(workflow.parser.get())
+
+
 def unknown_paths(config: dict[str, Any], named: set[str], entry_points: Iterable[str] = ()) -> list[str]:
     """The paths of a configuration that no file names and nothing reads.
 

@@ -23,4 +23,4 @@ if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   "${pip[@]}" --no-deps -r requirements-data.txt
   echo "$wanted" > "$stamp"
 fi
-export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore::DeprecationWarning}" HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
+export PYTHONWARNINGS="${PYTHONWARNINGS:-ignore::DeprecationWarning}" HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}" MLFLOW_DISABLE_TELEMETRY=true

@@ -121,7 +121,7 @@ def datalist_section(
 
     Returns:
         One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section),
-        `patient_id`, `report` (empty where there is none), the arrays of `encode_entry` (`label`, `boxes`,
+        `group` (number of its patient in the section), `patient_id`, `report` (empty where there is none), the arrays of `encode_entry` (`label`, `boxes`,
         `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`, `view`, `site`, `vendor` (empty where unknown) and
         `age` (NaN where unknown).
 
@@ -141,7 +141,11 @@ def datalist_section(
         fault = Fault("the file", section, has, f"a section {section}: a list of entries")
         raise DatalistError.of(file, [fault])
     names = list(findings) if findings is not None else datalist.findings
-    return [_item(entry, index, names, keep) for index, entry in enumerate(datalist[section])]
+    groups = {patient: n for n, patient in enumerate(dict.fromkeys(e["patient_id"] for e in datalist[section]))}
+    return [
+        {**_item(entry, index, names, keep), "group": groups[entry["patient_id"]]}
+        for index, entry in enumerate(datalist[section])
+    ]
 
 
 def _item(entry: dict[str, Any], index: int, findings: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:

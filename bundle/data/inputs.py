@@ -1,13 +1,12 @@
-"""The radiographs of a folder, for inference: which files to read, and what to call what is written about them."""
+"""The radiographs of a folder, for inference: which files to read."""
 
 import logging
 import os
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from bundle.data.output_names import SUFFIXES
 from bundle.report.atomic import write_json
 from bundle.transforms.radiograph import RadiographError, read_radiograph, stored_size
 
@@ -15,16 +14,10 @@ logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
-SUFFIXES = (
-    *(".nii.gz", ".nii", ".mha", ".mhd"),
-    *(".dcm", ".dicom", ".ima"),
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff"),
-)
 ACCEPTED = f"DICOM files with or without extension, and {', '.join(SUFFIXES)}"
 CHECKS = ("pixels", "header", "none")
 # What SaveFindingsd writes: an output folder inside the input folder must not be read the next time.
 _OWN = ("_overlay.png", "_map.nii.gz")
-_UNSAFE = re.compile(r"[^\w.\-+=@#() ]")
 
 
 def radiograph_files(
@@ -92,43 +85,6 @@ def radiograph_samples(
     return [{"image": path} for path in radiograph_files(source, patterns, check, unreadable)]
 
 
-def output_names(files: Sequence[PathLike], anonymous: bool = False) -> dict[str, str]:
-    """A name for what is written about each file: relative, unique, and safe on any file system.
-
-    The file's path below the folder that all have in common, without its suffix. Where that is not unique (scan.dcm
-    beside scan.png) the suffix stays; where that is not either (upper and lower case are alike on some systems), "~2",
-    "~3" and so on follow. Characters beyond letters, digits and `. - + = @ # ( ) _` and space become "_".
-
-    The names are the users' own and may identify a patient; `anonymous` gives running numbers instead.
-
-    Args:
-        files: all files of a run, in order.
-        anonymous: number the files instead: "000001", "000002", ... in their order.
-
-    Returns:
-        From absolute path to name, which may hold "/" for subfolders.
-    """
-    paths = list(dict.fromkeys(Path(os.path.abspath(file)) for file in files))
-    if anonymous:
-        return {str(path): f"{number:06d}" for number, path in enumerate(paths, start=1)}
-    root = os.path.commonpath([path.parent for path in paths]) if paths else "."
-    parts = [path.relative_to(root).parts for path in paths]
-    full = ["/".join(_safe(part) for part in names) for names in parts]
-    short = ["/".join(_safe(part) for part in (*names[:-1], _stem(names[-1]))) for names in parts]
-    shared = Counter(name.casefold() for name in short)
-    chosen: dict[str, str] = {}
-    taken: set[str] = set()
-    for path, brief, whole in zip(paths, short, full, strict=True):
-        name = base = brief if shared[brief.casefold()] == 1 else whole
-        number = 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{base}~{number}"
-        taken.add(name.casefold())
-        chosen[str(path)] = name
-    return chosen
-
-
 def _walk(folder: Path) -> Iterable[Path]:
     """Candidates, in sorted order."""
     found = []
@@ -156,15 +112,3 @@ def _check(path: Path, check: str) -> None:
         read_radiograph(path)
     elif check == "header":
         stored_size(path)
-
-
-def _stem(name: str) -> str:
-    """The name without a suffix that is known: the dots of a DICOM UID are not one."""
-    for suffix in SUFFIXES:
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return name
-
-
-def _safe(part: str) -> str:
-    return _UNSAFE.sub("_", part).strip(". ") or "_"

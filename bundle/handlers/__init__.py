@@ -1,5 +1,6 @@
 """Ignite handlers: thin glue between the engines and metrics, reports and tracking."""
 
+from bundle.handlers.evaluation_report import EvaluationReport as EvaluationReport
 from bundle.handlers.froc import AUROC as AUROC
 from bundle.handlers.froc import FROC as FROC
 from bundle.handlers.loss_terms import LossTerms as LossTerms

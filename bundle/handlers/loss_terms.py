@@ -28,7 +28,7 @@ class LossTerms:
         self._sums, self._count = defaultdict(lambda: torch.zeros(())), 0
 
     def _add(self, engine: Any) -> None:
-        output = engine.state.output
+        output = engine.state.output[0]
         for name, term in {**output["terms"], "total": output["loss"]}.items():
             self._sums[name] = self._sums[name].to(term.device) + term
         self._count += 1

@@ -45,7 +45,7 @@ class Progress:
         total = state.max_epochs * state.epoch_length
         pace = (self._logged - self._began) / max(1, state.iteration - self._first_iteration)
         left = (total - state.iteration) * pace
-        loss = more or f"loss={float(state.output['loss']):.4f}"
+        loss = more or f"loss={float(state.output[0]['loss']):.4f}"
         logger.info(
             f"epoch {state.epoch}/{state.max_epochs}, {state.iteration / total:.0%} done, {_clock(left)} left: {loss}"
         )

@@ -8,16 +8,17 @@ from typing import Any
 from monai.bundle.utils import EXPR_KEY, ID_REF_KEY, ID_SEP_KEY, MACRO_KEY
 
 _RECORD_KEYS = {"image", "report", "patient_id", "summary", "qa"}
-# "_target_" stays: which network, which optimizer
-_SKIPPED = {"_meta_", "_desc_", "_requires_", "_disabled_", "_mode_"}
+# how the run is tracked; the URI may hold a password
+_TRACKING_KEYS = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
+_SKIPPED = {"_meta_", "_desc_", "_requires_", "_disabled_", "_mode_", "handlers"}
 _MAX_LENGTH = 500
 
 
 def parameters(config: dict[str, Any], limit: int = 200) -> dict[str, str]:
     """The plain values of a configuration under the ids by which the command line sets them.
 
-    Numbers, booleans, strings, and short lists of them; expressions and references are left to the configuration
-    itself. Shallow ids come first, so that a limit drops what lies deepest.
+    Numbers, booleans, strings, and lists of them, and the `_target_` of top-level components; expressions, references
+    and handlers are left to the configuration itself. Shallow ids come first: a limit drops what lies deepest.
 
     Args:
         config: merged configuration.
@@ -26,19 +27,16 @@ def parameters(config: dict[str, Any], limit: int = 200) -> dict[str, str]:
     Returns:
         For example `{"batch_size": "64", "loss::patch_weight": "3.0"}`.
     """
-    found = sorted(_scalars(without_records(config), ()), key=lambda item: len(item[0]))
+    found = sorted(_scalars(recordable(config), ()), key=lambda item: len(item[0]))
     return {allowed_name(ID_SEP_KEY.join(path)): value[:_MAX_LENGTH] for path, value in found[:limit]}
 
 
-def without_records(config: Any) -> Any:
-    """A copy in which lists of data-set records (images, reports, patients) are replaced by their length."""
-    if isinstance(config, dict):
-        return {key: without_records(value) for key, value in config.items()}
-    if isinstance(config, list):
-        if any(isinstance(v, dict) and "_target_" not in v and _RECORD_KEYS & v.keys() for v in config):
-            return f"<{len(config)} records, not kept>"
-        return [without_records(value) for value in config]
-    return config
+def recordable(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration without what must not leave: records of a data set, the tracking server's address.
+
+    A list of records (images, reports, patients) is replaced by its length.
+    """
+    return {key: _without_records(value) for key, value in config.items() if key not in _TRACKING_KEYS}
 
 
 def allowed_name(name: str) -> str:
@@ -46,10 +44,20 @@ def allowed_name(name: str) -> str:
     return re.sub(r"[^\w\-./: ]", "_", name)[:250]
 
 
+def _without_records(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {key: _without_records(value) for key, value in config.items()}
+    if isinstance(config, list):
+        if any(isinstance(v, dict) and "_target_" not in v and _RECORD_KEYS & v.keys() for v in config):
+            return f"<{len(config)} records, not kept>"
+        return [_without_records(value) for value in config]
+    return config
+
+
 def _scalars(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            if key not in _SKIPPED:
+            if key not in _SKIPPED and (key != "_target_" or len(path) == 1):
                 yield from _scalars(inner, (*path, str(key)))
     elif isinstance(value, list) and not all(_is_plain(v) for v in value):
         for place, inner in enumerate(value):

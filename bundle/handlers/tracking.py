@@ -25,7 +25,7 @@ from mlflow.entities import Metric, Param
 from monai.handlers import MLFlowHandler
 
 from bundle.handlers.run_owner import HOST, is_gone, owner_tags
-from bundle.handlers.run_parameters import allowed_name, parameters, without_records
+from bundle.handlers.run_parameters import allowed_name, parameters, recordable
 from bundle.report.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Tracking(MLFlowHandler):
             }
         )
         if config:
-            text = json.dumps(without_records(config), indent=2, ensure_ascii=False)
+            text = json.dumps(recordable(config), indent=2, ensure_ascii=False)
             self.client.log_text(self._run_id, text, "config.json")
 
     def _read_config(self) -> dict[str, Any]:
@@ -181,11 +181,12 @@ class Tracking(MLFlowHandler):
     def _mark_vanished(self) -> None:
         """Mark as KILLED the runs of this host whose process ended without a word."""
         mine = f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{owner_tags()[HOST]}'"
-        for run in self.client.search_runs([self.experiment.experiment_id], mine):
-            if is_gone(run.data.tags):
-                logger.info(f"MLflow run {run.info.run_name}: its process is gone; marked KILLED.")
-                self.client.set_tag(run.info.run_id, "ended_by", "vanished process")
-                self.client.set_terminated(run.info.run_id, "KILLED")
+        with self._tolerated("the end of runs that vanished"):
+            for run in self.client.search_runs([self.experiment.experiment_id], mine):
+                if is_gone(run.data.tags):
+                    logger.info(f"MLflow run {run.info.run_name}: its process is gone; marked KILLED.")
+                    self.client.set_tag(run.info.run_id, "ended_by", "vanished process")
+                    self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(run)
@@ -249,7 +250,7 @@ class Tracking(MLFlowHandler):
 
     def _note_rates(self, engine: Any) -> None:
         # before the step: a schedule has moved on by the time an epoch is logged
-        groups = engine.optimizer.param_groups if hasattr(engine, "optimizer") else []  # an evaluator has none
+        groups = engine.optimizer.param_groups if _trains(engine) else []
         self._rates = {f"lr/{i}" if len(groups) > 1 else "lr": group["lr"] for i, group in enumerate(groups)}
 
     def _default_epoch_log(self, engine: Any) -> None:
@@ -264,7 +265,7 @@ class Tracking(MLFlowHandler):
         output = engine.state.output
         output = output[0] if isinstance(output, Sequence) and output else output  # MONAI decollates into a list
         # a server that is down makes each request wait: then only once an epoch
-        if isinstance(output, Mapping) and "loss" in output and not self._open.unreachable:
+        if _trains(engine) and isinstance(output, Mapping) and "loss" in output and not self._open.unreachable:
             terms = {"total": output["loss"], **output.get("terms", {})}
             self._log_metrics({f"iteration/{k}": v for k, v in terms.items()}, step=engine.state.iteration)
 
@@ -311,6 +312,10 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _trains(engine: Any) -> bool:
+    return hasattr(engine, "optimizer")
 
 
 def _number(value: Any) -> float | None:

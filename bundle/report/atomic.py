@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path` to write to; renamed to it when the block ends well, removed when it does not.
 
     The temporary name starts with a dot and keeps the suffixes, because image libraries choose the format by them. The
@@ -31,13 +32,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_file(path: str | Path, content: bytes | str) -> None:
+def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:
     """Write bytes, or text as UTF-8, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
-def write_json(path: str | Path, content: Any) -> None:
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write JSON atomically.
 
     Raises:

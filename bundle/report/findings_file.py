@@ -8,7 +8,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bundle.grid import patch_map_to_image
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
@@ -52,7 +52,7 @@ def findings_document(
         "note": NOT_CLINICAL,
         "frame": "pixels of the stored image, x right, y down; box [x0, y0, x1, y1] with x1 and y1 exclusive",
         "stored_size": {"height": int(stored_size[0]), "width": int(stored_size[1])},
-        "spacing_mm": None if spacing is None else {"row": float(spacing[0]), "column": float(spacing[1])},
+        "spacing_mm": None if spacing is None else {"row": _number(spacing[0]), "column": _number(spacing[1])},
         "findings": {
             finding: {name: _number(float(values[k])) for name, values in scores.items()}
             for k, finding in enumerate(findings)
@@ -91,23 +91,51 @@ def sample_maps(
     return patch_map_to_image(maps, grid_from_stored.double() @ stored_from_small, (h, w))
 
 
+def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The place that ITK, and with it 3D Slicer, gives a radiograph, so that maps can be given the same.
+
+    For DICOM it is asked of ITK. It may differ from the spacing in mm that `read_radiograph` states: for CR and DX
+    images ITK takes ImagerPixelSpacing, and 1 where that is absent, whatever PixelSpacing says. Other formats lie
+    where their own affine says.
+
+    Args:
+        path: the radiograph.
+        meta: its metadata, from `read_radiograph`.
+
+    Returns:
+        4x4, (column, row, 0, 1) of the stored image -> mm, RAS+.
+    """
+    if meta["format"] != "DICOM":
+        return np.asarray(meta["affine"], np.float64)
+    import itk  # seconds to load: only for those who write maps of DICOM files
+
+    reader = itk.GDCMImageIO.New()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    lps = np.eye(4)
+    for axis in range(3):
+        lps[:3, axis] = np.asarray(reader.GetDirection(axis), np.float64) * float(reader.GetSpacing(axis))
+        lps[axis, 3] = float(reader.GetOrigin(axis))
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
+
+
 def write_maps(
     path: str | Path,
     maps: torch.Tensor | NDArray[np.float32],
-    affine: Sequence[Sequence[float]],
+    affine: ArrayLike,
     stored_size: tuple[int, int],
     known_spacing: bool = True,
 ) -> None:
     """Write maps as NIfTI so that ITK and 3D Slicer lay them over the radiograph.
 
     The array is float32 (w, h, 1, K): x to the right, y down, one slice, and the findings along the fourth axis, in the
-    network's order. NaN, where the network has not looked, stays NaN. The affine is the radiograph's; where the maps
-    have fewer pixels it is scaled, so that both cover the same place.
+    network's order. NaN, where the network has not looked, stays NaN. The affine is the radiograph's
+    (`viewer_affine`); where the maps have fewer pixels it is scaled, so that both cover the same place.
 
     Args:
         path: ends in .nii or .nii.gz; written atomically.
         maps: (K, h, w), covering the whole image.
-        affine: 4x4, (column, row, 0, 1) of the stored image -> mm, RAS+ (the reader's `affine`).
+        affine: 4x4, (column, row, 0, 1) of the stored image -> mm, RAS+.
         stored_size: (H, W).
         known_spacing: whether the affine's unit is mm; otherwise the file says that its unit is unknown.
     """

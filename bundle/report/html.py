@@ -119,24 +119,29 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
 
 
-def _cell(metrics: Metrics, notes: Mapping[str, str], key: str) -> dict[str, str]:
+def _cell(metrics: Metrics, notes: Mapping[str, str], key: str) -> dict[str, Any]:
     """A figure as text, its interval, and why it is missing where it is; a count has no mean."""
     value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
     count = key.startswith("n_")
     digits = 0 if count else 2
     if value is None and count:
-        return {"text": "", "interval": "", "why": ""}
+        return {"text": "", "interval": "", "why": "", "count": True}
     if value is None:
-        return {"text": "not defined", "interval": "", "why": notes.get(key, "this evaluation does not have it")}
+        return {
+            "text": "not defined",
+            "interval": "",
+            "why": notes.get(key, "this evaluation does not have it"),
+            "count": False,
+        }
     interval = "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
-    return {"text": f"{value:.{digits}f}", "interval": interval, "why": ""}
+    return {"text": f"{value:.{digits}f}", "interval": interval, "why": "", "count": count}
 
 
 def _row(row: str, metrics: Metrics, notes: Mapping[str, str], patterns: Sequence[str]) -> dict[str, Any]:
     return {"name": row, "cells": [_cell(metrics, notes, pattern.format(row)) for pattern in patterns]}
 
 
-def _glance(metrics: Metrics, name: str, pattern: str) -> dict[str, str]:
+def _glance(metrics: Metrics, name: str, pattern: str) -> dict[str, Any]:
     return {"name": f"Mean {name[0].lower() + name[1:] if name[1:2].islower() else name}"} | _cell(
         metrics, {}, pattern.format("mean")
     )
@@ -151,7 +156,7 @@ def _cnr(rows: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> dic
     for row in table:
         for cell, tier in zip(row["cells"], CNR_TIERS, strict=True):
             count = metrics.get(f"n_lesions/{row['name']}/{tier}")
-            cell["count"] = "" if count is None else f"{count:.0f}"
+            cell["lesions"] = "" if count is None else f"{count:.0f}"
     return {"edges": [f"{edge:.2f}" for edge in edges if edge is not None], "rows": table}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pydicom
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
@@ -97,14 +98,17 @@ def parse(path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_
     Raises:
         RadiographError: for a header that does not parse.
     """
+    place = ""
     try:
         header = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=list(tags))
-        for element in header:  # pydicom converts values on first use: now, where a failure is a parse error
-            _ = element.value
+        for tag in tuple(header.keys()):  # pydicom converts values on first use: now, where a failure has its name
+            place = f" at {keyword_for_tag(tag)}"
+            _ = header[tag].value
         syntax = UID(header.file_meta.get("TransferSyntaxUID") or "")
         known = not syntax.is_private and syntax.is_transfer_syntax
     except PARSE_ERRORS as error:
-        raise refusal(path, "the DICOM header does not parse", f"It is cut short or damaged: {EXPORT_AGAIN}") from error
+        remedy = f"It is cut short or damaged: {EXPORT_AGAIN}"
+        raise refusal(path, f"the DICOM header does not parse{place}", remedy) from error
     if not syntax:
         found = "the DICOM file names no Transfer Syntax (0002,0010)"
         raise refusal(path, found, f"It is cut short or was made wrongly: {EXPORT_AGAIN}")

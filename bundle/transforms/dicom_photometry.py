@@ -10,12 +10,17 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
-from bundle.transforms.value_window import WindowOptions, linear_window, percentile_limits
+from bundle.transforms.value_window import (
+    WindowOptions,
+    count_patterns,
+    linear_window,
+    look_up,
+    percentile_limits,
+    unsigned_view,
+)
 
 Float64Array = npt.NDArray[np.float64]
 Limits = tuple[float, float]
-
-TABLE_BITS = 16  # up to here the whole pipeline is a table of 2**bits entries, worked out once per file
 
 
 class PhotometryError(ValueError):
@@ -54,27 +59,23 @@ def to_unit_range(
         PhotometryError: for a header that contradicts itself or names an unknown function.
     """
     notes: list[str] = []
-    patterns: npt.NDArray[Any] | None = None
-    counts: npt.NDArray[np.integer[Any]] | None = None
-    if stored.dtype.kind == "f":
-        bits, source = None, stored.astype(np.float64)
-    elif stored.dtype.itemsize * 8 <= TABLE_BITS:
-        bits = int(header.BitsStored)
-        patterns = stored.view(stored.dtype.str.replace("i", "u"))  # of the same byte order
+    is_float = stored.dtype.kind == "f"
+    bits = None if is_float else int(header.BitsStored)
+    patterns = unsigned_view(stored)
+    if patterns is None:
+        source = stored.astype(np.float64)
+    else:
         source = _values_of_patterns(stored.dtype.itemsize * 8, header, packed_low)
         if _beyond_stored_bits(stored, source):
             notes.append("bits outside BitsStored are set; they were ignored")
-    else:
-        bits, source = int(header.BitsStored), stored.astype(np.float64)
 
     padding = _padding(source, header)
     values, limits = _modality(source, header)
-    kind, voi = _voi(header, options, is_float=stored.dtype.kind == "f", notes=notes)
+    kind, voi = _voi(header, options, is_float=is_float, notes=notes)
     if kind == "percentile":
-        if patterns is not None:
-            counts = np.bincount(patterns.ravel(), minlength=source.size)
-            if padding is not None:
-                counts[padding] = 0
+        counts = None if patterns is None else count_patterns(patterns)
+        if counts is not None and padding is not None:
+            counts[padding] = 0
         counted = values if padding is None or counts is not None else values[~padding]
         low, high = percentile_limits(counted, options.percentiles, counts)
         shown = linear_window(values, low, high)
@@ -97,9 +98,7 @@ def to_unit_range(
     if padding is not None:
         shown[padding] = 0.0
     image = shown.astype(np.float32)
-    if patterns is not None:
-        image = np.take(image, patterns)
-    return image, {
+    return image if patterns is None else look_up(image, patterns), {
         "window": voi,
         "inverted": inverted,
         "bits_stored": bits,
@@ -171,7 +170,7 @@ def _voi(header: Dataset, options: WindowOptions, *, is_float: bool, notes: list
     """Chooses the VOI step: its kind, and what describes it so far."""
     if options.value_range is not None:
         return "stated", {"low": float(options.value_range[0]), "high": float(options.value_range[1])}
-    luts = [item for item in header.get("VOILUTSequence") or [] if item.get("LUTData") and item.get("LUTDescriptor")]
+    luts = [item for item in header.get("VOILUTSequence") or [] if item.get("LUTData") not in (None, "", b"")]
     windows = _windows(header, notes)
     use_lut = bool(luts) and (options.prefer_lut or not windows)
     offered = len(luts) if use_lut else len(windows)
@@ -181,12 +180,12 @@ def _voi(header: Dataset, options: WindowOptions, *, is_float: bool, notes: list
         )
     if use_lut:
         if len(luts) != len(header.VOILUTSequence):
-            raise PhotometryError("an item of VOILUTSequence has no LUTDescriptor or no LUTData")
+            raise PhotometryError("an item of VOILUTSequence has no LUTData")
         bits = _lut_bits(luts[options.voi_index], "VOI LUT")
         return "voi_lut", {"kind": "voi_lut", "index": options.voi_index, "bits": bits}
     if windows:
         return "window", {"kind": "window", "index": options.voi_index, **windows[options.voi_index]}
-    if is_float or "PROCESSING" in str(header.get("PresentationIntentType") or "").upper():
+    if is_float or str(header.get("PresentationIntentType") or "").upper() == "FOR PROCESSING":
         return "percentile", {}
     return "bits_stored", {}
 

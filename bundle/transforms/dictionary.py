@@ -44,7 +44,8 @@ class LoadRadiographd(MapTransform):
         d = dict(data)
         for key in self.keys:
             array, meta = read_radiograph(d[key])
-            d[key] = MetaTensor(torch.from_numpy(array), affine=torch.tensor(meta["affine"]), meta=meta)
+            affine = torch.tensor(meta.pop("affine"), dtype=torch.float64)
+            d[key] = MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)
             d["stored_size"] = torch.tensor(array.shape[-2:])
         return d
 
@@ -66,7 +67,9 @@ class FitToCanvasd(MapTransform):
         for key in self.keys:
             image = d[key]
             canvas, affine = fit_to_canvas(torch.as_tensor(image).as_subclass(torch.Tensor), self.size)
-            d[key] = MetaTensor(canvas, meta=image.meta) if isinstance(image, MetaTensor) else canvas
+            # of the metadata only the file's name goes on: the rest differs from file to file and cannot be stacked
+            name = image.meta["filename_or_obj"] if isinstance(image, MetaTensor) else None
+            d[key] = canvas if name is None else MetaTensor(canvas, meta={"filename_or_obj": name})
             d["canvas_from_stored"] = affine
         return d
 

@@ -16,11 +16,18 @@ from nibabel.wrapstruct import WrapStructError
 from bundle.transforms.image_orientation import DisplayPlan, plan_display
 from bundle.transforms.jpeg_frame import has_end
 from bundle.transforms.radiograph_error import refusal
-from bundle.transforms.value_window import WindowOptions, linear_window, percentile_limits
+from bundle.transforms.value_window import (
+    WindowOptions,
+    count_patterns,
+    linear_window,
+    look_up,
+    percentile_limits,
+    unsigned_view,
+)
 
 PRINT_FORMATS = ("PNG", "JPEG", "TIFF")  # whose integers span their type and whose resolution is a printer's
-NIFTI_ERRORS = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, OverflowError, ValueError)
-NIFTI_ERRORS += (zlib.error,)
+NIFTI_ERRORS: tuple[type[Exception], ...] = (ImageFileError, HeaderDataError, WrapStructError, zlib.error)
+NIFTI_ERRORS += (OSError, EOFError, OverflowError, ValueError, KeyError)
 GREY = "Wanted one grey channel: save the image as grey"
 
 
@@ -48,19 +55,28 @@ def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.
         plan, stored = _read_itk(path, kind)
     if stored.dtype.kind not in "uif":
         raise refusal(path, f"the pixels are of type {stored.dtype}", GREY)
-    whole_type = kind in PRINT_FORMATS and stored.dtype in (np.uint8, np.uint16)
-    values: npt.NDArray[np.floating[Any]] = stored.astype(np.float64 if stored.dtype.itemsize > 4 else np.float32)
+    patterns = unsigned_view(np.ascontiguousarray(stored))
+    values: npt.NDArray[np.floating[Any]]
+    if patterns is None:
+        values = stored.astype(np.float64 if stored.dtype.itemsize > 4 else np.float32)
+    else:  # every value that the type has, in the order of the patterns
+        every = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=f"u{stored.dtype.itemsize}")
+        values = every.view(f"{stored.dtype.kind}{stored.dtype.itemsize}").astype(np.float64)
     window: dict[str, Any]
     if options.value_range is not None:
         low, high = map(float, options.value_range)
         window = {"kind": "stated", "low": low, "high": high}
-    elif whole_type:
+    elif kind in PRINT_FORMATS and stored.dtype in (np.uint8, np.uint16):
         low, high = 0.0, float(np.iinfo(stored.dtype).max)
         window = {"kind": "type_range", "low": low, "high": high}
     else:
-        low, high = percentile_limits(values, options.percentiles)
+        low, high = percentile_limits(
+            values, options.percentiles, None if patterns is None else count_patterns(patterns)
+        )
         window = {"kind": "percentile", "percentiles": list(options.percentiles), "low": low, "high": high}
     image = linear_window(values, low, high).astype(np.float32, copy=False)
+    if patterns is not None:
+        image = look_up(image, patterns)
     inverted = kind == "TIFF" and _is_white_zero(path)
     if inverted:
         image = 1.0 - image
@@ -111,7 +127,7 @@ def _nifti_plan(path: Path) -> tuple[DisplayPlan, Any]:
             # No orientation in the file: stored order, as ITK has it. nibabel's substitute would be Analyze's, flipped.
             zooms = [float(zoom) if zoom > 0 else 1.0 for zoom in (*nifti.header.get_zooms()[:3], 1.0, 1.0)]
             affine = np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
-    except (*NIFTI_ERRORS, KeyError) as error:
+    except NIFTI_ERRORS as error:
         found = f"the NIfTI file does not parse ({_reason(error)})"
         raise refusal(path, found, "Wanted a complete .nii or .nii.gz file") from error
     return _plan(path, shape, affine), nifti

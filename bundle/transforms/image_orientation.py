@@ -32,7 +32,7 @@ class DisplayPlan:
 
     def apply(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The picture, (H, W), of a stored array (X, Y, Z) with one slice."""
-        plane = np.take(data, 0, axis=self.slice_axis)  # the two other axes, in stored order
+        plane = np.moveaxis(data, self.slice_axis, 0)[0]  # a view of the two other axes, in stored order
         picture = plane if self.row_axis == min({0, 1, 2} - {self.slice_axis}) else plane.T
         return picture[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 

@@ -5,14 +5,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
-from bundle.data.inputs import output_names
+from bundle.data.output_names import output_names
 from bundle.grid import grid_to_stored
 from bundle.report.atomic import atomic_path, write_json
-from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, write_maps
+from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
 from bundle.report.overlay import draw_overlay
 from bundle.report.versions import versions
 from bundle.transforms.radiograph import read_radiograph
@@ -26,7 +27,7 @@ class SaveFindingsd(MapTransform):
     It computes nothing that later steps need, so a service that answers by itself can leave it out. The radiograph is
     read again from its file, because the overlay and the geometry are the stored image's and not the canvas's. Each
     file is written atomically, the JSON last: where it exists, so does what it names. No patient identifier is taken
-    from a file; names are those of the input files (`bundle.data.inputs.output_names`), or numbers.
+    from a file; names are those of the input files (`bundle.data.output_names`), or numbers.
 
     The JSON holds: `findings` (name -> scores, null where one is absent, in the network's order), `candidates` (all of
     them, by falling score: finding, score, peak [x, y], box), the frame in which they are, stored size, spacing, how
@@ -70,7 +71,8 @@ class SaveFindingsd(MapTransform):
         super().__init__(keys)
         if not findings or not 0 <= min_score < 1:
             raise ValueError(
-                f"SaveFindingsd: findings must be named and min_score lie in [0, 1), got {list(findings)} and {min_score}"
+                "SaveFindingsd: findings must be named and min_score lie in [0, 1), got "
+                f"{list(findings)} and {min_score}"
             )
         if anonymous_names and inputs is None:
             raise ValueError("SaveFindingsd: anonymous_names numbers the files of `inputs`; give the list of all files")
@@ -106,7 +108,7 @@ class SaveFindingsd(MapTransform):
         name = self._name(file)
         maps = torch.as_tensor(pred).as_subclass(torch.Tensor).detach().cpu().float()
         affine = torch.as_tensor(d["canvas_from_stored"]).cpu()
-        grid_from_stored = torch.linalg.inv(grid_to_stored(affine, canvas.shape[-2:], tuple(maps.shape[-2:])))
+        grid_from_stored = torch.linalg.inv(grid_to_stored(affine, _plane(canvas), _plane(maps)))
         candidates = torch.as_tensor(d["candidates"]).cpu()
 
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
@@ -130,7 +132,11 @@ class SaveFindingsd(MapTransform):
         if self.maps:
             path = self._path(name, "_map.nii.gz")
             sampled = sample_maps(maps, grid_from_stored, size, self.map_side)
-            write_maps(path, sampled, meta["affine"], size, meta["spacing"] is not None)
+            affine_mm = viewer_affine(file, meta)
+            shown = np.linalg.norm(affine_mm[:3, [1, 0]], axis=0)  # as `spacing`: between rows, between columns
+            write_maps(
+                path, sampled, affine_mm, size, meta["spacing"] is not None and np.allclose(shown, meta["spacing"])
+            )
             more["map"] = {
                 "file": path.name,
                 "axes": "x right, y down, slice, finding",
@@ -149,7 +155,7 @@ class SaveFindingsd(MapTransform):
         return self.output_dir / f"{name}{ending}"
 
     def _name(self, file: str) -> str:
-        absolute = os.path.abspath(file)
+        absolute = str(Path(file).absolute())
         if self._names is not None:
             if absolute not in self._names:
                 raise ValueError(f"SaveFindingsd: {file} is not among `inputs`; give the list that is being read")
@@ -161,3 +167,8 @@ class SaveFindingsd(MapTransform):
                 "the list of all files as `inputs`, which makes the names differ"
             )
         return name
+
+
+def _plane(tensor: torch.Tensor) -> tuple[int, int]:
+    """(rows, columns)."""
+    return int(tensor.shape[-2]), int(tensor.shape[-1])

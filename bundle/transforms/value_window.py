@@ -1,4 +1,4 @@
-"""Windows taken from the pixel values themselves, for images that do not state their own range."""
+"""From pixel values to 0..1 by a window: the choices, the percentiles, and tables for small integers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
+
+TABLE_BITS = 16  # integers up to here go through a table of all their values
+BLOCK = 2**17  # pixels at a time: the indices that NumPy makes of them stay in the cache
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,29 @@ def percentile_limits(
     wanted = np.asarray(percentiles, dtype=np.float64) / 100.0 * cumulative[-1]
     found = kept[order][np.minimum(np.searchsorted(cumulative, wanted, side="left"), kept.size - 1)]
     return float(found[0]), float(found[1])
+
+
+def unsigned_view(stored: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """Small integers as the bit patterns of their cells, which index a table; None for what has no small table."""
+    if stored.dtype.kind not in "ui" or stored.dtype.itemsize * 8 > TABLE_BITS:
+        return None
+    return stored.view(stored.dtype.str.replace("i", "u"))  # of the same byte order
+
+
+def count_patterns(patterns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """How many pixels have each bit pattern, (2**bits,)."""
+    size = 2 ** (8 * patterns.dtype.itemsize)
+    counts = np.zeros(size, dtype=np.int64)
+    flat = patterns.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        counts += np.bincount(flat[start : start + BLOCK], minlength=size)
+    return counts
+
+
+def look_up(table: npt.NDArray[np.float32], patterns: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """table[patterns], of the patterns' shape."""
+    flat = patterns.reshape(-1)
+    result = np.empty(flat.shape, dtype=table.dtype)
+    for start in range(0, flat.size, BLOCK):
+        np.take(table, flat[start : start + BLOCK], out=result[start : start + BLOCK], mode="clip")
+    return result.reshape(patterns.shape)

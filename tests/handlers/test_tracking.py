@@ -24,10 +24,12 @@ from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, StatsHandler, ValidationHandler
 
+from bundle.engines import TrainingStep
 from bundle.handlers import LossTerms
 from bundle.handlers.run_owner import owner_tags
-from bundle.handlers.run_parameters import parameters, without_records
+from bundle.handlers.run_parameters import parameters, recordable
 from bundle.handlers.tracking import Tracking, new_run_name
+from bundle.precision import Precision
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ("SecretReport", "patient-7", "secret-image")
@@ -75,20 +77,20 @@ def tracking(folder: Path, run_name: str, **more: Any) -> Tracking:
     return Tracking(tracking_uri=uri(folder), run_name=run_name, output_dir=folder, iteration_interval=2, **more)
 
 
-class Step:
-    """A training step with the output of `bundle.engines.TrainingStep`; raises `error` in the second epoch."""
+def terms(output: torch.Tensor, _: Any) -> dict[str, torch.Tensor]:
+    """A loss of two named terms."""
+    loss = output.square().mean()
+    return {"loss": loss, "patch": loss / 2, "global": loss / 2}
 
-    def __init__(self, error: BaseException | None = None) -> None:
-        self.error = error
 
-    def __call__(self, engine: Any, batch: dict[str, Any]) -> dict[str, Any]:
-        if self.error is not None and engine.state.epoch == 2:
-            raise self.error
-        engine.optimizer.zero_grad()
-        loss = engine.network(batch["x"]).square().mean()
-        loss.backward()
-        engine.optimizer.step()
-        return {"loss": loss.detach(), "terms": {"patch": loss.detach() / 2, "global": loss.detach() / 2}}
+def fail_in_epoch_2(engine: Any, error: BaseException) -> Any:
+    """The engine, now one that raises."""
+
+    def fail(_: Any) -> None:
+        raise error
+
+    engine.add_event_handler(Events.EPOCH_STARTED(once=2), fail)
+    return engine
 
 
 class Details:
@@ -120,14 +122,14 @@ def evaluator(*handlers: Any) -> SupervisedEvaluator:
         device="cpu",
         val_data_loader=_loader(),
         network=network,
-        iteration_update=lambda engine, batch: {"loss": engine.network(batch["x"]).mean()},
+        iteration_update=lambda engine, batch: {"loss": engine.network(batch["image"]).mean()},
         key_val_metric={"froc": Average(output_transform=lambda output: output["loss"] * 0 + 0.75)},
         val_handlers=handlers,
         decollate=False,
     )
 
 
-def trainer(*handlers: Any, step: Any = None, validator: SupervisedEvaluator | None = None) -> SupervisedTrainer:
+def trainer(*handlers: Any, validator: SupervisedEvaluator | None = None) -> SupervisedTrainer:
     network = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.1)
@@ -139,15 +141,15 @@ def trainer(*handlers: Any, step: Any = None, validator: SupervisedEvaluator | N
         train_data_loader=_loader(),
         network=network,
         optimizer=optimizer,
-        loss_function=torch.nn.MSELoss(),
-        iteration_update=step or Step(),
+        loss_function=terms,
+        iteration_update=TrainingStep(Precision("float32", channels_last=False), network_keys=(), full=False),
         train_handlers=[LossTerms(), *validation, scheduling, *handlers],
         decollate=False,
     )
 
 
 def _loader() -> DataLoader:
-    return DataLoader(Dataset(RECORDS), batch_size=1, collate_fn=lambda rows: {"x": torch.tensor([rows[0]["x"]])})
+    return DataLoader(Dataset(RECORDS), batch_size=1, collate_fn=lambda rows: {"image": torch.tensor([rows[0]["x"]])})
 
 
 def runs(folder: Path) -> list[Run]:
@@ -223,7 +225,7 @@ def test_no_record_of_the_data_reaches_mlflow(output_dir: Path) -> None:
     name = new_run_name()
     trainer(tracking(output_dir, name), validator=evaluator(Details(), tracking(output_dir, name))).run()
     with pytest.raises(RuntimeError, match="SecretReport"):
-        trainer(tracking(output_dir, "b"), step=Step(RuntimeError("SecretReport in an error"))).run()
+        fail_in_epoch_2(trainer(tracking(output_dir, "b")), RuntimeError("SecretReport in an error")).run()
     with sqlite3.connect(output_dir / "mlruns.db") as database:
         dump = "\n".join(database.iterdump())
     database.close()
@@ -325,7 +327,7 @@ def test_runs_of_vanished_processes_are_marked_killed(output_dir: Path) -> None:
 
 def test_runs_never_merge_not_even_under_one_name(output_dir: Path) -> None:
     with pytest.raises(ValueError, match="x"):
-        trainer(tracking(output_dir, "same"), step=Step(ValueError("x"))).run()
+        fail_in_epoch_2(trainer(tracking(output_dir, "same")), ValueError("x")).run()
     trainer(tracking(output_dir, "same")).run()
     evaluator(tracking(output_dir, "same")).run()
     assert [(r.info.run_name, r.info.status) for r in runs(output_dir)] == [
@@ -383,7 +385,13 @@ def test_parameters_are_bounded_and_records_left_out() -> None:
     assert found["datalist"] == "<4 records, not kept>"
     assert max(map(len, found.values())) <= 500
     kept = {"transforms": [{"_target_": "a", "image": "x"}], "inputs": {"image": {"type": "image"}}}
-    assert without_records(kept) == kept
+    assert recordable(kept) == kept
+
+
+def test_the_address_of_a_server_is_not_kept() -> None:
+    config = {"tracking_uri": "postgresql://user:password@host/db", "seed": 1}
+    assert recordable(config) == {"seed": 1}
+    assert parameters(config) == {"seed": "1"}
 
 
 CONFIGS = {
@@ -417,19 +425,20 @@ def configs(tmp_path: Path) -> Path:
     return folder
 
 
+def run_by_configuration(configs: Path, run_id: str, **override: Any) -> None:
+    tracked = str(ROOT / "configs" / "tracking_mlflow.json")
+    workflow = ConfigWorkflow(
+        str(configs / "train.json"), logging_file=False, run_id=run_id, tracking=tracked, **override
+    )
+    workflow.initialize()
+    workflow.run()
+
+
 @pytest.mark.parametrize("plain", [True, False])
 def test_the_settings_work_by_configuration(configs: Path, output_dir: Path, plain: bool) -> None:
-    for run_id in ("training", "evaluating"):
-        workflow = ConfigWorkflow(
-            str(configs / "train.json"),
-            logging_file=False,
-            run_id=run_id,
-            tracking=str(ROOT / "configs" / "tracking_mlflow.json"),
-            output_dir=str(output_dir) if plain else f"$'{output_dir}'",
-            max_epochs=7,
-        )
-        workflow.initialize()
-        workflow.run()
+    place = str(output_dir) if plain else f"$'{output_dir}'"
+    run_by_configuration(configs, "training", output_dir=place, max_epochs=7)
+    run_by_configuration(configs, "evaluating", output_dir=place)
     training, evaluating = runs(output_dir)
     assert training.info.run_name != evaluating.info.run_name
     assert {training.info.status, evaluating.info.status} == {"FINISHED"}
@@ -438,12 +447,14 @@ def test_the_settings_work_by_configuration(configs: Path, output_dir: Path, pla
     assert training.data.params["max_epochs"] == "7"  # the merged configuration, overrides included
     assert {"froc", "loss/patch", "lr"} <= training.data.metrics.keys()
     assert "froc" in evaluating.data.metrics
+    run_by_configuration(configs, "training", output_dir=place, is_not_rank0=True)
+    assert len(runs(output_dir)) == 2  # only rank 0 tracks
 
 
 @pytest.mark.slow
 def test_a_served_run_is_found_by_rest(output_dir: Path) -> None:
     name = new_run_name()
-    evaluator(tracking(output_dir, name, artifacts=["figures"]), Details(output_dir)).run()
+    evaluator(Details(output_dir), tracking(output_dir, name, artifacts=["figures"])).run()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -24,8 +24,8 @@ def effusion(rng: np.random.Generator, scene: Scene) -> Lesion | None:
     top = min(level + rise + 4, high[2])
 
     def difference(rays: Rays) -> Array:
-        depth = rays.look_up(scene.anatomy.depth[side])
-        lung = depth > 0
+        depth = rays.between_slices(scene.anatomy.depth[side])
+        lung = np.clip(depth / np.float32(1.4), 0, 1)
         height = np.float32(level) + np.float32(rise) * np.exp(-depth / np.float32(wall)) - rays.z
         recess = soft_step(rays.z - np.float32(bottom), 12.0)
         return soft_step(height, 4.0) * recess * lung * np.clip(1 - rays.look_up(scene.anatomy.half), 0, None)
@@ -48,13 +48,13 @@ def pneumothorax(rng: np.random.Generator, scene: Scene) -> Lesion | None:
     line = rng.uniform(0.4, 0.8)
 
     def difference(rays: Rays) -> Array:
-        inside = rays.look_up(scene.anatomy.depth[side]) > 0
+        inside = np.clip(rays.between_slices(scene.anatomy.depth[side]) / np.float32(1.4), 0, 1)
         before = Rays(
             x=np.float32(root[0]) + (rays.x - np.float32(root[0])) / kept,
             y=rays.y,
             z=np.float32(root[1]) + (rays.z - np.float32(root[1])) / kept,
         )
-        depth = before.look_up(scene.anatomy.depth[side])
+        depth = before.between_slices(scene.anatomy.depth[side])
         lung_left = np.clip(depth / np.float32(1.4), 0, 1)
         pleura = lung_left * np.clip((4 - depth) / np.float32(1.4), 0, 1)
         taper = soft_step(rays.z - np.float32(bottom), 30.0)

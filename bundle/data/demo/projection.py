@@ -220,18 +220,29 @@ class Rays:
     z: Array
 
     @cached_property
+    def _columns(self) -> NDArray[np.intp]:
+        """Flat indices of the nearest (x, y) of the half-resolution volumes, (U, Y, 1)."""
+        x = np.clip(np.rint(self.x / np.float32(HALF[0])).astype(np.intp), 0, SHAPE[0] // 2 - 1)
+        y = np.clip(np.rint(self.y / np.float32(HALF[1])).astype(np.intp), 0, SHAPE[1] // 2 - 1)
+        return (x * (SHAPE[1] // 2) + y) * SHAPE[2]
+
+    @cached_property
     def _voxels(self) -> NDArray[np.intp]:
-        """Flat indices of the nearest voxels of the half-resolution volumes, (U, Y, W)."""
-        sizes = (SHAPE[0] // 2, SHAPE[1] // 2, SHAPE[2])
-        flat: NDArray[np.intp] = np.zeros((1, 1, 1), np.intp)
-        for coordinate, spacing, size in zip((self.x, self.y, self.z), HALF, sizes, strict=True):
-            index = np.clip(np.rint(coordinate / np.float32(spacing)).astype(np.intp), 0, size - 1)
-            flat = flat * size + index
-        return flat
+        """Flat indices of the nearest voxels, (U, Y, W)."""
+        z = np.rint(self.z / np.float32(HALF[2])).astype(np.intp)
+        return self._columns + np.clip(z, 0, SHAPE[2] - 1)
 
     def look_up(self, volume: NDArray) -> NDArray:
         """Nearest voxels of a half-resolution (256, 256, 133) volume, (U, Y, W)."""
         return volume.ravel().take(self._voxels)
+
+    def between_slices(self, volume: Array) -> Array:
+        """Like :meth:`look_up`, but linear along z: slices are 2.5 mm apart, and edges cut by them would show steps."""
+        z = np.clip(self.z / np.float32(HALF[2]), 0, SHAPE[2] - 1)
+        low = np.minimum(z.astype(np.intp), SHAPE[2] - 2)
+        at, flat = self._columns + low, volume.ravel()
+        below = flat.take(at)
+        return below + (z - low.astype(np.float32)) * (flat.take(at + 1) - below)
 
 
 def project(

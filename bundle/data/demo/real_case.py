@@ -53,4 +53,4 @@ def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     columns, slices = np.flatnonzero(mask.any(axis=(1, 2))), np.flatnonzero(mask.any(axis=(0, 1)))
     top = (TOP_MM - (slices[-1] + 0.5) * SPACING[2]) / PIXEL
     bottom = (TOP_MM - (slices[0] - 0.5) * SPACING[2]) / PIXEL
-    return float(columns[0]), round(top, 1), float(columns[-1]) + 1, round(bottom, 1)
+    return float(columns[0]), round(float(top), 1), float(columns[-1]) + 1, round(float(bottom), 1)

@@ -1,0 +1,134 @@
+"""The report of a real evaluation: MONAI's evaluator, real DICOM files, a detector of brightness as the network."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator
+from monai.transforms import Compose
+from PIL import Image
+
+from bundle.data.datalist import datalist_section
+from bundle.data.loading import collate_radiographs
+from bundle.engines import EvaluationStep
+from bundle.handlers.evaluation_report import EvaluationReport, operating_score
+from bundle.handlers.froc import AUROC, FROC
+from bundle.handlers.pairs import auroc_pair, froc_pair
+from bundle.metrics import load_records, summarise
+from bundle.precision import Precision
+from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
+from tests.tiny import FINDINGS, write_tiny_data
+
+CANVAS, GRID = 96, 12
+
+
+class Brightness(torch.nn.Module):
+    """Mass is bright; Effusion is the opposite, which finds dark places and the canvas's pad."""
+
+    def forward(self, image: torch.Tensor, full: bool = False) -> dict[str, Any]:
+        bright = torch.nn.functional.avg_pool2d(image, CANVAS // GRID)  # (B, 1, Gh, Gw)
+        maps = torch.cat([(0.5 - bright).clamp(0, 1), bright], 1)
+        peak = maps.amax((2, 3))
+        return {"pred": maps, "scores": {"image": peak, "patch": peak}}
+
+
+def evaluate(data: Path, output: Path, **settings: Any) -> EvaluationReport:
+    samples = datalist_section(data, "test", findings=FINDINGS)
+    loader = DataLoader(
+        Dataset(samples, Compose([LoadRadiographd(), FitToCanvasd(size=CANVAS)])),
+        batch_size=2,
+        collate_fn=collate_radiographs,
+    )
+    froc = FROC(FINDINGS, output_transform=froc_pair)
+    auroc = AUROC(FINDINGS, ["image", "patch"], output_transform=auroc_pair)
+    report = EvaluationReport(output, FINDINGS, froc, auroc, **settings)
+    SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=loader,
+        network=Brightness(),
+        iteration_update=EvaluationStep(Precision("float32", channels_last=False)),
+        postprocessing=MapsToCandidatesd(canvas=CANVAS),
+        key_val_metric={"froc": froc},
+        additional_metrics={"auroc": auroc},
+        val_handlers=[report],
+    ).run()
+    return report
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_tiny_data(tmp_path_factory.mktemp("tiny"), {"training": 1, "validation": 1, "test": 6})
+    datalist = json.loads(path.read_text())
+    path.write_text(json.dumps({**datalist, "description": "Simulated noise with squares."}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("eval") / "deep"
+    config = output.parent / "a.json"
+    config.write_text(json.dumps({"seed": 3, "findings": FINDINGS}))
+    (output.parent / "b.json").write_text(json.dumps({"seed": 4}))
+    evaluate(data, output, replicates=30, seed=3, gallery=6, datalist=data, config=[config, output.parent / "b.json"])
+    return output
+
+
+def test_everything_is_there_and_nothing_half_written(done: Path) -> None:
+    names = {p.relative_to(done).as_posix() for p in done.rglob("*") if p.is_file()}
+    records = {f"records/{n}" for n in ("records.json", "images.csv", "lesions.csv", "candidates.csv")}
+    figures = {f"figures/{n}.{kind}" for n in ("froc", "sensitivity", "auroc") for kind in ("png", "svg")}
+    assert names == {"metrics.json", "notes.json", "report.html"} | records | figures
+    Image.open(done / "figures" / "froc.png").verify()
+
+
+def test_metrics_follow_from_the_saved_records_and_have_the_agreed_keys(done: Path) -> None:
+    metrics, notes = (json.loads((done / name).read_text()) for name in ("metrics.json", "notes.json"))
+    again, notes_again = summarise(load_records(done / "records"), 30, 3)
+    assert metrics == again
+    assert notes == notes_again
+    for key in ("auroc/mean", "auroc/Mass", "froc/mean/sens_at_1fp", "froc/Mass/sens_at_0.125fp", "froc/mean/score"):
+        assert {key, f"{key}/low", f"{key}/high"} <= set(metrics)
+    assert {"wafroc/mean", "n_images/Mass", "n_lesions/Mass", "froc/Mass/oracle", "auroc/patch/Mass"} <= set(metrics)
+    assert all(value is None or isinstance(value, int | float) for value in metrics.values())
+    assert metrics["froc/Mass/sens_at_1fp"] == 1.0
+    assert metrics["auroc/Mass"] == 1.0
+    assert metrics["n_images/Mass"] == 6
+
+
+def test_the_page_shows_images_words_and_the_merged_configuration(done: Path) -> None:
+    page = (done / "report.html").read_text(encoding="utf-8")
+    assert "Simulated images." in page
+    assert "Mass found with score" in page
+    assert page.count("data:image/jpeg") >= 3
+    assert "&#34;seed&#34;: 4" in page
+    for secret in ("SecretReport", "SECRET", "patient-", ".dcm"):
+        assert secret not in page
+
+
+def test_the_gallery_can_be_off_and_a_second_run_starts_anew(data: Path, tmp_path: Path) -> None:
+    report = evaluate(data, tmp_path, replicates=0, gallery=0)
+    assert report._gallery.sightings() == []
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<img" not in page
+    assert "Simulated images." not in page
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert "froc/mean/score/low" not in metrics or metrics["froc/mean/score/low"] is None
+
+
+def test_the_operating_score_gives_the_rate(done: Path) -> None:
+    records = load_records(done / "records")
+    mass = FINDINGS.index("Mass")
+    wrong = records.candidates.score[(records.candidates.finding == mass) & (records.candidates.lesion < 0)]
+    for rate in (0.0, 0.5, 1.0):
+        score = operating_score(records, mass, rate)
+        assert (wrong >= score).sum() <= rate * len(records.images.index)
+
+
+def test_metrics_of_other_findings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="those of auroc are"):
+        EvaluationReport(tmp_path, FINDINGS, FROC(FINDINGS), AUROC(["Nodule"]))
+    with pytest.raises(ValueError, match="must be >= 0"):
+        EvaluationReport(tmp_path, FINDINGS, FROC(FINDINGS), replicates=-1)

@@ -1,0 +1,43 @@
+"""Files are whole or absent."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bundle.report.atomic import atomic_path, write_file, write_json
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.nii.gz"
+    write_file(path, "old")
+    names = []
+
+    def fail() -> None:
+        with atomic_path(path) as temporary:
+            names.append(temporary.name)
+            temporary.write_text("half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fail()
+    assert names[0].endswith(".a.nii.gz")
+    assert [p.name for p in path.parent.iterdir()] == ["a.nii.gz"]
+    assert path.read_text() == "old"
+
+
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    mask = os.umask(0o022)
+    try:
+        write_file(tmp_path / "a", b"x")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_json_has_no_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"x": float("nan")})
+    write_json(tmp_path / "a.json", {"é": None})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"é": None}
