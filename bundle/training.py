@@ -149,7 +149,7 @@ class ResumableTraining:
         if content.get("format") != FORMAT or content["epoch_length"] != length:
             raise ValueError(
                 f"{self.last} is of another training: {content.get('epoch_length')} iterations an epoch, here {length} "
-                "(other data, batch size or number of processes). Delete it to begin anew, or give another output folder."
+                "(other data, batch size or number of processes). Delete it to begin anew, or give another folder."
             )
         try:
             _unwrap(self.network).load_state_dict(content["network"])

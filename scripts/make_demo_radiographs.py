@@ -10,5 +10,6 @@ import fire
 from bundle.data.demo import make_demo_radiographs
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("bundle").setLevel(logging.INFO)  # alone: the JPEG 2000 encoder logs a line for each image
     fire.Fire(make_demo_radiographs)

@@ -121,9 +121,9 @@ def datalist_section(
 
     Returns:
         One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section),
-        `group` (number of its patient in the section), `patient_id`, `report` (empty where there is none), the arrays of `encode_entry` (`label`, `boxes`,
-        `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`, `view`, `site`, `vendor` (empty where unknown) and
-        `age` (NaN where unknown).
+        `group` (number of its patient in the section), `patient_id`, `report` (empty where there is none), the arrays
+        of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`, `view`, `site`,
+        `vendor` (empty where unknown) and `age` (NaN where unknown).
 
     Raises:
         DatalistError: for a file with faults, or without this section.

@@ -162,7 +162,7 @@ def _shape(frame: Frame) -> tuple[int, int, int]:
 def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:
     """(row, column) distance in mm and the attribute it comes from; None where the file has no usable one.
 
-    Pixel Spacing goes first: it is calibrated, or else equal to the others (PS3.3 10.7.1.3). Imager Pixel Spacing is
+    Pixel Spacing goes first: it is calibrated, or else equal to the others (PS3.3 10.7). Imager Pixel Spacing is
     measured at the detector, where the projected body is magnified: lengths taken with it are too long.
     """
     for keyword in SPACING_TAGS:

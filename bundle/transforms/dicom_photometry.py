@@ -38,8 +38,8 @@ def to_unit_range(
     - What becomes 0..1 is the *output range* of the VOI step. `options.value_range` replaces that step. Where the
       file has none: the percentile window if the image is FOR PROCESSING or its pixels are floats, else the values
       that Bits Stored and Pixel Representation allow, taken through the rescale (never the width of the array's type).
-    - The inversion happens once: in DX images MONOCHROME1 and INVERSE state the same thing (C.8.11.3.1.2), so either
-      or both invert. MONOCHROME1 with IDENTITY, which contradicts itself there, goes by MONOCHROME1.
+    - The inversion happens once: in DX images MONOCHROME1 and INVERSE go together (C.8.11.3, DX Image Module), so
+      either or both invert. MONOCHROME1 with IDENTITY, a contradiction there, goes by MONOCHROME1.
     - Pixel Padding Value, up to Pixel Padding Range Limit (C.7.5.1.1.2; stored values), counts in no percentile and
       is 0, like the air around a patient, after everything.
     - Bits outside Bits Stored are not part of the value (PS3.5 8.1.1) and are ignored.

@@ -86,9 +86,12 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
         ranges: fields of `bundle.transforms.augment.Augmentation`.
     """
 
-    def __init__(self, keys: KeysCollection = "image", seed: int = 0, **ranges: float) -> None:
+    def __init__(
+        self, keys: KeysCollection = "image", seed: int = 0, ranges: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__(keys)
-        self.seed, self.ranges = seed, Augmentation(**ranges)
+        known = {name: value for name, value in (ranges or {}).items() if name != "_desc_"}  # a config's comment
+        self.seed, self.ranges = seed, Augmentation(**known)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
@@ -196,4 +199,3 @@ class SelectSampled(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         return {key: data[key] for key in self.key_iterator(dict(data))}
-

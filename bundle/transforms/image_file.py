@@ -80,6 +80,8 @@ def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.
     inverted = kind == "TIFF" and _is_white_zero(path)
     if inverted:
         image = 1.0 - image
+        if patterns is None:
+            image[~np.isfinite(values)] = 0.0
     has_spacing = kind not in PRINT_FORMATS
     return image, {
         "stored_size": plan.size,

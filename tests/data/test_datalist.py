@@ -119,6 +119,7 @@ def test_a_section_as_items_of_a_dataset(folder, document, write):
     path = write(document)
     items = datalist_section(path, "training", keep=["summary"])
     assert [item["index"] for item in items] == [0, 1]
+    assert [item["group"] for item in items] == [0, 0]  # two images of one patient
     first, second = items
     assert first.keys() == second.keys()
     assert first["image"] == str(folder / "images" / "a.dcm")

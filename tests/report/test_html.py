@@ -179,6 +179,7 @@ def test_a_browser_shows_it(html: str, tmp_path: Path) -> None:
             (tmp_path / "report.html").as_uri(),
         ],
         check=True,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=100,
     )

@@ -92,9 +92,9 @@ def test_what_is_written_points_at_the_lesion(tmp_path: Path) -> None:
     assert np.abs(np.array([x, y]) + 0.5 - centre).max() <= patch
 
     overlay = np.asarray(Image.open(tmp_path / "out" / "in_overlay.png").convert("RGB"))
-    scale = 800 / HEIGHT  # a small image is enlarged
-    assert overlay.shape[1] == round(WIDTH * scale)
-    x0, y0, x1, y1 = (round(v * scale) for v in best["box"])
+    assert overlay.shape[1] == round(WIDTH * 800 / HEIGHT)  # a small image is enlarged
+    stretch = np.array([overlay.shape[1] / WIDTH, 800 / HEIGHT] * 2)
+    x0, y0, x1, y1 = np.round(np.array(best["box"]) * stretch).astype(int).tolist()
     down, right = y0 + (y1 - y0) // 3, x0 + (x1 - x0) // 3
     for row, column in ((down, x0), (down, x1 - 1), (y1 - 1, right)):
         assert tuple(overlay[row, column]) == rgb(finding_colour(1))

@@ -1,10 +1,6 @@
 """One simulated radiograph as a DICOM file (Digital X-Ray Image Storage - For Presentation)."""
 
-import ctypes
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,24 +24,6 @@ def _code(value: str, scheme: str, meaning: str) -> Sequence:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
     return Sequence([item])
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Keep the OpenJPEG library from printing "tile number 1 / 1" for each image across the progress bar."""
-    if os.name != "posix":
-        yield
-        return
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)  # what C still buffers would else appear after the descriptor is restored
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def to_dicom(radiograph: Radiograph, version: str, compress: bool = False) -> Dataset:
@@ -132,8 +110,7 @@ def to_dicom(radiograph: Radiograph, version: str, compress: bool = False) -> Da
     ds.PixelData = radiograph.pixels.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"
     if compress:
-        with _silenced():
-            ds.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+        ds.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
     return ds
 
 

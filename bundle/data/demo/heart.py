@@ -21,7 +21,7 @@ def doubled(half: Array) -> Array:
 
 
 def cardiomegaly(rng: np.random.Generator, scene: Scene) -> Lesion | None:
-    """A dilated heart: growth of 8-24 mm more than the patient's healthy one, to the left and downwards."""
+    """A dilated heart: growth by 9-24 mm more than the patient's healthy one, to the left and downwards."""
     growth = scene.heart_growth + rng.uniform(9, 24)
     added = heart_of(scene, growth) - heart_of(scene, scene.heart_growth)
     rows, columns = np.nonzero((added > 3) | (scene.base.heart_shadow > 15))

@@ -1,7 +1,8 @@
 """Opacities of the lung as 3-D differences of attenuation: nodule, mass, pneumonia, atelectasis, infiltration.
 
 Each function draws one lesion and returns it at its nominal, physical density, or None where the drawn place would hide
-it; :mod:`bundle.data.demo.grading` then scales the projected difference to the wanted contrast.
+it; :mod:`bundle.data.demo.grading` then scales the projected difference to the wanted contrast. Infiltration alone is
+drawn on the detector, as the lung's thickness along each ray times a patchy density.
 """
 
 import numpy as np
@@ -42,7 +43,7 @@ def _round_lesion(
         lung = rays.look_up(scene.anatomy.lobe) > 0
         return inside * np.clip(density, -0.3, None) * np.where(lung, 1, 0.15).astype(np.float32)
 
-    low, high = box_around(scene, centre, radii, 1.45)
+    low, high = box_around(centre, radii, 1.45)
     patch = project(difference, low, high, scene.pose, 1 if radius < 16 else 2)
     if not is_clear(scene, patch, 0.8):
         return None
@@ -80,7 +81,7 @@ def pneumonia(rng: np.random.Generator, scene: Scene) -> Lesion | None:
         lobe_only = (rays.look_up(scene.anatomy.lobe) == lobe).astype(np.float32)
         return weight * patchy * lobe_only * np.clip(0.85 - rays.look_up(scene.anatomy.half), 0, None)
 
-    low, high = box_around(scene, centre, radii, 1.4)
+    low, high = box_around(centre, radii, 1.4)
     patch = project(difference, low, high, scene.pose, 2)
     if not is_clear(scene, patch, 0.6):
         return None
@@ -116,7 +117,7 @@ def atelectasis(rng: np.random.Generator, scene: Scene) -> Lesion | None:
         1.1 * depth,
         thin + abs(tilt) * long * 1.1 + abs(slope) * depth * 1.1 + abs(bow) * long**2 * 1.3 + 4,
     )
-    low, high = box_around(scene, centre, reach, 1.0)
+    low, high = box_around(centre, reach, 1.0)
     patch = project(difference, low, high, scene.pose, 2 if wedge else 1)
     if not is_clear(scene, patch, 0.6):
         return None

@@ -117,12 +117,11 @@ def is_clear(scene: Scene, patch: Patch, share: float) -> bool:
 
 
 def box_around(
-    scene: Scene, centre: tuple[float, float, float], radii: tuple[float, float, float], reach: float
+    centre: tuple[float, float, float], radii: tuple[float, float, float], reach: float
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Corners of the box `reach` times the radii around a centre."""
-    low = tuple(c - reach * r for c, r in zip(centre, radii, strict=True))
-    high = tuple(c + reach * r for c, r in zip(centre, radii, strict=True))
-    return low, high  # type: ignore[return-value]
+    """Corners of the box `reach` times the radii around a centre, mm."""
+    (x, y, z), (a, b, c) = centre, (reach * r for r in radii)
+    return (x - a, y - b, z - c), (x + a, y + b, z + c)
 
 
 def draw_radii(rng: np.random.Generator, scene: Scene, radius: float, spread: float) -> tuple[float, float, float]:

@@ -1,0 +1,64 @@
+"""Runs of the bundle's configs on tiny data, as a user would start them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_tiny_data
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tests" / "tiny.json"
+
+
+class Place:
+    """A folder with tiny data, checkpoints and results, and the command that runs a workflow in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data, self.models, self.eval = folder / "data", folder / "models", folder / "eval"
+        write_tiny_data(self.data)
+
+    def arguments(self, run_id: str, *configs: str, **overrides: object) -> list[str]:
+        files = [str(ROOT / "configs" / f"{name}.json") for name in configs[:1]] + [str(TINY)]
+        files += [str(ROOT / "configs" / f"{name}.json") for name in configs[1:]]
+        where = {"bundle_root": ROOT, "dataset_dir": self.data, "output_dir": self.eval, "ckpt_dir": self.models}
+        settings = [f"--{key}={value}" for key, value in {**where, **overrides}.items()]
+        return ["-m", "monai.bundle", "run", run_id, f"--config_file={files}", *settings]
+
+    def run(self, run_id: str, *configs: str, cwd: Path | None = None, **overrides: object) -> str:
+        """Run a workflow in a process of its own; returns what it printed."""
+        return self.execute([sys.executable, *self.arguments(run_id, *configs, **overrides)], cwd)
+
+    def execute(self, command: list[str], cwd: Path | None = None) -> str:
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+        return done.stdout + done.stderr
+
+    def metrics(self, folder: Path | None = None) -> dict:
+        return json.loads(((folder or self.eval) / "metrics.json").read_text())
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A place in which pretraining and training have run, from another folder than the bundle's, with tracking."""
+    place = Place(tmp_path_factory.mktemp("trained"))
+    place.run("training", "pretrain")
+    place.output = place.run(
+        "training",
+        "train",
+        tracking=ROOT / "configs" / "tracking_mlflow.json",
+        init_checkpoint=place.models / "pretrain" / "model.pt",
+    )
+    return place

@@ -1,0 +1,115 @@
+"""Every config runs, end to end, on tiny data; what it leaves is what the documentation says."""
+
+import json
+import sqlite3
+import sys
+
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from pydicom import dcmread
+
+from bundle.export.package import package_bundle
+from tests.tiny import FINDINGS, write_dicom
+from tests.workflows.conftest import ROOT, TINY
+
+
+def test_training_leaves_checkpoints_and_logs_named_terms(trained):
+    assert {p.name for p in trained.models.iterdir()} >= {"last.pt", "model.pt", "pretrain"}
+    for term in ("loss/global", "loss/pooled", "loss/patch", "loss/sparse", "loss/image", "loss/total", " left:"):
+        assert term in trained.output
+    last = torch.load(trained.models / "last.pt", weights_only=True)
+    assert last["epoch"] == 2
+
+
+def test_tracking_holds_terms_metrics_config_and_no_patient(trained):
+    database = trained.eval / "mlruns.db"
+    with sqlite3.connect(database) as connection:
+        runs = connection.execute("select status from runs").fetchall()
+        names = {row[0] for row in connection.execute("select distinct key from metrics")}
+    assert runs == [("FINISHED",)]
+    assert {"loss/patch", "loss/total", "froc", "auroc"} <= names
+    files = [p for p in (trained.eval / "mlruns").rglob("*") if p.is_file()]
+    assert any(p.name == "config.json" for p in files)
+    assert any(p.name == "model.pt" for p in files)
+    for path in [database, *files]:
+        content = path.read_bytes()
+        for secret in (b"Secret^Name", b"SECRET-ID", b"SecretReport", b"patient-1"):
+            assert secret not in content, (path, secret)
+
+
+def test_a_finished_training_says_so_and_does_nothing(trained):
+    before = (trained.models / "last.pt").stat().st_mtime_ns
+    output = trained.run("training", "train")
+    assert "Nothing to do: this training finished (2 of 2 epochs)" in output
+    assert (trained.models / "last.pt").stat().st_mtime_ns == before
+
+
+def test_evaluating_writes_metrics_report_and_records(trained):
+    trained.run("run", "train", "evaluate", replicates=50)  # plain `run` too
+    metrics = trained.metrics()
+    for key in ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/sens_at_0.125fp", "froc/mean/score", "wafroc/mean"):
+        assert key in metrics, key
+    for finding in FINDINGS:
+        assert metrics[f"n_images/{finding}"] == 5
+        assert metrics[f"n_lesions/{finding}"] > 0
+        assert f"froc/{finding}/oracle" in metrics
+    assert all(value is None or isinstance(value, int | float) for value in metrics.values())
+    assert (trained.eval / "report.html").is_file()
+    assert (trained.eval / "records" / "records.json").is_file()
+    report = (trained.eval / "report.html").read_text()
+    assert "SecretReport" not in report
+    assert "SECRET-ID" not in report
+
+
+def test_package_and_inference_stand_alone(trained, tmp_path):
+    configs = [ROOT / "configs" / "train.json", TINY, tmp_path / "places.json"]
+    where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
+    configs[-1].write_text(json.dumps(where))
+    package = package_bundle(configs, ROOT, tmp_path / "package", str(ROOT))
+    (tmp_path / "input" / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    first = write_dicom(tmp_path / "input" / "a.dcm", rng.integers(0, 4096, (90, 140)))
+    write_dicom(tmp_path / "input" / "sub" / "a.dcm", rng.integers(0, 4096, (140, 90)))
+    (tmp_path / "elsewhere").mkdir()
+    command = [
+        sys.executable,
+        *["-m", "monai.bundle", "run", "inferring", f"--config_file={package / 'configs' / 'inference.json'}"],
+        *[f"--bundle_root={package}", f"--dataset_dir={tmp_path / 'input'}", f"--output_dir={tmp_path / 'out'}"],
+    ]
+    trained.execute(command, cwd=tmp_path / "elsewhere")
+    written = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert len([n for n in written if n.endswith(".json")]) == 2
+    assert len([n for n in written if n.endswith("_overlay.png")]) == 2
+    assert len([n for n in written if n.endswith("_map.nii.gz")]) == 2
+    result = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert list(result["findings"]) == FINDINGS
+    assert "SECRET-ID" not in json.dumps(result)
+    assert dcmread(first).PatientID == "SECRET-ID"
+
+
+@pytest.mark.parametrize(
+    ("kind", "configs"),
+    [("train", ["train"]), ("train", ["pretrain"]), ("train", ["train", "evaluate"]), ("infer", ["inference"])],
+)
+def test_properties_are_complete(kind, configs, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "in").mkdir()
+    write_dicom(tmp_path / "in" / "a.dcm", np.full((60, 60), 7))
+    inference = {"dataset_dir": str(tmp_path / "in"), "clip::vision::num_hidden_layers": 1}
+    training = {"dataset_dir": str(trained.data), "output_dir": str(tmp_path), "ckpt_dir": str(tmp_path)}
+    names = [str(ROOT / "configs" / f"{name}.json") for name in configs]
+    workflow = ConfigWorkflow(
+        config_file=names if kind == "infer" else [names[0], str(TINY), *names[1:]],
+        workflow_type=kind,
+        logging_file=False,
+        **(inference if kind == "infer" else training),
+    )
+    workflow.initialize()
+    assert workflow.check_properties() == []
+
+
+def test_unknown_override_is_refused_with_a_suggestion(place):
+    with pytest.raises(AssertionError, match=r"val_intervall.*val_interval"):
+        place.run("training", "train", val_intervall=5)
