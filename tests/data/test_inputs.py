@@ -13,9 +13,6 @@ from bundle.data.output_names import output_names
 from bundle.transforms.radiograph import RadiographError
 from tests.tiny import write_dicom
 
-# ITK loads its modules late and is torn down by a warning that SWIG raises there, where warnings are errors
-pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
-
 GREY = np.arange(80 * 60, dtype=np.uint16).reshape(80, 60) % 4096
 
 

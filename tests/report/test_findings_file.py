@@ -11,9 +11,6 @@ import torch
 
 from bundle.report.findings_file import findings_document, sample_maps, write_maps
 
-# ITK loads its modules late and is torn down by a warning that SWIG raises there, where warnings are errors
-pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
-
 FINDINGS = ["Effusion", "Mass"]
 
 

@@ -20,9 +20,6 @@ from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
 from bundle.transforms.save_findings import SaveFindingsd
 from tests.tiny import write_dicom
 
-# ITK loads its modules late and is torn down by a warning that SWIG raises there, where warnings are errors
-pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
-
 FINDINGS = ["Effusion", "Mass"]
 CANVAS, GRID = 160, 16
 HEIGHT, WIDTH = 300, 200
