@@ -11,7 +11,7 @@ WIDTH = 120
 
 
 def pretty(value: object, indent: int = 0) -> str:
-    """JSON with four spaces; what fits into a line of 120 stays on one, unless it is a component with parts of its own."""
+    """JSON with four spaces; what fits into a line stays on one, unless it is a component with parts of its own."""
     flat = json.dumps(value, ensure_ascii=False)
     nested = isinstance(value, dict) and any(isinstance(v, dict | list) and v for v in value.values())
     if not isinstance(value, dict | list) or not value or (len(flat) + indent + 20 <= WIDTH and not nested and indent):

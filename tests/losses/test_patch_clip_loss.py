@@ -128,5 +128,5 @@ def test_weights_and_names():
 
 
 def test_unknown_reduction_is_refused():
-    with pytest.raises(ValueError, match="'avg'.*'mean', 'sum' or 'balanced'"):
+    with pytest.raises(ValueError, match=r"'avg'.*'mean', 'sum' or 'balanced'"):
         PatchCLIPLoss(patch_reduction="avg")

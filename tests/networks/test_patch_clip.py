@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from bundle.losses import PatchCLIPLoss, ReportContrastiveLoss
 from bundle.networks import CLIPTowers, Downscaler
+from bundle.networks.image_score import SCORES
 from bundle.training import load_weights, save_atomically
 
 B, K, D, G = 2, 3, 12, 4
@@ -116,7 +117,7 @@ def test_stored_prompts_belong_to_the_stored_text_tower(build, image):
 
 def test_weights_of_other_findings_are_refused_without_text_tower(build, tmp_path):
     save_atomically(build().state_dict(), tmp_path / "model.pt")
-    with pytest.raises(ValueError, match="weights are for the findings.*Effusion.*configuration says.*Mass"):
+    with pytest.raises(ValueError, match=r"weights are for the findings.*Effusion.*configuration says.*Mass"):
         load_weights(build(text=False, findings=["Mass", "Nodule", "Effusion"]), tmp_path / "model.pt")
 
 
@@ -189,16 +190,14 @@ def test_pretraining_reads_reports(build, image, tokenizer):
 )
 def test_image_score(build, weights, wanted):
     net = build(image_score={"weights": weights})
-    scores = {
-        name: torch.full((1, 1), v) for name, v in zip(("global", "pooled", "sparse", "patch"), (0.2, 0.4, 0.6, 0.8))
-    }
+    scores = {name: torch.full((1, 1), v) for name, v in zip(SCORES, (0.2, 0.4, 0.6, 0.8), strict=True)}
     assert float(net.image_score(scores)["image"].detach()) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_image_score_falls_back_where_the_sparse_score_is_absent(build):
     net = build(image_score={"weights": {"pooled": 1, "sparse": 1}})
-    scores = {name: torch.full((1, 1), v) for name, v in zip(("global", "pooled", "patch"), (0.1, 0.4, 0.9))}
-    scores["sparse"] = torch.full((1, 1), math.nan)
+    values = {"global": 0.1, "pooled": 0.4, "sparse": math.nan, "patch": 0.9}
+    scores = {name: torch.full((1, 1), value) for name, value in values.items()}
     assert float(net.image_score(scores)["image"].detach()) == pytest.approx(0.4, abs=1e-6)
 
 
