@@ -5,7 +5,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-started=$SECONDS
+started=0  # the set-up counts
 say() { printf '\n== %s (minute %d)\n' "$1" $(((SECONDS - started) / 60)); }
 bundle() { "$PYTHON" -m monai.bundle run "$@"; }
 

@@ -1,30 +1,48 @@
-"""Print the main figures of a metrics.json: python -m scripts.show_metrics eval/demo/metrics.json"""
+"""Print the main figures of a metrics.json: python -m scripts.show_metrics eval/demo/metrics.json [--markdown]"""
 
 import json
 from pathlib import Path
 
 import fire
 
+COLUMNS = {
+    "AUROC": "auroc/{}",
+    "sensitivity at 1 FP/image": "froc/{}/sens_at_1fp",
+    "FROC score": "froc/{}/score",
+    "wAFROC": "wafroc/{}",
+}
 
-def main(path: str) -> None:
-    """One line a finding: AUROC and sensitivity at 1 FP/image, each with its 95% interval, and the oracle ceiling."""
+
+def main(path: str, markdown: bool = False) -> None:
+    """A row a finding: each figure with its 95% interval, the oracle ceiling of the grid, and the counts."""
     metrics = json.loads(Path(path).read_text(encoding="utf-8"))
 
     def show(key: str) -> str:
         value, low, high = (metrics.get(k) for k in (key, f"{key}/low", f"{key}/high"))
         if value is None:
-            return f"{'-':>17}"
-        interval = "" if low is None or high is None else f" ({low:.2f}-{high:.2f})"
-        return f"{value:.3f}{interval}".rjust(17)
+            return "-"
+        return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
 
-    names = [key.removeprefix("n_images/") for key in metrics if key.startswith("n_images/")]
-    print(f"{'':20}{'AUROC':>17} {'sens at 1 FP/img':>17} {'FROC score':>17} {'oracle':>8} {'lesions':>8}")
-    for name in [*names, "mean"]:
-        oracle, lesions = metrics.get(f"froc/{name}/oracle"), metrics.get(f"n_lesions/{name}")
-        print(
-            f"{name:20}{show(f'auroc/{name}')} {show(f'froc/{name}/sens_at_1fp')} {show(f'froc/{name}/score')}"
-            f" {'-' if oracle is None else f'{oracle:.2f}':>8} {'' if lesions is None else int(lesions):>8}"
-        )
+    def count(key: str) -> str:
+        return "" if metrics.get(key) is None else str(int(metrics[key]))
+
+    findings = [key.removeprefix("n_images/") for key in metrics if key.startswith("n_images/")]
+    rows = [["", *COLUMNS, "oracle", "images", "lesions"]]
+    for name in [*findings, "mean"]:
+        oracle = metrics.get(f"froc/{name}/oracle")
+        figures = [show(key.format(name)) for key in COLUMNS.values()]
+        ceiling = "" if oracle is None else f"{oracle:.2f}"
+        rows.append([name, *figures, ceiling, count(f"n_images/{name}"), count(f"n_lesions/{name}")])
+    for third in ("low", "mid", "high"):
+        figures = [show(key) for key in (f"auroc/mean/cnr_{third}", f"froc/mean/cnr_{third}/sens_at_1fp")]
+        if figures != ["-", "-"]:
+            rows.append([f"mean, {third} third of CNR", *figures, "", "", "", "", ""])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
+        if markdown and number == 0:
+            print(f"|{'|'.join('-' * (width + 2) for width in widths)}|")
 
 
 if __name__ == "__main__":

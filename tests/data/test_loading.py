@@ -1,0 +1,56 @@
+"""Batches and the order of epochs."""
+
+import math
+
+import torch
+from monai.data import DataLoader, Dataset
+from monai.transforms import Compose
+
+from bundle.data.loading import EpochSampler, collate_radiographs
+from bundle.transforms import AugmentRadiographd
+
+
+def test_boxes_are_padded_and_texts_left_behind():
+    samples = [
+        {"image": torch.ones(1, 2, 2), "boxes": torch.zeros(0, 4), "box_finding": torch.zeros(0).long(), "report": "x"},
+        {"image": torch.ones(1, 2, 2), "boxes": torch.ones(2, 4), "box_finding": torch.tensor([1, 0]), "report": "y"},
+    ]
+    batch = collate_radiographs(samples)
+    assert set(batch) == {"image", "boxes", "box_finding"}
+    assert batch["boxes"].shape == (2, 2, 4)
+    assert torch.isnan(batch["boxes"][0]).all()
+    assert batch["box_finding"].tolist() == [[-1, -1], [1, 0]]
+
+
+def items(count=7):
+    affine = torch.eye(3, dtype=torch.float64)
+    return [{"image": torch.full((1, 8, 8), 0.5), "index": i, "canvas_from_stored": affine} for i in range(count)]
+
+
+def epoch(loader, sampler, number):
+    sampler.set_epoch(number)
+    return [(int(i), image.clone()) for batch in loader for i, image in zip(batch["index"], batch["image"], strict=True)]
+
+
+def test_an_epoch_draws_the_same_whenever_and_by_whomever_it_is_drawn():
+    ranges = {"noise": 0.1, "rotate": 5.0, "flip": 0.5}
+
+    def loader(workers):
+        dataset = Dataset(items(), Compose([AugmentRadiographd(seed=3, ranges=ranges)]))
+        sampler = EpochSampler(dataset, seed=3)
+        return DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=collate_radiographs), sampler
+
+    straight, resumed = loader(0), loader(1)
+    first, second = epoch(*straight, 1), epoch(*straight, 2)
+    again = epoch(*resumed, 2)  # another process, which never saw epoch 1
+    assert [i for i, _ in second] == [i for i, _ in again]
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(second, again, strict=True))
+    assert [i for i, _ in first] != [i for i, _ in second]
+    by_index = dict(first)
+    assert not any(torch.equal(by_index[i], image) for i, image in second)
+
+
+def test_uneven_sampling_gives_each_image_once():
+    dataset = Dataset(items())
+    assert sorted(EpochSampler(dataset, shuffle=False, even=False)) == list(range(7))
+    assert math.isclose(len(EpochSampler(dataset)), 7)

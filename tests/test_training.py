@@ -1,0 +1,74 @@
+"""Steps, learning rates, checkpoints: refusals and rules."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from bundle.engines import TrainingStep
+from bundle.optim import parameter_groups
+from bundle.precision import Precision
+from bundle.training import better, load_weights, save_atomically
+
+
+def test_first_matching_pattern_gives_the_rate():
+    net = nn.ModuleDict({"down": nn.Linear(2, 2), "heads": nn.Linear(2, 2), "tower": nn.Linear(2, 2)})
+    net["tower"].bias.requires_grad_(False)
+    groups = parameter_groups(net, {"down.*": 0.1, "heads.weight": 0.2})
+    rates = [(group.get("lr"), len(group["params"])) for group in groups]
+    assert rates == [(0.1, 2), (0.2, 1), (None, 2)]
+
+
+def test_vectors_are_exempt_from_decay_on_demand():
+    groups = parameter_groups(nn.Linear(2, 2), {}, no_decay=True)
+    assert [(g.get("weight_decay"), [p.ndim for p in g["params"]]) for g in groups] == [(None, [2]), (0.0, [1])]
+
+
+def test_idle_patterns_and_frozen_networks_are_refused():
+    with pytest.raises(ValueError, match=r"\['head\.\*'\] match no trainable parameter"):
+        parameter_groups(nn.ModuleDict({"heads": nn.Linear(2, 2)}), {"head.*": 0.1})
+    with pytest.raises(ValueError, match="No parameter trains"):
+        parameter_groups(nn.Linear(2, 2).requires_grad_(False), {})
+
+
+@pytest.mark.parametrize(("current", "best", "wanted"), [(0.5, 0.4, True), (0.4, 0.4, False), (0.1, math.nan, True)])
+def test_better(current, best, wanted):
+    assert better(current, best) is wanted
+    assert not better(math.nan, best)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / "model.pt"
+    save_atomically(nn.Linear(2, 2).state_dict(), path)
+    before = path.read_bytes()
+    with pytest.raises(Exception, match="pickle"):
+        save_atomically({"bad": lambda: None}, path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt"]
+    load_weights(nn.Linear(2, 2), path)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_term():
+    net = nn.Conv2d(1, 1, 1)
+    engine = SimpleNamespace(
+        network=net,
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+        inferer=lambda image, network, **_: network(image),
+        state=SimpleNamespace(device=torch.device("cpu"), epoch=3, iteration=7),
+        non_blocking=False,
+        fire_event=lambda _: None,
+        loss_function=lambda output, _: {
+            "patch": output.sum() * math.nan,
+            "global": output.sum(),
+            "loss": output.sum() * math.nan,
+        },
+    )
+    with pytest.raises(FloatingPointError, match=r"Epoch 3, iteration 7: the loss terms \['patch', 'loss'\]"):
+        TrainingStep(Precision("float32"), network_keys=(), full=False)(engine, {"image": torch.ones(1, 1, 2, 2)})
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'auto', 'bfloat16' or 'float32'"):
+        Precision("half")
