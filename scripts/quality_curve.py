@@ -1,4 +1,4 @@
-"""Quality on validation against training time, from a tracked training: python -m scripts.quality_curve eval/demo/mlruns.db"""
+"""Quality on validation against training time: python -m scripts.quality_curve eval/demo/mlruns.db"""
 
 from pathlib import Path
 
