@@ -43,7 +43,7 @@ class Precision:
     def place(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network on its device, in the wanted layout."""
         layout = torch.channels_last if self.channels_last else torch.preserve_format
-        return network.to(device).to(memory_format=layout)
+        return network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def layout(self, image: torch.Tensor) -> torch.Tensor:
         """An image batch (B, C, H, W) in the wanted layout."""

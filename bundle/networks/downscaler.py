@@ -33,15 +33,18 @@ class Downscaler(nn.Module):
                 f"For out_size {out_size} give in_size one of {fitting}, or set out_size to {reached}."
             )
         self.in_size, self.out_size = in_size, out_size
-        how = {"kernel_size": self.KERNEL, "stride": self.STRIDE, "padding": self.PADDING, "bias": False}
         self.layers = nn.Sequential(
-            nn.Conv2d(1, hidden_channels, **how),
+            self._convolution(1, hidden_channels),
             nn.BatchNorm2d(hidden_channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(hidden_channels, 3, **how),
+            self._convolution(hidden_channels, 3),
             nn.BatchNorm2d(3),
             nn.ReLU(inplace=True),
         )
+
+    @classmethod
+    def _convolution(cls, channels: int, out: int) -> nn.Conv2d:
+        return nn.Conv2d(channels, out, cls.KERNEL, cls.STRIDE, cls.PADDING, bias=False)
 
     @classmethod
     def output_size(cls, size: int) -> int:

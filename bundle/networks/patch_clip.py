@@ -215,6 +215,8 @@ class PatchCLIP(nn.Module):
         return self.prompt_embeddings
 
     def _encode_prompts(self) -> torch.Tensor:
+        if self.clip.text is None:
+            return self.prompt_embeddings
         return average_prompts(self.clip.text(self.prompt_ids, self.prompt_mask), self._prompt_counts)
 
     @torch.no_grad()

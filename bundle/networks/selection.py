@@ -12,11 +12,11 @@ class Selection(NamedTuple):
     """A padded set of patches for each image and finding.
 
     Attributes:
-        index: (B, K, n) patch numbers, 0 where padded.
+        patch: (B, K, n) patch numbers, 0 where padded.
         valid: (B, K, n) bool.
     """
 
-    index: torch.Tensor
+    patch: torch.Tensor
     valid: torch.Tensor
 
 

@@ -181,8 +181,8 @@ class MapsToCandidatesd(MapTransform):
         d = dict(data)
         for key in self.keys:
             maps = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
-            d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, tuple(maps.shape[-2:]))
-            d["grid_size"] = tuple(maps.shape[-2:])
+            d["grid_size"] = (maps.shape[-2], maps.shape[-1])
+            d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, d["grid_size"])
             d["candidates"] = extract_candidates(maps, d["to_stored"], d["stored_size"].cpu(), **self.settings)
         return d
 
