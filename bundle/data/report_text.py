@@ -22,8 +22,8 @@ def sentences_by_worth(report: str) -> list[str]:
         + [(m.start(), m.end(), "other") for m in _OTHER_SECTION.finditer(report)]
     )
     parts = [("", report[: headings[0][0]] if headings else report)]
-    for (_, end, name), following in zip(headings, [*(h[0] for h in headings[1:]), len(report)], strict=True):
-        parts.append((name, report[end:following]))
+    ends = [start for start, _, _ in headings[1:]] + [len(report)]
+    parts += [(name, report[begin:end]) for (_, begin, name), end in zip(headings, ends, strict=False)]
     worth = {"findings": 0, "impression": 1, "conclusion": 1, "": 2, "other": 3}
     parts.sort(key=lambda part: worth[part[0]])
     return [s for _, text in parts for s in _SENTENCE_END.split(" ".join(text.split())) if s]

@@ -21,6 +21,7 @@ from bundle.report.atomic import write_file, write_json
 from bundle.report.figures import draw_figures
 from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
 from bundle.report.html import Example, render_report
+from bundle.report.overlay import score_text
 from bundle.report.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -179,13 +180,13 @@ def operating_score(records: Records, finding: int, fp_per_image: float) -> floa
 def _caption(sighting: Sighting, finding: str, threshold: float) -> str:
     where = f"image {sighting.index}"
     if sighting.kind == HIT:
-        return f"{finding} found with score {sighting.score:.2f}, {where}"
+        return f"{finding} found with score {score_text(sighting.score)}, {where}"
     if sighting.kind == FALSE_POSITIVE:
-        return f"{finding} reported with score {sighting.score:.2f} where none is annotated, {where}"
+        return f"{finding} reported with score {score_text(sighting.score)} where none is annotated, {where}"
     if sighting.score == -math.inf:
         return f"{finding} missed: no candidate hit it, {where}"
-    below = "" if math.isinf(threshold) else f", below {threshold:.2f}"
-    return f"{finding} missed: best hit scored {sighting.score:.2f}{below}, {where}"
+    below = "" if math.isinf(threshold) else f", below {score_text(threshold)}"
+    return f"{finding} missed: best hit scored {score_text(sighting.score)}{below}, {where}"
 
 
 def _merged(config: Mapping[str, Any] | str | Path | Sequence[str | Path] | None) -> Mapping[str, Any] | None:

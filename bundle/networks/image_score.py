@@ -23,6 +23,8 @@ class ImageScore(nn.Module):
         ValueError: an unknown score, a negative weight, or none above zero.
     """
 
+    theta: torch.Tensor
+
     def __init__(self, weights: Mapping[str, float] | Literal["learned"] | str = "learned") -> None:
         super().__init__()
         self.learned = weights == "learned"
@@ -33,7 +35,11 @@ class ImageScore(nn.Module):
         values = torch.tensor([float(weights.get(name, 0)) for name in SCORES])
         if (values < 0).any() or values.sum() <= 0:
             raise ValueError(f"image_score.weights is {dict(weights)}; wanted: none below 0 and at least one above.")
-        self.theta = nn.Parameter(values.clamp(min=1e-30).log(), requires_grad=self.learned)
+        theta = values.clamp(min=1e-30).log()
+        if self.learned:
+            self.theta = nn.Parameter(theta)
+        else:  # configuration, not weights: a checkpoint must not bring its own
+            self.register_buffer("theta", theta, persistent=False)
 
     def forward(self, scores: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The four scores, each (B, K), sparse possibly NaN -> the same with `image` added."""

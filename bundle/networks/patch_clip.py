@@ -85,7 +85,7 @@ class PatchCLIP(nn.Module):
         sparse = dict(sparse or {})
         self.selection = PatchSelection(k, **sparse.pop("selection", {}))
         self.sparse = SparseHead(width, **sparse)
-        self.image_score = ImageScore(**(image_score or {}))
+        self.image_score = ImageScore(**{k: v for k, v in (image_score or {}).items() if k != "_desc_"})
         self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
 
@@ -109,7 +109,7 @@ class PatchCLIP(nn.Module):
             self.register_buffer("prompt_mask", tokens["attention_mask"], persistent=False)
         self._freezing = Freezing(self, trainable)
         self.register_state_dict_pre_hook(_refresh_prompts)
-        self.register_load_state_dict_pre_hook(_reconcile_text)
+        self.register_load_state_dict_pre_hook(_reconcile)
 
     def train(self, mode: bool = True) -> "PatchCLIP":
         """As `nn.Module.train`, but frozen parts stay in eval mode."""
@@ -248,8 +248,17 @@ def _refresh_prompts(module: PatchCLIP, *_: Any) -> None:
         module._prompts_current = not (module.training and module._text_trains())
 
 
-def _reconcile_text(module: PatchCLIP, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before loading: a network without text tower leaves its weights; one with it makes its own prompts."""
+def _reconcile(module: PatchCLIP, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before loading: drop what this configuration does not take from a checkpoint, fill in what it adds.
+
+    A network without text tower leaves the checkpoint's; one with it makes its own prompts. Fixed weights of the image
+    score are configuration.
+    """
+    theta = f"{prefix}image_score.theta"
+    if not module.image_score.learned:
+        state.pop(theta, None)
+    else:
+        state.setdefault(theta, module.image_score.theta.detach())
     if module.clip.text is None:
         for key in [k for k in state if k.startswith(f"{prefix}clip.text.")]:
             del state[key]

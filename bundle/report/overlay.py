@@ -118,7 +118,7 @@ def draw_overlay(
     for row, (x, y) in zip(shown, peaks.tolist(), strict=True):
         finding, box = int(row[FINDING]), _box(row[BOX], to_picture)
         draw_peak(draw, x, y, finding_colour(finding), style, min(box[2] - box[0], box[3] - box[1]))
-        text = f"{findings[finding]} {row[SCORE]:.2f}" if legend else f"{row[SCORE]:.2f}"
+        text = f"{findings[finding]} {score_text(row[SCORE])}" if legend else score_text(row[SCORE])
         tags.place(box, text, finding_colour(finding))
     for k, box in annotated:
         if legend and k >= 0:
@@ -136,6 +136,11 @@ def draw_overlay(
     if hatched:
         entries.append(Entry("hatch", "#aeb6c0", "not seen by the network"))
     return add_legend(picture, entries, caption, style)
+
+
+def score_text(score: float) -> str:
+    """Two digits; what is nearly but not 1 does not read as 1."""
+    return ">0.99" if 0.995 <= score < 1 else f"{score:.2f}"
 
 
 def _array(values: Any) -> NDArray[np.floating[Any]]:

@@ -37,7 +37,10 @@ class SaveFindingsd(MapTransform):
         keys: the patch maps, (K, Gh, Gw).
         findings: names of the K findings, in the network's order.
         output_dir: made if missing.
-        min_score: the lowest score drawn in the overlay; the JSON holds every candidate.
+        min_score: the lowest score of a candidate drawn in the overlay; the JSON holds every candidate.
+        min_image_score: a finding is drawn only where its image score reaches this, because a map that lights up where
+            the whole image speaks against the finding hides the others; the caption names what is not drawn. 0 draws
+            all, and so does a sample without `scores["image"]`.
         max_per_finding: the most candidates drawn of one finding.
         inputs: every file of the run, as paths or as mappings with `image_key`; makes names unique across subfolders.
             None names each output by its file alone and refuses to overwrite another file's.
@@ -59,6 +62,7 @@ class SaveFindingsd(MapTransform):
         findings: Sequence[str] = (),
         output_dir: str | os.PathLike[str] = "eval/inference",
         min_score: float = 0.5,
+        min_image_score: float = 0.5,
         max_per_finding: int = 3,
         inputs: Sequence[Any] | None = None,
         image_key: str = "image",
@@ -77,7 +81,7 @@ class SaveFindingsd(MapTransform):
         if anonymous_names and inputs is None:
             raise ValueError("SaveFindingsd: anonymous_names numbers the files of `inputs`; give the list of all files")
         self.findings, self.output_dir = list(findings), Path(output_dir)
-        self.min_score, self.max_per_finding = min_score, max_per_finding
+        self.min_score, self.min_image_score, self.max_per_finding = min_score, min_image_score, max_per_finding
         self.image_key, self.overlay, self.maps, self.map_side = image_key, overlay, maps, map_side
         self.anonymous, self.model = anonymous_names, dict(model or {})
         files = None if inputs is None else [item[image_key] if isinstance(item, Mapping) else item for item in inputs]
@@ -111,6 +115,8 @@ class SaveFindingsd(MapTransform):
         grid_from_stored = torch.linalg.inv(grid_to_stored(affine, _plane(canvas), _plane(maps)))
         candidates = torch.as_tensor(d["candidates"]).cpu()
 
+        scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
+        drawn = self._drawn(scores)
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
         more["reading"] = {
             key: meta[key] for key in ("format", "photometric_interpretation", "inverted", "window", "spacing_source")
@@ -124,11 +130,17 @@ class SaveFindingsd(MapTransform):
                 sample_maps(maps, grid_from_stored, size, _OVERLAY_MAP_SIDE),
                 min_score=self.min_score,
                 max_per_finding=self.max_per_finding,
-                caption=NOT_CLINICAL if self.anonymous else f"{NOT_CLINICAL} {Path(file).name}",
+                caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn),
+                only=drawn,
             )
             with atomic_path(path) as temporary:
                 picture.save(temporary)
-            more["overlay"] = {"file": path.name, "min_score": self.min_score}
+            more["overlay"] = {
+                "file": path.name,
+                "min_score": self.min_score,
+                "min_image_score": self.min_image_score,
+                "findings_considered": [self.findings[k] for k in drawn],
+            }
         if self.maps:
             path = self._path(name, "_map.nii.gz")
             sampled = sample_maps(maps, grid_from_stored, size, self.map_side)
@@ -145,11 +157,27 @@ class SaveFindingsd(MapTransform):
                 "not_looked_at": "NaN",
             }
         more |= {"model": self.model} if self.model else {}
-        scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
         document = findings_document(
             self.findings, scores, candidates, size, meta["spacing"], **more, versions=versions()
         )
         write_json(self._path(name, ".json"), document)
+
+    def _drawn(self, scores: Mapping[str, torch.Tensor]) -> list[int]:
+        """Places of the findings that the image as a whole does not speak against."""
+        image = scores.get("image")
+        if image is None:
+            return list(range(len(self.findings)))
+        return [k for k, score in enumerate(image.tolist()) if not score < self.min_image_score]  # NaN is drawn
+
+    def _caption(self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int]) -> str:
+        parts = [NOT_CLINICAL, f"{name}:" if name else ""]
+        if "image" in scores:
+            text = [f"{finding} {scores['image'][k]:.2f}" for k, finding in enumerate(self.findings)]
+            if drawn:
+                parts.append(f"Image scores: {', '.join(text[k] for k in drawn)}.")
+            if rest := [text[k] for k in range(len(text)) if k not in drawn]:
+                parts.append(f"Not drawn, image score below {self.min_image_score:.2f}: {', '.join(rest)}.")
+        return " ".join(part for part in parts if part)
 
     def _path(self, name: str, ending: str) -> Path:
         return self.output_dir / f"{name}{ending}"

@@ -38,7 +38,7 @@ def test_an_epoch_draws_the_same_whenever_and_by_whomever_it_is_drawn():
     def loader(workers):
         dataset = Dataset(items(), Compose([AugmentRadiographd(seed=3, ranges=ranges)]))
         sampler = EpochSampler(dataset, seed=3)
-        return DataLoader(dataset, 2, sampler=sampler, num_workers=workers, collate_fn=collate_radiographs), sampler
+        return DataLoader(dataset, workers, batch_size=2, sampler=sampler, collate_fn=collate_radiographs), sampler
 
     straight, resumed = loader(0), loader(1)
     first, second = epoch(*straight, 1), epoch(*straight, 2)

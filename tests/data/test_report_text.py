@@ -26,7 +26,7 @@ def test_only_whole_sentences_and_at_most_the_limit(tokenizer):
     def length(text):
         return len(tokenizer(text)["input_ids"])
 
-    for limit in range(10, 60, 5):
+    for limit in range(12, 60, 4):
         cut = cut_report(REPORT, length, limit)
         assert length(cut) <= limit
         assert all(sentence in sentences_by_worth(REPORT) for sentence in sentences_by_worth(cut))

@@ -255,3 +255,16 @@ def test_bfloat16_and_layout(build, image, channels_last):
     assert rough.dtype == torch.float32
     assert not torch.equal(rough, exact)
     torch.testing.assert_close(rough, exact, atol=0.05, rtol=0)
+
+
+def test_a_fixed_image_score_is_configuration_not_weights(build, tmp_path):
+    learned = build()
+    with torch.no_grad():
+        learned.image_score.theta.copy_(torch.tensor([0.0, 9.0, 0.0, 0.0]))
+    save_atomically(learned.state_dict(), tmp_path / "model.pt")
+    fixed, again = build(image_score={"weights": "patch"}), build()
+    load_weights(fixed, tmp_path / "model.pt")
+    load_weights(again, tmp_path / "model.pt")
+    scores = {name: torch.full((1, 1), v) for name, v in zip(SCORES, (0.2, 0.4, 0.6, 0.8), strict=True)}
+    assert float(fixed.image_score(scores)["image"]) == pytest.approx(0.8, abs=1e-6)
+    assert float(again.image_score(scores)["image"].detach()) == pytest.approx(0.4, abs=1e-3)

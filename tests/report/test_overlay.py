@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from bundle.report.colours import CASING, TRUTH, finding_colour, rgb
-from bundle.report.overlay import draw_overlay
+from bundle.report.overlay import draw_overlay, score_text
 
 FINDINGS = ["Effusion", "Mass"]
 
@@ -107,3 +107,13 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         draw_overlay(image, rows, FINDINGS, boxes=[[1, 1, 2, 2]], box_finding=[0, 1])
     with pytest.raises(ValueError, match="min_score"):
         draw_overlay(image, rows, FINDINGS, min_score=1.0)
+
+
+def test_a_score_reads_as_one_only_where_it_is() -> None:
+    assert [score_text(score) for score in (0.5, 0.994, 0.995, 0.9999, 1.0)] == [
+        "0.50",
+        "0.99",
+        ">0.99",
+        ">0.99",
+        "1.00",
+    ]

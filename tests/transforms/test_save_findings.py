@@ -162,6 +162,23 @@ def test_anonymous_outputs_hold_no_file_name(tmp_path: Path) -> None:
         assert json.loads(path.read_text())["model"]["version"] == "0.1.0"
 
 
+def test_a_finding_that_the_whole_image_speaks_against_is_named_but_not_drawn(tmp_path: Path) -> None:
+    """Mass has an image score of 0.8: drawn at a limit of 0.5, not at 0.9; its candidates are written all the same."""
+    write_dicom(tmp_path / "in.dcm", lesion_pixels())
+    pictures = {}
+    for limit in (0.5, 0.9, 0.0):
+        output = tmp_path / str(limit)
+        infer(tmp_path / "in.dcm", output, min_image_score=limit, maps=False)
+        document = json.loads((output / "in.json").read_text())
+        expected = {0.5: ["Mass"], 0.9: [], 0.0: FINDINGS}[limit]
+        assert document["overlay"]["findings_considered"] == expected
+        assert document["candidates"][0]["finding"] == "Mass"
+        picture = np.asarray(Image.open(output / "in_overlay.png").convert("RGB"))
+        pictures[limit] = (picture[:800] == rgb(finding_colour(1))).all(-1).sum()
+    assert pictures[0.9] == 0
+    assert pictures[0.5] == pictures[0.0] > 100
+
+
 def test_without_the_list_of_inputs_nothing_is_overwritten(tmp_path: Path) -> None:
     for place in ("a", "b"):
         (tmp_path / place).mkdir()
