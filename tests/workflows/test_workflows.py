@@ -80,7 +80,8 @@ def test_package_and_inference_stand_alone(trained, tmp_path):
     ]
     trained.execute(command, cwd=tmp_path / "elsewhere")
     written = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
-    assert len([n for n in written if n.endswith(".json")]) == 2
+    assert [n for n in written if n.endswith(".json")] == ["a.json", "a.json", "unreadable.json"]
+    assert json.loads((tmp_path / "out" / "unreadable.json").read_text()) == []
     assert len([n for n in written if n.endswith("_overlay.png")]) == 2
     assert len([n for n in written if n.endswith("_map.nii.gz")]) == 2
     result = json.loads((tmp_path / "out" / "a.json").read_text())
