@@ -2,13 +2,14 @@
 
 import logging
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
 from torch import nn
+
+from bundle.report.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +23,8 @@ def better(current: float, best: float) -> bool:
 
 def save_atomically(content: Any, path: Path) -> None:
     """torch.save to a temporary file beside `path`, then rename: a reader never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with atomic_path(path) as temporary:
         torch.save(content, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:

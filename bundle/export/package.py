@@ -9,6 +9,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
+from bundle.report.atomic import atomic_path
+
 # what inference.json shares with train.json, by name
 SHARED = ("findings", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
 
@@ -70,7 +72,8 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
     shutil.copytree(
         root / "bundle", output / "bundle", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
     )
-    _copy_whole(weights, output / "models" / "model.pt")  # last: its presence says that the package is complete
+    with atomic_path(output / "models" / "model.pt") as temporary:  # last: it says that the package is complete
+        shutil.copyfile(weights, temporary)
     return output
 
 
@@ -121,9 +124,3 @@ def _resolved(parser: ConfigParser, value: Any) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return content
-
-
-def _copy_whole(source: Path, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, temporary)
-    temporary.replace(target)
