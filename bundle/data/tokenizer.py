@@ -24,7 +24,8 @@ def build_clip_tokenizer() -> CLIPTokenizer:
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError(
             "CLIP's vocabulary comes from the wheel of open_clip_torch, which is not installed: "
-            "`pip install --no-deps open_clip_torch==3.3.0`, or set `tokenizer_folder` to a folder that holds a tokenizer."
+            "`pip install --no-deps open_clip_torch==3.3.0`, or set `tokenizer_folder` to a folder that "
+            "holds a tokenizer."
         )
     path = Path(spec.submodule_search_locations[0]) / _VOCABULARY
     lines = gzip.decompress(path.read_bytes()).decode().split("\n")

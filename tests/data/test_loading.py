@@ -29,7 +29,9 @@ def items(count=7):
 
 def epoch(loader, sampler, number):
     sampler.set_epoch(number)
-    return [(int(i), image.clone()) for batch in loader for i, image in zip(batch["index"], batch["image"], strict=True)]
+    return [
+        (int(i), image.clone()) for batch in loader for i, image in zip(batch["index"], batch["image"], strict=True)
+    ]
 
 
 def test_an_epoch_draws_the_same_whenever_and_by_whomever_it_is_drawn():

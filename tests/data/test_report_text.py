@@ -5,7 +5,9 @@ import pytest
 from bundle.data.report_text import cut_report, sentences_by_worth, tokenize_reports
 from bundle.data.tokenizer import build_clip_tokenizer, load_tokenizer
 
-REPORT = "INDICATION: Cough. COMPARISON: None. FINDINGS: A 2.1 cm nodule. No effusion. IMPRESSION: Nodule in the right lung."
+REPORT = (
+    "INDICATION: Cough. COMPARISON: None. FINDINGS: A 2.1 cm nodule. No effusion. IMPRESSION: Nodule in the right lung."
+)
 
 
 @pytest.fixture(scope="module")
