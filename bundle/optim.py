@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from bundle.comments import without_comments
+
 
 def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: bool = False) -> list[dict[str, Any]]:
     """The trainable parameters, grouped by learning rate.
@@ -22,7 +24,7 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: b
     Raises:
         ValueError: nothing trains, or a pattern matches no trainable parameter.
     """
-    rates = {pattern: rate for pattern, rate in rates.items() if pattern != "_desc_"}  # a config's comment
+    rates = without_comments(rates)
     trainable = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("No parameter trains: network_def's `trainable` patterns freeze everything.")

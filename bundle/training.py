@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Events
 from torch import nn
 
-from bundle.report.atomic import atomic_path
+from bundle.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,20 +99,21 @@ def check_datalist(path: PathLike, **checks: Any) -> None:
 
 def datalist_section(
     path: PathLike,
-    section: str,
+    section: str | Sequence[str],
     findings: Sequence[str] | None = None,
     keep: Sequence[str] = (),
     require_reports: bool | Sequence[str] = False,
     check_images: bool = True,
     base_dir: PathLike | None = None,
 ) -> list[dict[str, Any]]:
-    """One section of a datalist as the items of a MONAI Dataset: what a configuration calls.
+    """One section of a datalist, or several in a row, as the items of a MONAI Dataset: what a configuration calls.
 
     The whole file is checked, once in a process while the file and the arguments stay the same.
 
     Args:
         path: the JSON file.
-        section: `training`, `validation`, `test`, or another that the file has.
+        section: `training`, `validation`, `test`, or another that the file has; or a list of them, such as the folds to
+            train on.
         findings: the K findings, in the order of the network's outputs; None takes the file's.
         keep: keys of the entries to carry along as they are, such as `summary` or `qa`; None where one is absent.
         require_reports: as for `load_datalist`.
@@ -120,13 +121,13 @@ def datalist_section(
         base_dir: as for `load_datalist`.
 
     Returns:
-        One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section),
-        `group` (number of its patient in the section), `patient_id`, `report` (empty where there is none), the arrays
-        of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`, `view`, `site`,
-        `vendor` (empty where unknown) and `age` (NaN where unknown).
+        One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section,
+        or in the sections in a row), `group` (number of its patient in them), `patient_id`, `report` (empty where there
+        is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`,
+        `view`, `site`, `vendor` (empty where unknown) and `age` (NaN where unknown).
 
     Raises:
-        DatalistError: for a file with faults, or without this section.
+        DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.
     """
     file = Path(path).absolute()
     base = None if base_dir is None else os.fspath(base_dir)
@@ -136,16 +137,25 @@ def datalist_section(
         datalist = _load_once(file, (stamp.st_mtime_ns, stamp.st_size), *arguments)
     else:
         datalist = _load(file, *arguments)  # which says what is wrong
-    if section not in datalist.sections:
-        has = ", ".join(datalist.sections) or "no section"
-        fault = Fault("the file", section, has, f"a section {section}: a list of entries")
-        raise DatalistError.of(file, [fault])
+    asked = [section] if isinstance(section, str) else list(section)
+    if faults := _section_faults(asked, datalist.sections):
+        raise DatalistError.of(file, faults)
+    entries = [entry for name in asked for entry in datalist[name]]
     names = list(findings) if findings is not None else datalist.findings
-    groups = {patient: n for n, patient in enumerate(dict.fromkeys(e["patient_id"] for e in datalist[section]))}
+    groups = {patient: n for n, patient in enumerate(dict.fromkeys(entry["patient_id"] for entry in entries))}
     return [
         {**_item(entry, index, names, keep), "group": groups[entry["patient_id"]]}
-        for index, entry in enumerate(datalist[section])
+        for index, entry in enumerate(entries)
     ]
+
+
+def _section_faults(asked: Sequence[str], sections: Collection[str]) -> list[Fault]:
+    """The sections that are asked for and not there, or asked for twice."""
+    has = ", ".join(sections) or "no section"
+    missing = [name for name in asked if name not in sections]
+    faults = [Fault("the file", name, has, f"a section {name}: a list of entries") for name in missing]
+    repeated = [name for name in dict.fromkeys(asked) if list(asked).count(name) > 1]
+    return faults + [Fault("the configuration", "section", f"{name} more than once", "each once") for name in repeated]
 
 
 def _item(entry: dict[str, Any], index: int, findings: Sequence[str], keep: Sequence[str]) -> dict[str, Any]:

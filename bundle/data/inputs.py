@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
+from bundle.atomic import write_json
 from bundle.data.output_names import SUFFIXES
-from bundle.report.atomic import write_json
 from bundle.transforms.radiograph import RadiographError, read_radiograph, stored_size
 
 logger = logging.getLogger(__name__)

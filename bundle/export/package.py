@@ -9,7 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
-from bundle.report.atomic import atomic_path
+from bundle.atomic import atomic_path
 
 # what inference.json shares with train.json, by name
 SHARED = ("findings", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,20 @@ from ignite import distributed as idist
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
+from bundle.atomic import write_json
+from bundle.comparison import Comparison, LanguageEvaluation
 from bundle.handlers.froc import AUROC, FROC
 from bundle.metrics.froc import froc_curve
+from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records, of_finding
 from bundle.metrics.records_io import save_records
+from bundle.metrics.subgroups import by_subgroup
 from bundle.metrics.summary import summarise
-from bundle.report.atomic import write_file, write_json
-from bundle.report.figures import draw_figures
+from bundle.metrics.table import Metrics, Notes
+from bundle.report.draw import draw_report
 from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
-from bundle.report.html import Example, render_report
+from bundle.report.html import Example
 from bundle.report.overlay import score_text
-from bundle.report.versions import versions
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,10 @@ class EvaluationReport:
         description: of the data, in a sentence or two. If it says "simulated", the report carries a banner.
         datalist: JSON whose top-level `description` is used where `description` is empty.
         primary: name of the image score that stands for the network; the first of `auroc` if None.
+        items: the section's items with `index` and `info` (sex, age, view, site, vendor), for subgroups.
+        comparison: that has been evaluated: its tables join the report, and the thresholds and temperatures of its
+            plan are judged.
+        language: to be run at the end: retrieval, negation, zero-shot prompts.
 
     Raises:
         ValueError: where the findings are not those of the metrics, or a number is negative.
@@ -71,6 +77,9 @@ class EvaluationReport:
         description: str = "",
         datalist: str | Path | None = None,
         primary: str | None = None,
+        items: Sequence[Mapping[str, Any]] | None = None,
+        comparison: Comparison | None = None,
+        language: LanguageEvaluation | None = None,
     ) -> None:
         for name, handler in (("froc", froc), ("auroc", auroc)):
             if handler is not None and tuple(handler.metric_fn.findings) != tuple(findings):
@@ -84,6 +93,7 @@ class EvaluationReport:
         self.froc, self.auroc, self.config = froc, auroc, config
         self.replicates, self.seed, self.primary = replicates, seed, primary
         self.description, self.datalist, self.gallery_size = description, datalist, gallery
+        self.items, self.comparison, self.language = items, comparison, language
         self._gallery = self._empty_gallery()
 
     def attach(self, engine: Any) -> None:
@@ -118,31 +128,41 @@ class EvaluationReport:
             for rank, theirs in enumerate(idist.all_gather(mine)):
                 if rank != idist.get_rank():
                     self._gallery.merge(theirs)
+        spoken = ({}, {}) if self.language is None else self.language.run()
         if idist.get_rank() == 0:
-            self._report(records)
+            self._report(records, *spoken)
 
-    def _report(self, records: Records) -> None:
+    def _report(self, records: Records, spoken: Metrics, spoken_notes: Notes) -> None:
         logger.info("Writing the report (%d bootstrap replicates) to %s.", self.replicates, self.output_dir)
         metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
+        points = {} if self.comparison is None else self.comparison.points()
+        parts = [(spoken, spoken_notes), summarise_images(records, points, self.replicates, self.seed, self.primary)]
+        if self.items is not None:
+            info = {int(item["index"]): item["info"] for item in self.items}
+            parts.append(by_subgroup(records, info, self.replicates, self.seed, primary=self.primary))
+        for more, more_notes in parts:
+            metrics, notes = metrics | more, more_notes | notes
+        description = self.description or _description(self.datalist)
+        if description:
+            notes["description"] = description
         save_records(records, self.output_dir / "records")
         write_json(self.output_dir / "metrics.json", metrics)
         write_json(self.output_dir / "notes.json", notes)
-        figures = draw_figures(records, metrics, self.replicates, self.seed)
-        for figure in figures:
-            write_file(self.output_dir / "figures" / f"{figure.name}.png", figure.png)
-            write_file(self.output_dir / "figures" / f"{figure.name}.svg", figure.svg)
-        page = render_report(
+        outcome = None if self.comparison is None else self.comparison.result
+        draw_report(
+            self.output_dir,
             records,
             metrics,
             notes,
-            figures,
+            points,
+            outcome,
+            self.replicates,
+            self.seed,
+            self.primary,
             self._examples(records),
             _merged(self.config),
-            self.description or _description(self.datalist),
-            versions(),
-            datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            description,
         )
-        write_file(self.output_dir / "report.html", page)
         logger.info("Report: %s", self.output_dir / "report.html")
 
     def _examples(self, records: Records) -> list[Example]:

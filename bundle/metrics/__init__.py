@@ -11,7 +11,10 @@ from bundle.metrics.froc_metric import FROCMetric as FROCMetric
 from bundle.metrics.matching import HitCriterion as HitCriterion
 from bundle.metrics.matching import match as match
 from bundle.metrics.matching import oracle as oracle
+from bundle.metrics.paired import compare as compare
 from bundle.metrics.records import Records as Records
 from bundle.metrics.records_io import load_records as load_records
 from bundle.metrics.records_io import save_records as save_records
+from bundle.metrics.strata import by_size as by_size
+from bundle.metrics.subgroups import by_subgroup as by_subgroup
 from bundle.metrics.summary import summarise as summarise

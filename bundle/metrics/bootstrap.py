@@ -8,14 +8,15 @@ resampled data set to the last bit for FROC, to rounding for areas.
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13, for the percentile interval.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from bundle.metrics.froc import FP_RATES, lesion_weights
+from bundle.metrics.froc import FP_RATES, ROUNDING, lesion_weights
 from bundle.metrics.records import FindingRecords, Floats, Integers
 
 _CHUNK = 1 << 22  # numbers in one intermediate array: 32 MiB, about what the last cache level still helps with
@@ -69,30 +70,70 @@ def froc_replicates(
     Returns:
         (X, R); NaN in replicates that drew no lesion.
     """
-    found = data.lesion_score > -np.inf
-    levels = np.unique(data.lesion_score[found])
-    groups = len(counts)
-    # a false positive reaches the highest level not above it, and all below; those below every level matter nowhere
-    fp_level = np.searchsorted(levels, data.fp_score, side="right") - 1
-    reaches = fp_level >= 0
-    fp = _weights(fp_level[reaches], unit[data.fp_image[reaches]], (len(levels), groups))
-    lesion_level = np.searchsorted(levels, data.lesion_score[found])
-    lesion = _weights(lesion_level, unit[data.lesion_image[found]], (len(levels), groups))
-    images = np.bincount(unit[data.image], minlength=groups).astype(np.float64)
-    lesions = np.bincount(unit[data.lesion_image], minlength=groups).astype(np.float64)
-
+    steps = _Steps(data, unit, len(counts))
     result = np.empty((len(fp_rates), counts.shape[1]))
-    for part, drawn in _chunks(counts, len(levels)):
-        fp_reaching = _from_the_top(fp @ drawn)  # (levels, r), strictest first
-        lesions_reaching = _from_the_top(lesion @ drawn)
-        with np.errstate(invalid="ignore", divide="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
-            fp_per_image = fp_reaching / (images @ drawn)
-            sensitivity = lesions_reaching / (lesions @ drawn)
-        nothing_called = np.where(lesions @ drawn > 0, 0.0, np.nan)[None]
-        sensitivity = np.concatenate([nothing_called, sensitivity])
+    for part, drawn in _chunks(counts, len(steps)):
+        fp_per_image, sensitivity, defined = steps.of(drawn)
+        sensitivity = np.concatenate([np.where(defined, 0.0, np.nan)[None], sensitivity])  # first: nothing called
         for i, rate in enumerate(fp_rates):
             point = (fp_per_image <= rate).sum(0)  # as many levels can be used, because the rate never falls
             result[i, part] = sensitivity[point, np.arange(sensitivity.shape[1])]
+    return result
+
+
+def fp_at_sensitivity_replicates(
+    counts: NDArray[np.int32], data: FindingRecords, unit: Integers, sensitivities: ArrayLike
+) -> Floats:
+    """False positives per image at each sensitivity, in each replicate: `bundle.metrics.froc.fp_at_sensitivity`.
+
+    Args:
+        counts: (G, R) from `draw_counts`.
+        data: what counts for the finding.
+        unit: (I,) unit of every image, 0..G-1.
+        sensitivities: (X,), or (X, R) where each replicate has its own, as when the sensitivity to match is itself
+            an estimate.
+
+    Returns:
+        (X, R); +inf in replicates that do not reach the sensitivity, NaN in those that drew no lesion.
+    """
+    return mean_fp_at_sensitivity_replicates(counts, [data], unit, sensitivities)
+
+
+def mean_fp_at_sensitivity_replicates(
+    counts: NDArray[np.int32], selections: Sequence[FindingRecords], unit: Integers, sensitivities: ArrayLike
+) -> Floats:
+    """`bundle.metrics.froc.fp_at_sensitivity` of several findings' `mean_curve`, in each replicate.
+
+    The mean curve rises where a finding's does, by that rise over K. So the rises of all findings are sorted by their
+    rate of false positives and summed, until the sum reaches the sensitivity.
+
+    Args:
+        counts: (G, R) from `draw_counts`.
+        selections: what counts for each of the K findings.
+        unit: (I,) unit of every image, 0..G-1.
+        sensitivities: (X,), or (X, R) where each replicate has its own.
+
+    Returns:
+        (X, R); +inf in replicates that do not reach the sensitivity, NaN in those in which a finding drew no lesion.
+    """
+    wanted = np.asarray(sensitivities, np.float64)
+    wanted = np.broadcast_to(wanted.reshape(len(wanted), -1), (len(wanted), counts.shape[1]))
+    every = [_Steps(data, unit, len(counts)) for data in selections]
+    result = np.empty(wanted.shape)
+    for part, drawn in _chunks(counts, sum(map(len, every))):
+        rates, sensitivity, defined = map(list, zip(*(steps.of(drawn) for steps in every), strict=True))
+        fp_per_image, reached = rates[0], sensitivity[0]
+        if len(every) > 1:
+            rises = np.concatenate([np.diff(each, axis=0, prepend=0.0) for each in sensitivity])
+            fp_per_image = np.concatenate(rates)
+            order = np.argsort(fp_per_image, 0)
+            fp_per_image = np.take_along_axis(fp_per_image, order, 0)
+            reached = np.take_along_axis(rises, order, 0).cumsum(0) / len(every)
+        never = np.full((1, drawn.shape[1]), np.inf)
+        rate = np.concatenate([np.zeros_like(never), fp_per_image, never])  # before: nothing called; after: no end
+        for i, s in enumerate(wanted[:, part]):
+            point = np.where(s <= ROUNDING, 0, 1 + (reached < s - ROUNDING).sum(0))
+            result[i, part] = np.where(np.all(defined, 0), rate[point, np.arange(rate.shape[1])], np.nan)
     return result
 
 
@@ -158,6 +199,9 @@ def auroc_replicates(
 def interval(replicates: Floats, level: float = 0.95) -> Interval:
     """Percentile interval over the replicates in which the figure is defined.
 
+    Infinite replicates are defined and take their place at the end. Between a finite and an infinite one there is no
+    number, so an end that falls between two replicates is then the outer of them.
+
     Args:
         replicates: (R,), NaN where undefined.
         level: of confidence.
@@ -169,8 +213,46 @@ def interval(replicates: Floats, level: float = 0.95) -> Interval:
     undefined = len(replicates) - len(defined)
     if not len(defined):
         return Interval(float("nan"), float("nan"), undefined)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), undefined)
+    ends = (1 - level) / 2, (1 + level) / 2
+    if np.isfinite(defined).all():
+        low, high = np.quantile(defined, ends)
+        return Interval(float(low), float(high), undefined)
+    ordered, last = np.sort(defined), len(defined) - 1
+    return Interval(float(ordered[math.floor(ends[0] * last)]), float(ordered[math.ceil(ends[1] * last)]), undefined)
+
+
+class _Steps:
+    """Where one finding's sensitivity rises: at its lesions' scores, its levels.
+
+    Args:
+        data: what counts for the finding.
+        unit: (I,) unit of every image, 0..G-1.
+        groups: G.
+    """
+
+    def __init__(self, data: FindingRecords, unit: Integers, groups: int) -> None:
+        found = data.lesion_score > -np.inf
+        levels = np.unique(data.lesion_score[found])
+        shape = (len(levels), groups)
+        # a false positive reaches the highest level not above it, and all below; those below every level matter nowhere
+        fp_level = np.searchsorted(levels, data.fp_score, side="right") - 1
+        reaches = fp_level >= 0
+        self._fp = _weights(fp_level[reaches], unit[data.fp_image[reaches]], shape)
+        lesion_level = np.searchsorted(levels, data.lesion_score[found])
+        self._lesion = _weights(lesion_level, unit[data.lesion_image[found]], shape)
+        self._images = np.bincount(unit[data.image], minlength=groups).astype(np.float64)
+        self._lesions = np.bincount(unit[data.lesion_image], minlength=groups).astype(np.float64)
+
+    def __len__(self) -> int:
+        return self._fp.shape[0]
+
+    def of(self, drawn: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        """(G, r) draws -> FP/image and sensitivity at every level, strictest first (levels, r); lesions drawn? (r,)."""
+        lesions = self._lesions @ drawn
+        with np.errstate(invalid="ignore", divide="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
+            fp_per_image = _from_the_top(self._fp @ drawn) / (self._images @ drawn)
+            sensitivity = _from_the_top(self._lesion @ drawn) / lesions
+        return fp_per_image, sensitivity, lesions > 0
 
 
 def _weights(

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 FP_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+ROUNDING = 1e-9  # sensitivities this near are equal: far below one lesion of any data set, far above rounding
 
 Scores = torch.Tensor | ArrayLike
 
@@ -69,14 +70,17 @@ def froc_curve(fp_scores: Scores, lesion_scores: Scores, num_images: int) -> FRO
     fp, lesion = check_scores(fp_scores, lesion_scores)
     if num_images <= 0 or num_images != int(num_images):
         raise ValueError(f"num_images must be a positive whole number, got {num_images}")
-    found = lesion[lesion > -np.inf]
-    thresholds = np.concatenate([[np.inf], np.unique(np.concatenate([fp, found]))[::-1]])
+    # sorted once, together: what is not a lesion at a level is a false positive
+    found = np.sort(lesion[lesion > -np.inf])
+    levels, number = np.unique(np.concatenate([fp, found]), return_counts=True)
+    lesions = np.bincount(np.searchsorted(levels, found), minlength=len(levels))
+    thresholds = np.concatenate([[np.inf], levels[::-1]])
     if not len(lesion):
         warnings.warn("no lesions: the sensitivity of this FROC curve is undefined (NaN)", UserWarning, stacklevel=2)
         sensitivity = np.full(len(thresholds), np.nan)
     else:
-        sensitivity = count_reaching(found, thresholds) / len(lesion)
-    return FROCCurve(count_reaching(fp, thresholds) / int(num_images), sensitivity, thresholds)
+        sensitivity = _reaching(lesions) / len(lesion)
+    return FROCCurve(_reaching(number - lesions) / int(num_images), sensitivity, thresholds)
 
 
 def sensitivity_at(curve: FROCCurve, fp_per_image: float) -> float:
@@ -97,6 +101,53 @@ def sensitivity_at(curve: FROCCurve, fp_per_image: float) -> float:
     if not fp_per_image >= 0:
         raise ValueError(f"a rate of false positives per image must be >= 0, got {fp_per_image}")
     return float(curve.sensitivity[np.searchsorted(curve.fp_per_image, fp_per_image, side="right") - 1])
+
+
+def fp_at_sensitivity(curve: FROCCurve, sensitivity: float) -> float:
+    """False positives per image at a sensitivity: that of the strictest operating point with at least so much.
+
+        min { fp_per_image(t) : sensitivity(t) >= s },  and +inf where no threshold reaches s.
+
+    A step, without interpolation, as `sensitivity_at`. Infinite, not NaN, because it is known: however many false
+    positives are accepted, the method does not find that many lesions.
+
+    Args:
+        curve: from `froc_curve` or `mean_curve`.
+        sensitivity: s, 0..1.
+
+    Returns:
+        The rate; +inf where it is never reached, NaN where the curve has no lesions.
+
+    Raises:
+        ValueError: where the sensitivity does not lie in 0..1.
+    """
+    if not 0 <= sensitivity <= 1:
+        raise ValueError(f"a sensitivity must lie in 0..1, got {sensitivity}")
+    if np.isnan(curve.sensitivity).any():
+        return float("nan")
+    place = np.searchsorted(curve.sensitivity, sensitivity - ROUNDING, side="left")
+    return float(curve.fp_per_image[place]) if place < len(curve.sensitivity) else float("inf")
+
+
+def mean_curve(curves: Sequence[FROCCurve]) -> FROCCurve:
+    """The mean of several findings' curves: mean sensitivity where each finding has the same rate of false positives.
+
+        sensitivity(x) = (1 / K) sum_k sensitivity_k(x),   x every rate at which some finding has an operating point.
+
+    Args:
+        curves: K of them, with lesions.
+
+    Returns:
+        The curve; its thresholds are NaN, because every finding has its own.
+
+    Raises:
+        ValueError: without curves.
+    """
+    if not curves:
+        raise ValueError("a mean curve needs at least one curve")
+    rates = np.unique(np.concatenate([curve.fp_per_image for curve in curves]))
+    each = [curve.sensitivity[np.searchsorted(curve.fp_per_image, rates, side="right") - 1] for curve in curves]
+    return FROCCurve(rates, np.mean(each, 0), np.full(len(rates), np.nan))
 
 
 def froc_score(curve: FROCCurve, fp_rates: Sequence[float] = FP_RATES) -> float:
@@ -156,9 +207,11 @@ def lesion_weights(lesion_image: NDArray[np.int64]) -> NDArray[np.float64]:
     return weights
 
 
-def count_reaching(scores: NDArray[np.float64], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """#{scores >= t} for every threshold t."""
-    return len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left")
+def _reaching(number: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many lie at each level or above, highest first after a 0: (T,) numbers by rising level -> (T + 1,)."""
+    result = np.zeros(len(number) + 1)
+    np.cumsum(number[::-1], out=result[1:])
+    return result
 
 
 def check_scores(
@@ -172,7 +225,7 @@ def check_scores(
     arrays = [_as_array(fp_scores), _as_array(lesion_scores)]
     kinds = [array.dtype for array in arrays if array.dtype.kind == "f" and len(array)]
     coarsest = min(kinds, key=lambda kind: kind.itemsize, default=np.dtype(np.float64))
-    fp, lesion = (array.astype(coarsest).astype(np.float64) for array in arrays)
+    fp, lesion = (array.astype(coarsest, copy=False).astype(np.float64, copy=False) for array in arrays)
     for name, array in (("fp_scores", fp), ("lesion_scores", lesion)):
         if array.ndim != 1:
             raise ValueError(f"{name} must be one-dimensional, got shape {array.shape}")

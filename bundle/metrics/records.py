@@ -150,16 +150,8 @@ def of_finding(records: Records, finding: int) -> FindingRecords:
     """
     images, lesions, candidates = records.images, records.lesions, records.candidates
     counts = images.status[:, finding] == COUNTED  # (I,)
-
-    def select(index: Integers, of: Integers) -> tuple[Integers, Integers]:
-        """Rows of this finding on images that count, and the places of these images."""
-        rows = np.flatnonzero(of == finding)
-        place = np.searchsorted(images.index, index[rows])
-        keep = counts[place]
-        return rows[keep], place[keep]
-
-    lesion, lesion_image = select(lesions.index, lesions.finding)
-    candidate, candidate_image = select(candidates.index, candidates.finding)
+    lesion, lesion_image = _on_counted(records, finding, lesions.index, lesions.finding)
+    candidate, candidate_image = _on_counted(records, finding, candidates.index, candidates.finding)
     wrong = candidates.lesion[candidate] < 0
     fp, fp_image = candidate[wrong], candidate_image[wrong]
 
@@ -178,3 +170,16 @@ def of_finding(records: Records, finding: int) -> FindingRecords:
         lesion_oracle=lesions.oracle[lesion],
         lesion_cnr=lesions.cnr[lesion],
     )
+
+
+def lesion_rows(records: Records, finding: int) -> Integers:
+    """The rows of `LesionRecords` that count for one finding's FROC, in the order of `of_finding`'s lesions: (L,)."""
+    return _on_counted(records, finding, records.lesions.index, records.lesions.finding)[0]
+
+
+def _on_counted(records: Records, finding: int, index: Integers, of: Integers) -> tuple[Integers, Integers]:
+    """Rows of this finding on images that count, and the places of these images."""
+    rows = np.flatnonzero(of == finding)
+    place = np.searchsorted(records.images.index, index[rows])
+    keep = records.images.status[place, finding] == COUNTED
+    return rows[keep], place[keep]

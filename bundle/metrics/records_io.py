@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bundle.atomic import atomic_path, write_json
 from bundle.metrics.records import STATUS, CandidateRecords, Floats, ImageRecords, Integers, LesionRecords, Records
+from bundle.metrics.records_check import check_records
 
 _VERSION = 1
 _BOX = ("x0", "y0", "x1", "y1")
@@ -93,7 +95,7 @@ def save_records(records: Records, folder: str | Path, image_names: Mapping[int,
         "lesions": len(lesions.index),
         "candidates": len(candidates.index),
     }
-    _replace(folder / "records.json", json.dumps(header, indent=2) + "\n")
+    write_json(folder / "records.json", header)
     return folder
 
 
@@ -108,7 +110,8 @@ def load_records(folder: str | Path) -> Records:
 
     Raises:
         FileNotFoundError: where the header or a table is missing.
-        ValueError: where the version is unknown or a table is not as long as the header says.
+        ValueError: where the version is unknown, a table is not as long as the header says or names a finding that the
+            header does not, or the records contradict themselves (`bundle.metrics.records_check.check_records`).
     """
     folder = Path(folder)
     header = json.loads((folder / "records.json").read_text(encoding="utf-8"))
@@ -122,8 +125,10 @@ def load_records(folder: str | Path) -> Records:
         found = len(table["image"])
         if found != header[name] * rows:
             raise ValueError(f"{name}.csv has {found} rows, but records.json says {header[name] * rows}")
+        if strange := sorted(set(table["finding"]) - place.keys()):
+            raise ValueError(f"{name}.csv names {strange}, but the findings of records.json are {list(findings)}")
     scores = {name.removeprefix("score:"): _floats(image[name]) for name in image if name.startswith("score:")}
-    return Records(
+    records = Records(
         findings=findings,
         criterion=header["criterion"],
         images=ImageRecords(
@@ -151,6 +156,8 @@ def load_records(folder: str | Path) -> Records:
             lesion=_integers(candidate["hit_lesion"]),
         ),
     )
+    check_records(records, dict(zip(records.images.index.tolist(), image["name"][::k], strict=True)))
+    return records
 
 
 def _rows(*columns: Integers | Floats) -> Iterable[tuple[Any, ...]]:
@@ -163,18 +170,10 @@ def _number(value: float) -> str:
 
 
 def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-    part.replace(path)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _read_table(path: Path) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.comments import without_comments
 from bundle.networks.clip import CLIPTowers
 from bundle.networks.downscaler import Downscaler
 from bundle.networks.freezing import Freezing
@@ -85,7 +86,7 @@ class PatchCLIP(nn.Module):
         sparse = dict(sparse or {})
         self.selection = PatchSelection(k, **sparse.pop("selection", {}))
         self.sparse = SparseHead(width, **sparse)
-        self.image_score = ImageScore(**{k: v for k, v in (image_score or {}).items() if k != "_desc_"})
+        self.image_score = ImageScore(**without_comments(image_score))
         self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
 

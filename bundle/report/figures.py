@@ -1,11 +1,6 @@
-"""Figures of an evaluation, each drawn once and kept as PNG and as SVG, with the text that stands for it."""
+"""Figures of an evaluation."""
 
-import io
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
@@ -18,48 +13,12 @@ from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, sensitivity_at
 from bundle.metrics.records import Records, of_finding
 from bundle.metrics.summary import CNR_TIERS
 from bundle.report.colours import INK, MUTED, finding_colour
+from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, listed, panels, percent, whisker
 
-Metrics = Mapping[str, float | None]
 Floats = NDArray[np.float64]
 
 # Where the bands are computed: eight places an octave, from below the first reported rate to above the last.
 _BAND_RATES = np.geomspace(FP_RATES[0] / 2, FP_RATES[-1] * 2, 57)
-_STYLE: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": "#8b949e",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "grid.color": "#e2e6ea",
-    "figure.facecolor": "white",
-    "svg.fonttype": "none",  # text stays text: found by search, read by screen readers, small
-    "svg.hashsalt": "bundle",  # equal figures give equal files
-}
-_DOT: dict[str, Any] = {"markersize": 8, "markeredgecolor": INK, "markeredgewidth": 1}
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure.
-
-    Attributes:
-        name: of its files, without suffix.
-        title: its heading.
-        alt: what it shows, in words, for those who cannot see it.
-        png: the picture at 160 dpi.
-        svg: an `<svg>` element with title and description, to be written as a file or put into a page. Its ids start
-            with the name, so that several fit into one page.
-    """
-
-    name: str
-    title: str
-    alt: str
-    png: bytes
-    svg: str
 
 
 def draw_figures(records: Records, metrics: Metrics, replicates: int = 1000, seed: int = 0) -> list[Figure]:
@@ -107,11 +66,11 @@ def _froc_figure(records: Records, metrics: Metrics, replicates: int, seed: int)
         return None
     mean: Floats = np.mean([line for _, _, line, _, _ in curves], axis=0)
     mean_band = _band(np.mean(draws, axis=0)) if draws else None
-    panels = [("Mean of findings", INK, mean, mean_band, None), *curves]
+    lines = [("Mean of findings", INK, mean, mean_band, None), *curves]
 
-    with matplotlib.rc_context(_STYLE):
-        canvas, axes = _panels([name for name, *_ in panels], 2.4, "False positives per image", "Sensitivity")
-        for panel, (_, colour, line, band, curve) in zip(axes, panels, strict=True):
+    with matplotlib.rc_context(STYLE):
+        canvas, axes = panels([name for name, *_ in lines], 2.4, "False positives per image", "Sensitivity")
+        for panel, (_, colour, line, band, curve) in zip(axes, lines, strict=True):
             if band is not None:
                 panel.fill_between(_BAND_RATES, band[0], band[1], color=colour, alpha=0.22, linewidth=0)
             if curve is None:
@@ -126,18 +85,18 @@ def _froc_figure(records: Records, metrics: Metrics, replicates: int, seed: int)
         axes[0].minorticks_off()
     title = "FROC: sensitivity against false positives per image"
     means = ", ".join(
-        f"{_percent(metrics.get(f'froc/mean/sens_at_{rate:g}fp'))} at {rate:g}" for rate in (0.125, 1.0, 8.0)
+        f"{percent(metrics.get(f'froc/mean/sens_at_{rate:g}fp'))} at {rate:g}" for rate in (0.125, 1.0, 8.0)
     )
     alt = (
         f"{len(curves)} curves, one per finding, and their mean. Mean sensitivity by FP per image: {means}. "
-        "At one per image: " + _listed(records.findings, metrics, "froc/{}/sens_at_1fp") + "."
+        "At one per image: " + listed(records.findings, metrics, "froc/{}/sens_at_1fp") + "."
     )
-    return _finish("froc", title, alt, canvas)
+    return finish("froc", title, alt, canvas)
 
 
 def _sensitivity_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
-    alt = "Sensitivity at one false positive per image: " + _listed(findings, metrics, "froc/{}/sens_at_1fp")
-    alt += ". Ceiling that the patch grid sets: " + _listed(findings, metrics, "froc/{}/oracle", interval=False) + "."
+    alt = "Sensitivity at one false positive per image: " + listed(findings, metrics, "froc/{}/sens_at_1fp")
+    alt += ". Ceiling that the patch grid sets: " + listed(findings, metrics, "froc/{}/oracle", interval=False) + "."
     title = "Sensitivity at one false positive per image"
     return _dots(
         "sensitivity", title, alt, findings, metrics, "froc/{}/sens_at_1fp", "Sensitivity", ceiling="froc/{}/oracle"
@@ -145,7 +104,7 @@ def _sensitivity_figure(findings: Sequence[str], metrics: Metrics) -> Figure | N
 
 
 def _auroc_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
-    alt = "Area under the ROC curve: " + _listed(findings, metrics, "auroc/{}") + "."
+    alt = "Area under the ROC curve: " + listed(findings, metrics, "auroc/{}") + "."
     return _dots("auroc", "AUROC of whole-image scores", alt, findings, metrics, "auroc/{}", "AUROC", chance=0.5)
 
 
@@ -164,7 +123,7 @@ def _dots(
     rows = [*findings, "mean"]
     if all(metrics.get(pattern.format(row)) is None for row in rows):
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         height = 0.42 * len(rows) + 1.3
         canvas = Canvas(figsize=(7.2, height))
         left = min(0.45, 0.03 + 0.012 * max(map(len, rows)))
@@ -180,8 +139,8 @@ def _dots(
             if value is None:
                 axes.text(0.01, y, "not defined (see the notes)", va="center", fontsize=9, color=MUTED)
                 continue
-            _whisker(axes, y, low, high, colour)
-            axes.plot([value], [y], "o", color=colour, clip_on=False, **_DOT)
+            whisker(axes, y, low, high, colour)
+            axes.plot([value], [y], "o", color=colour, clip_on=False, **DOT)
             axes.annotate(f"{value:.2f}", (1.015, y), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         if chance is not None:
             axes.axvline(chance, color=MUTED, linestyle="--", linewidth=1, label="chance", zorder=0)
@@ -195,7 +154,7 @@ def _dots(
         axes.set_axisbelow(True)
         if axes.get_legend_handles_labels()[1]:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
-    return _finish(name, title, alt, canvas)
+    return finish(name, title, alt, canvas)
 
 
 def _cnr_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
@@ -208,9 +167,9 @@ def _cnr_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
     ]
     if not rows:
         return None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         names = ["Mean of findings" if row == "mean" else row for row in rows]
-        canvas, axes = _panels(names, 2.0, "Third of contrast-to-noise ratio", "Sensitivity at 1 FP per image")
+        canvas, axes = panels(names, 2.0, "Third of contrast-to-noise ratio", "Sensitivity at 1 FP per image")
         for panel, row in zip(axes, rows, strict=True):
             colour = INK if row == "mean" else finding_colour(findings.index(row))
             points = []
@@ -220,51 +179,20 @@ def _cnr_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
                 if value is None:
                     continue
                 points.append((x, value))
-                _whisker(panel, x, low, high, colour, upright=True)
+                whisker(panel, x, low, high, colour, upright=True)
             panel.plot(*zip(*points, strict=True), "-", color="#8b949e", linewidth=1, zorder=0)
-            panel.plot(*zip(*points, strict=True), "o", color=colour, clip_on=False, **_DOT)
+            panel.plot(*zip(*points, strict=True), "o", color=colour, clip_on=False, **DOT)
         axes[0].set_xticks(range(3), ["faint", "middle", "clear"])
         axes[0].set_xlim(-0.4, 2.4)
         axes[0].set_ylim(-0.03, 1.03)
     parts = [
         f"{'mean' if row == 'mean' else row} "
-        + ", ".join(_percent(metrics.get(pattern.format(row, tier))) for tier in CNR_TIERS)
+        + ", ".join(percent(metrics.get(pattern.format(row, tier))) for tier in CNR_TIERS)
         for row in rows
     ]
     title = "Sensitivity by thirds of contrast-to-noise ratio"
     alt = "At one false positive per image, from the faintest to the clearest third: " + "; ".join(parts) + "."
-    return _finish("cnr", title, alt, canvas)
-
-
-def _panels(names: Sequence[str], height: float, x_label: str, y_label: str) -> tuple[Canvas, list[Axes]]:
-    """Small panels with common axes, three in a row. Margins are in inches: a layout engine takes most of the time."""
-    columns = min(3, len(names))
-    rows = -(-len(names) // columns)
-    width, total = 3.2 * columns + 0.4, height * rows + 0.9
-    canvas = Canvas(figsize=(width, total))
-    grid = canvas.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    canvas.subplots_adjust(
-        left=0.75 / width, right=1 - 0.15 / width, bottom=0.6 / total, top=1 - 0.35 / total, wspace=0.08, hspace=0.28
-    )
-    panels = list(grid.ravel())
-    for panel, name in zip(panels, names, strict=False):
-        panel.set_title(name, fontsize=11, loc="left", y=1.0)  # a given height is not searched for
-        panel.grid(True)
-        panel.set_axisbelow(True)
-    for panel in panels[len(names) :]:
-        panel.remove()
-    canvas.supxlabel(x_label, fontsize=10, y=0.12 / total)
-    canvas.supylabel(y_label, fontsize=10, x=0.12 / width)
-    return canvas, panels[: len(names)]
-
-
-def _whisker(axes: Axes, at: float, low: float | None, high: float | None, colour: str, upright: bool = False) -> None:
-    """An interval in the finding's colour with a thin dark rim; nothing where an end is not defined."""
-    if low is None or high is None:
-        return
-    for width, ink in ((4.5, INK), (2.8, colour)):
-        x, y = [low, high], [at, at]
-        axes.plot(*((y, x) if upright else (x, y)), color=ink, linewidth=width, solid_capstyle="butt", snap=False)
+    return finish("cnr", title, alt, canvas)
 
 
 def _steps(curve: FROCCurve) -> tuple[Floats, Floats]:
@@ -288,41 +216,3 @@ def _band(draws: Floats) -> Floats:
         return np.full((2, len(draws)), np.nan)
     band: Floats = np.quantile(defined, [0.025, 0.975], axis=1)
     return band
-
-
-def _finish(name: str, title: str, alt: str, canvas: Canvas) -> Figure:
-    """Both files of a figure."""
-    png, svg = io.BytesIO(), io.StringIO()
-    with matplotlib.rc_context(_STYLE):
-        canvas.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": alt, "Title": title})
-        canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return Figure(name, title, alt, png.getvalue(), _accessible(svg.getvalue(), name, title, alt))
-
-
-def _accessible(svg: str, name: str, title: str, alt: str) -> str:
-    """matplotlib's file as one element with title and description, of flexible size, its ids made unique by `name`."""
-    svg = svg[svg.index("<svg") :].strip()
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
-    head, body = svg.split(">", 1)
-    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    head += f' role="img" aria-labelledby="{name}-title {name}-desc"'
-    words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(alt)}</desc>'
-    return f"{head}>{words}{body}"
-
-
-def _listed(findings: Sequence[str], metrics: Metrics, pattern: str, interval: bool = True) -> str:
-    texts = []
-    for finding in findings:
-        key = pattern.format(finding)
-        low, high = metrics.get(f"{key}/low"), metrics.get(f"{key}/high")
-        text = f"{finding} {_percent(metrics.get(key))}"
-        if interval and low is not None and high is not None:
-            text += f" ({_percent(low)} to {_percent(high)})"
-        texts.append(text)
-    return ", ".join(texts)
-
-
-def _percent(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.2f}"

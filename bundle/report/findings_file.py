@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from bundle.atomic import atomic_path
 from bundle.grid import patch_map_to_image
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
-from bundle.report.atomic import atomic_path
 
 NOT_CLINICAL = "Research software, not for clinical use."
 

@@ -15,9 +15,8 @@ from bundle.metrics.froc import FP_RATES
 from bundle.metrics.records import Records
 from bundle.metrics.summary import CNR_TIERS
 from bundle.report.colours import finding_colour
-from bundle.report.figures import Figure
-
-Metrics = Mapping[str, float | None]
+from bundle.report.figure import Figure, Metrics
+from bundle.report.sections import Section, figure_cell
 
 # heading, key of the figure, whether it has an interval
 _COLUMNS = (
@@ -67,6 +66,7 @@ def render_report(
     description: str = "",
     versions: Mapping[str, str] | None = None,
     generated: str = "",
+    sections: Sequence[Section] = (),
 ) -> str:
     """The page.
 
@@ -83,6 +83,7 @@ def render_report(
         description: of the data, one or two sentences.
         versions: software by name.
         generated: when, as text.
+        sections: more tables, after the main ones.
 
     Returns:
         HTML.
@@ -91,6 +92,7 @@ def render_report(
     rows = [*findings, "mean"]
     template = _environment().from_string((Path(__file__).parent / "template.html").read_text(encoding="utf-8"))
     return template.render(
+        names=rows,
         findings=[{"name": f, "colour": finding_colour(k)} for k, f in enumerate(findings)],
         description=description,
         simulated="simulated" in description.lower(),
@@ -112,6 +114,7 @@ def render_report(
         notes=dict(notes),
         config=None if config is None else json.dumps(_withheld(config), indent=2, ensure_ascii=False, default=str),
         versions=dict(versions or {}),
+        sections=sections,
     )
 
 
@@ -119,30 +122,12 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
 
 
-def _cell(metrics: Metrics, notes: Mapping[str, str], key: str) -> dict[str, Any]:
-    """A figure as text, its interval, and why it is missing where it is; a count has no mean."""
-    value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
-    count = key.startswith("n_")
-    digits = 0 if count else 2
-    if value is None and count:
-        return {"text": "", "interval": "", "why": "", "count": True}
-    if value is None:
-        return {
-            "text": "not defined",
-            "interval": "",
-            "why": notes.get(key, "this evaluation does not have it"),
-            "count": False,
-        }
-    interval = "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
-    return {"text": f"{value:.{digits}f}", "interval": interval, "why": "", "count": count}
-
-
 def _row(row: str, metrics: Metrics, notes: Mapping[str, str], patterns: Sequence[str]) -> dict[str, Any]:
-    return {"name": row, "cells": [_cell(metrics, notes, pattern.format(row)) for pattern in patterns]}
+    return {"name": row, "cells": [figure_cell(metrics, notes, pattern.format(row)) for pattern in patterns]}
 
 
 def _glance(metrics: Metrics, name: str, pattern: str) -> dict[str, Any]:
-    return {"name": f"Mean {name[0].lower() + name[1:] if name[1:2].islower() else name}"} | _cell(
+    return {"name": f"Mean {name[0].lower() + name[1:] if name[1:2].islower() else name}"} | figure_cell(
         metrics, {}, pattern.format("mean")
     )
 

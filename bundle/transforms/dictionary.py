@@ -9,6 +9,7 @@ The keys that they read and write are those of `bundle.data.datalist.datalist_se
 - `candidates`: (M, 8) float64, columns of `bundle.metrics.candidates.COLUMNS`.
 """
 
+import hashlib
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.transforms.traits import RandomizableTrait
 
+from bundle.comments import without_comments
 from bundle.data.report_text import tokenize_reports
 from bundle.grid import boxes_to_patch_mask, grid_to_stored, transform_boxes
 from bundle.metrics.candidates import extract_candidates
@@ -90,8 +92,7 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
         self, keys: KeysCollection = "image", seed: int = 0, ranges: Mapping[str, float] | None = None
     ) -> None:
         super().__init__(keys)
-        known = {name: value for name, value in (ranges or {}).items() if name != "_desc_"}  # a config's comment
-        self.seed, self.ranges = seed, Augmentation(**known)
+        self.seed, self.ranges = seed, Augmentation(**without_comments(ranges))
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
@@ -143,6 +144,42 @@ class BoxesToPatchMaskd(MapTransform):
         return d
 
 
+class KeepBoxesd(MapTransform):
+    """Forget the boxes of all but a share of the images, for label efficiency; labels, images and reports stay.
+
+    Image i keeps its boxes if u_i < fraction, with u_i in [0, 1) made of SHA-256(seed, `index`): so the boxes of a
+    smaller share are among those of a larger one. A positive finding without its boxes is no longer `boxed`; a finding
+    labelled 0 has none to forget.
+
+    Args:
+        keys: the boxes.
+        fraction: share of images that keep theirs, 0..1.
+        seed: of the choice.
+
+    Raises:
+        ValueError: a fraction outside 0..1.
+    """
+
+    def __init__(self, keys: KeysCollection = "boxes", fraction: float = 1.0, seed: int = 0) -> None:
+        super().__init__(keys)
+        if not 0 <= fraction <= 1:
+            raise ValueError(f"KeepBoxesd: fraction must lie in 0..1, got {fraction}.")
+        self.fraction, self.seed = fraction, seed
+
+    def keeps(self, index: int) -> bool:
+        """Whether this image keeps its boxes."""
+        digest = hashlib.sha256(f"{self.seed}/{index}".encode()).digest()
+        return int.from_bytes(digest[:7]) / 2**56 < self.fraction
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        if not self.keeps(int(d["index"])):
+            for key in (*self.keys, "box_finding", "box_cnr"):
+                d[key] = d[key][:0]
+            d["boxed"] = torch.as_tensor(d["boxed"]) & (torch.as_tensor(d["label"]) == 0)
+        return d
+
+
 class TokenizeReportd(MapTransform):
     """A report -> `input_ids` and `attention_mask`, cut by whole sentences, findings first.
 
@@ -171,6 +208,9 @@ class MapsToCandidatesd(MapTransform):
         keys: the maps, (K, Gh, Gw).
         canvas: side of the square canvas, in pixels.
         settings: `floor`, `smoothing`, `box_fraction`, `max_candidates` of `extract_candidates`.
+
+    Raises:
+        ValueError: as `extract_candidates`, with the image's number where the sample has one.
     """
 
     def __init__(self, keys: KeysCollection = "pred", canvas: int = 900, **settings: Any) -> None:
@@ -183,7 +223,10 @@ class MapsToCandidatesd(MapTransform):
             maps = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
             d["grid_size"] = (maps.shape[-2], maps.shape[-1])
             d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, d["grid_size"])
-            d["candidates"] = extract_candidates(maps, d["to_stored"], d["stored_size"].cpu(), **self.settings)
+            try:
+                d["candidates"] = extract_candidates(maps, d["to_stored"], d["stored_size"].cpu(), **self.settings)
+            except ValueError as error:
+                raise ValueError(f"image {d['index']}: {error}" if "index" in d else str(error)) from error
         return d
 
 

@@ -10,9 +10,9 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from bundle.atomic import atomic_path, write_json
 from bundle.data.output_names import output_names
 from bundle.grid import grid_to_stored
-from bundle.report.atomic import atomic_path, write_json
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
 from bundle.report.overlay import draw_overlay
 from bundle.report.versions import versions

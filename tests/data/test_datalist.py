@@ -143,6 +143,29 @@ def test_a_section_as_items_of_a_dataset(folder, document, write):
     assert (second["boxes"].shape, second["box_finding"].shape, second["box_cnr"].shape) == ((0, 4), (0,), (0,))
 
 
+def test_several_sections_are_one_with_its_own_numbers(document, write):
+    path = write(document)
+    items = datalist_section(path, ["test", "training"])
+    assert [item["patient_id"] for item in items] == ["3", "p1", "p1"]
+    assert [item["index"] for item in items] == [0, 1, 2]
+    assert [item["group"] for item in items] == [0, 1, 1]
+    one, listed = datalist_section(path, "training"), datalist_section(path, ["training"])
+    assert [item["image"] for item in one] == [item["image"] for item in listed]
+
+
+@pytest.mark.parametrize(
+    ("sections", "fault"),
+    [
+        (["test", "fold_0"], "the file, fold_0: found training, validation, test; wanted a section fold_0"),
+        (["test", "training", "test"], "the configuration, section: found test more than once; wanted each once"),
+    ],
+)
+def test_sections_that_are_not_there_or_asked_for_twice(document, write, sections, fault):
+    with pytest.raises(DatalistError) as caught:
+        datalist_section(write(document), sections)
+    assert str(caught.value.faults[0]).startswith(fault)
+
+
 def test_the_findings_asked_for_choose_and_order(document, write):
     first = datalist_section(write(document), "training", findings=["Mass", "Effusion"])[0]
     np.testing.assert_array_equal(first["label"], [0, 1])

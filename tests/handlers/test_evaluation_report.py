@@ -18,6 +18,7 @@ from bundle.handlers.evaluation_report import EvaluationReport, operating_score
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import auroc_pair, froc_pair
 from bundle.metrics import load_records, summarise
+from bundle.metrics.image_level import summarise_images
 from bundle.precision import Precision
 from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
 from tests.tiny import FINDINGS, write_tiny_data
@@ -79,16 +80,21 @@ def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_is_there_and_nothing_half_written(done: Path) -> None:
     names = {p.relative_to(done).as_posix() for p in done.rglob("*") if p.is_file()}
     records = {f"records/{n}" for n in ("records.json", "images.csv", "lesions.csv", "candidates.csv")}
-    figures = {f"figures/{n}.{kind}" for n in ("froc", "sensitivity", "auroc") for kind in ("png", "svg")}
+    figures = {
+        f"figures/{n}.{kind}" for n in ("froc", "sensitivity", "auroc", "reliability") for kind in ("png", "svg")
+    }
     assert names == {"metrics.json", "notes.json", "report.html"} | records | figures
     Image.open(done / "figures" / "froc.png").verify()
 
 
 def test_metrics_follow_from_the_saved_records_and_have_the_agreed_keys(done: Path) -> None:
     metrics, notes = (json.loads((done / name).read_text()) for name in ("metrics.json", "notes.json"))
-    again, notes_again = summarise(load_records(done / "records"), 30, 3)
-    assert metrics == again
-    assert notes == notes_again
+    records = load_records(done / "records")
+    again, notes_again = summarise(records, 30, 3)
+    more, more_notes = summarise_images(records, {}, 30, 3)
+    assert metrics == again | more
+    assert notes == more_notes | notes_again | {"description": notes["description"]}
+    assert "simulated" in notes["description"].lower()
     for key in ("auroc/mean", "auroc/Mass", "froc/mean/sens_at_1fp", "froc/Mass/sens_at_0.125fp", "froc/mean/score"):
         assert {key, f"{key}/low", f"{key}/high"} <= set(metrics)
     assert {"wafroc/mean", "n_images/Mass", "n_lesions/Mass", "froc/Mass/oracle", "auroc/patch/Mass"} <= set(metrics)

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from bundle.metrics import AUROCMetric, FROCMetric, Records
+from bundle.metrics.records import FindingRecords
+
 NAN = float("nan")
 
 
@@ -71,6 +74,32 @@ def random_evaluation(images: int, findings: int = 3, seed: int = 0) -> tuple[li
             {name: torch.tensor(np.round(known * 0.3 + rng.random(findings), 1)) for name in ("image", "pooled")}
         )
     return tables, truths, scores
+
+
+def records_of(tables: list, truths: list, scores: list | None = None, findings: list | None = None) -> Records:
+    """The records of an evaluation, by default of the findings of `random_evaluation`."""
+    findings = findings or ["A", "B", "C"]
+    froc = FROCMetric(findings)
+    froc(tables, truths)
+    if scores is None:
+        return froc.records()
+    auroc = AUROCMetric(findings, list(scores[0]))
+    auroc(scores, truths)
+    return froc.records().with_scores(auroc.records())
+
+
+def resampled(data: FindingRecords, drawn: np.ndarray) -> tuple[list, list, list, list, int]:
+    """The scores of a data set in which image i stands drawn[i] times: every copy an image of its own."""
+    fp, lesion, lesion_image, normal, images = [], [], [], [], 0
+    for image, times in enumerate(drawn):
+        for _ in range(times):
+            fp += data.fp_score[data.fp_image == image].tolist()
+            own = data.lesion_score[data.lesion_image == image].tolist()
+            lesion += own
+            lesion_image += [images] * len(own)
+            normal += data.normal_score[data.normal_image == image].tolist()
+            images += image in data.image
+    return fp, lesion, lesion_image, normal, images
 
 
 def pairs(name: str) -> Any:

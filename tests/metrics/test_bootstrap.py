@@ -5,10 +5,18 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from bundle.metrics import FROCMetric, bootstrap
-from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates, interval, wafroc_replicates
-from bundle.metrics.froc import FP_RATES, froc_curve, sensitivity_at, wafroc
+from bundle.metrics.bootstrap import (
+    auroc_replicates,
+    draw_counts,
+    fp_at_sensitivity_replicates,
+    froc_replicates,
+    interval,
+    mean_fp_at_sensitivity_replicates,
+    wafroc_replicates,
+)
+from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve, sensitivity_at, wafroc
 from bundle.metrics.records import FindingRecords, of_finding
-from tests.metrics.drawn import random_evaluation
+from tests.metrics.drawn import random_evaluation, resampled
 
 NAN = float("nan")
 R = 60
@@ -20,20 +28,6 @@ def evaluation(images: int, seed: int = 0) -> tuple[list[FindingRecords], np.nda
     records = metric.records()
     unit = np.unique(records.images.group, return_inverse=True)[1]
     return [of_finding(records, k) for k in range(3)], unit
-
-
-def resampled(data: FindingRecords, drawn: np.ndarray) -> tuple[list, list, list, list, int]:
-    """The scores of a data set in which image i stands drawn[i] times: every copy an image of its own."""
-    fp, lesion, lesion_image, normal, images = [], [], [], [], 0
-    for image, times in enumerate(drawn):
-        for _ in range(times):
-            fp += data.fp_score[data.fp_image == image].tolist()
-            own = data.lesion_score[data.lesion_image == image].tolist()
-            lesion += own
-            lesion_image += [images] * len(own)
-            normal += data.normal_score[data.normal_image == image].tolist()
-            images += image in data.image
-    return fp, lesion, lesion_image, normal, images
 
 
 @pytest.mark.parametrize(("images", "seed"), [(30, 0), (31, 1), (6, 2)])
@@ -60,6 +54,37 @@ def test_equals_resampling_exactly(images, seed, chunk, monkeypatch):
             else:
                 assert np.isnan(area[r])
     assert undefined or images > 6  # the smallest case must have met the undefined replicate
+
+
+@pytest.mark.parametrize(("images", "seed"), [(30, 0), (31, 1), (6, 2)])
+@pytest.mark.parametrize("chunk", [1 << 22, 50])
+def test_false_positives_at_a_sensitivity_equal_resampling_exactly(images, seed, chunk, monkeypatch):
+    monkeypatch.setattr(bootstrap, "_CHUNK", chunk)
+    selections, unit = evaluation(images, seed)
+    counts = draw_counts(unit.max() + 1, R, seed)
+    wanted = (0.0, 0.1, 0.25, 1 / 3, 0.5, 2 / 3, 0.9, 1.0)
+    own = np.random.default_rng(seed).random((2, R))  # a sensitivity for each replicate
+    each = [fp_at_sensitivity_replicates(counts, data, unit, wanted) for data in selections]
+    varied = fp_at_sensitivity_replicates(counts, selections[0], unit, own)
+    mean = mean_fp_at_sensitivity_replicates(counts, selections, unit, wanted)
+    for r in range(R):
+        curves = []
+        for k, data in enumerate(selections):
+            fp, lesion, _, _, n = resampled(data, counts[unit, r])
+            if not lesion:
+                assert np.isnan(each[k][:, r]).all()
+                assert k or np.isnan(varied[:, r]).all()
+                continue
+            curves.append(froc_curve(fp, lesion, n))
+            assert each[k][:, r].tolist() == [fp_at_sensitivity(curves[-1], s) for s in wanted]
+            if k == 0:
+                assert varied[:, r].tolist() == [fp_at_sensitivity(curves[0], s) for s in own[:, r]]
+        if len(curves) < 3:
+            assert np.isnan(mean[:, r]).all()
+        else:
+            assert mean[:, r].tolist() == [fp_at_sensitivity(mean_curve(curves), s) for s in wanted]
+    assert np.isinf(each).any()
+    assert not np.isinf(mean[0]).any()
 
 
 def test_unit_counts_give_the_point_figure():
@@ -141,6 +166,17 @@ class TestInterval:
         assert np.isnan(low)
         assert np.isnan(high)
         assert undefined == 2
+
+    def test_infinite_replicates_take_their_place_at_the_end(self):
+        inf = float("inf")
+        values = np.arange(1001.0)
+        values[-30:] = inf  # more than 2.5%
+        assert interval(values) == (25, inf, 0)
+        assert interval(-values) == (-inf, -25, 0)
+        values[-30:-20] = 980
+        assert interval(np.append(values, NAN)) == (25, 980, 1)  # fewer than 2.5%
+        assert interval(np.array([0.0, inf])) == (0, inf, 0)  # not NaN: nothing lies between them
+        assert interval(np.array([inf, inf])) == (inf, inf, 0)
 
     def test_covers_the_truth_about_as_often_as_it_says(self):
         """Sensitivity at any rate of lesions each found with chance 0.7: a binomial whose truth is known."""

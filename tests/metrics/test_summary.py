@@ -9,21 +9,10 @@ import torch
 from bundle.metrics import AUROCMetric, FROCMetric, Records, summarise
 from bundle.metrics.froc import FP_RATES, froc_curve, sensitivity_at, wafroc
 from bundle.metrics.records import of_finding
-from tests.metrics.drawn import NAN, candidates, random_evaluation, truth
+from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
 
 FINDINGS = ["A", "B", "C"]
 BOX = (0, 10, 10, 20, 20)
-
-
-def records_of(tables: list, truths: list, scores: list | None = None, findings: list | None = None) -> Records:
-    findings = findings or FINDINGS
-    froc = FROCMetric(findings)
-    froc(tables, truths)
-    if scores is None:
-        return froc.records()
-    auroc = AUROCMetric(findings, list(scores[0]))
-    auroc(scores, truths)
-    return froc.records().with_scores(auroc.records())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from bundle.metrics import FROCMetric, Records, summarise
-from bundle.report.figures import Figure, draw_figures
+from bundle.report.figure import Figure
+from bundle.report.figures import draw_figures
 from tests.report.cases import FINDINGS, made_records
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from bundle.atomic import write_json
 from bundle.data.demo.contact_sheet import contact_sheet
 from bundle.data.demo.dicom import write_dicom
 from bundle.data.demo.findings import FINDINGS
@@ -100,7 +101,7 @@ def make_demo_radiographs(
         "validation": entries[training : training + validation],
         "test": entries[training + validation :],
     }
-    _write_json(datalist, content)
+    write_json(datalist, content)
     _LOG.info("Made %d radiographs in %s.", images, folder)
     return _with_sheet(datalist, sheet)
 
@@ -121,7 +122,7 @@ def _prepare_folder(folder: Path, parameters: dict[str, Any]) -> None:
             old.unlink()
     for unfinished in (folder / "images").glob(".*"):
         unfinished.unlink()
-    _write_json(folder / _PARAMETERS, about_images)
+    write_json(folder / _PARAMETERS, about_images)
 
 
 def _make_all(folder: Path, seeds: list[int], workers: int | None, progress: bool) -> list[dict[str, Any]]:
@@ -154,7 +155,7 @@ def _make_one(folder: Path, seed: int) -> dict[str, Any]:
     compress = bool(np.random.default_rng([seed, 101]).random() < JPEG2000_SHARE)
     write_dicom(radiograph, image, VERSION, compress)
     entry = entry_of(radiograph, name)
-    _write_json(note, entry)
+    write_json(note, entry)
     return entry
 
 
@@ -186,9 +187,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    temporary.replace(path)

@@ -1,6 +1,5 @@
 """One simulated radiograph as a DICOM file (Digital X-Ray Image Storage - For Presentation)."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from bundle.atomic import atomic_path
 from bundle.data.demo.simulate import MAXIMUM, Radiograph
 from bundle.data.demo.source import ATTRIBUTION
 
@@ -130,6 +130,5 @@ def write_dicom(radiograph: Radiograph, path: Path, version: str, compress: bool
         raise ValueError(
             f"Seed {radiograph.seed}: found a stored value {brightest}, wanted at most {MAXIMUM} (12 bits)."
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    to_dicom(radiograph, version, compress).save_as(temporary, enforce_file_format=True)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        to_dicom(radiograph, version, compress).save_as(temporary, enforce_file_format=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.report.atomic import atomic_path, write_file, write_json
+from bundle.atomic import atomic_path, write_file, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,8 @@
+"""Several ways of making maps, judged on the same images by a plan that was frozen before the test."""
+
+from bundle.comparison.comparison import Comparison as Comparison
+from bundle.comparison.language import LanguageEvaluation as LanguageEvaluation
+from bundle.comparison.methods import map_methods as map_methods
+from bundle.comparison.observe import Method as Method
+from bundle.comparison.plan import Grid as Grid
+from bundle.comparison.plan import PlanError as PlanError

@@ -1,0 +1,201 @@
+"""The comparison: plan on validation, freeze, judge on test, with paired intervals of the differences."""
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite import distributed as idist
+
+from bundle.comments import without_comments
+from bundle.comparison.localize import localization_figures
+from bundle.comparison.observe import Method, Observed, Truth, geometry, observe
+from bundle.comparison.outcome import Outcome, write_outcome
+from bundle.comparison.plan import Grid, as_setting, choose, read_plan, records_of, setting_dict, write_plan
+from bundle.metrics.image_level import choose_operating_points
+from bundle.metrics.matching import HitCriterion
+from bundle.metrics.paired import compare
+from bundle.metrics.records import Records
+from bundle.metrics.records_io import load_records, save_records
+from bundle.metrics.strata import patch_areas
+from bundle.precision import Precision
+
+logger = logging.getLogger(__name__)
+
+
+class Comparison:
+    """Several methods on one validation and one test section, each by its best setting on validation.
+
+    `plan()` chooses every method's scaling, floor and smoothing by its macro FROC score on the validation section and
+    freezes them to `plan_file`; where the file is there already, it is kept. `evaluate()` reads the file and looks at
+    the test section once; it chooses nothing. Into `output_dir`: `comparison.json` and `comparison_notes.json` (keys of
+    `bundle.metrics.paired.compare`), and `records/<number>` of every method.
+
+    Args:
+        findings: names of the K findings.
+        methods: name -> `Method`, whose maps are candidates for the plan.
+        reference: the method that the others are compared with.
+        validation: batches of the validation section, not shuffled.
+        test: batches of the test section, not shuffled.
+        canvas: side of the square canvas in pixels.
+        plan_file: JSON that holds the plan.
+        output_dir: made if missing.
+        files: what the plan holds for: name -> file (weights, datalist), known by their SHA-256.
+        grid: settings to choose from; `Grid()` if None.
+        criterion: hit criterion, one of `bundle.metrics.matching.CRITERIA`.
+        threshold: of the criterion.
+        box_fraction: of criterion `patch`.
+        judged_elsewhere: name -> {"records": folder, "supervision": words}: methods that make boxes, not maps, judged
+            by their own `run evaluating` on the same test section. A folder that is not there is left out, and said so.
+        replicates: of the bootstrap.
+        seed: of the bootstrap.
+        device: to compute on.
+        precision: number format and layout.
+
+    Raises:
+        ValueError: the reference is not among the methods.
+    """
+
+    def __init__(
+        self,
+        findings: Sequence[str],
+        methods: Mapping[str, Method],
+        reference: str,
+        validation: Iterable[Mapping[str, Any]],
+        test: Iterable[Mapping[str, Any]],
+        canvas: int,
+        plan_file: str | Path,
+        output_dir: str | Path,
+        files: Mapping[str, str | Path],
+        device: torch.device,
+        precision: Precision,
+        grid: Grid | None = None,
+        criterion: str = "centre",
+        threshold: float | None = None,
+        box_fraction: float | None = None,
+        judged_elsewhere: Mapping[str, Mapping[str, str]] | None = None,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        if reference not in methods:
+            raise ValueError(f"comparison: the reference {reference!r} is not among the methods {list(methods)}.")
+        self.findings, self.methods, self.reference = list(findings), dict(methods), reference
+        self.validation, self.test, self.canvas = validation, test, canvas
+        self.plan_file, self.output_dir, self.files = Path(plan_file), Path(output_dir), dict(files)
+        self.device, self.precision = device, precision
+        self.grid = grid or Grid()
+        self.criterion = HitCriterion(criterion, threshold, box_fraction)
+        self.judged_elsewhere = without_comments(judged_elsewhere)
+        self.replicates, self.seed = replicates, seed
+        self.result: Outcome | None = None
+
+    def plan(self) -> dict[str, Any]:
+        """Choose on validation and freeze, unless a plan for the same files stands already.
+
+        Raises:
+            PlanError: there is a plan for other files, methods or settings.
+        """
+        made_for = self._made_for()
+        if not self.plan_file.is_file():
+            logger.info("Choosing floor, smoothing and scaling of %d methods on validation.", len(self.methods))
+            truths, seen = self._observe(self.validation)
+            chosen = {}
+            for name, method in self.methods.items():
+                setting, score = choose(seen[name], truths, method.scalings, self.grid, self.findings, self.criterion)
+                chosen[name] = {**setting_dict(setting), "validation_froc_score": score}
+                logger.info("%s: %s, FROC score %.3f on validation.", name, _words(chosen[name]), score)
+            own = self._records(self.reference, chosen[self.reference], seen[self.reference], truths)
+            content = {"images": len(truths), "methods": chosen, "points": choose_operating_points(own, "image")}
+            if idist.get_rank() == 0:
+                write_plan(self.plan_file, made_for, content)
+            idist.barrier()
+        return read_plan(self.plan_file, made_for)
+
+    def candidates(self) -> dict[str, Any]:
+        """The reference's frozen settings, as `extract_candidates` takes them."""
+        setting = read_plan(self.plan_file, self._made_for())["methods"][self.reference]
+        return {
+            "floor": setting["floor"],
+            "smoothing": setting["smoothing"],
+            "box_fraction": self.grid.box_fraction,
+            "max_candidates": self.grid.max_candidates,
+        }
+
+    def points(self) -> dict[str, dict[str, float]]:
+        """The reference's frozen thresholds and temperatures: finding -> name -> number."""
+        points: dict[str, dict[str, float]] = read_plan(self.plan_file, self._made_for())["points"]
+        return points
+
+    def evaluate(self) -> None:
+        """Judge every method on the test section by the frozen plan; the outcome stands in `self.result`.
+
+        Raises:
+            PlanError: there is no plan, or one for something else. Nothing is chosen here.
+        """
+        plan = read_plan(self.plan_file, self._made_for())
+        truths, seen = self._observe(self.test)
+        records: dict[str, Records] = {}
+        methods: dict[str, dict[str, str]] = {}
+        for name, method in self.methods.items():
+            content = plan["methods"][name]
+            records[name] = self._records(name, content, seen[name], truths)
+            methods[name] = {"supervision": method.supervision, "setting": _words(content)}
+        for name, source in self.judged_elsewhere.items():
+            folder = Path(source["records"])
+            if not (folder / "records.json").is_file():
+                logger.warning("%s is left out of the comparison: there are no records at %s.", name, folder)
+                continue
+            records[name] = load_records(folder)
+            methods[name] = {"supervision": source["supervision"], "setting": "boxes of its own"}
+        metrics, notes = compare(
+            records, self.reference, self.replicates, self.seed, patch_area=patch_areas(geometry(truths)[0])
+        )
+        more, more_notes = localization_figures(seen, truths, records, self.replicates, self.seed)
+        metrics, notes = metrics | more, notes | more_notes
+        if idist.get_rank() == 0:
+            for number, (name, mine) in enumerate(records.items()):
+                save_records(mine, self.output_dir / "comparison" / f"records_{number:02d}")
+                methods[name]["folder"] = f"comparison/records_{number:02d}"
+        self.result = Outcome(metrics, notes, methods, self.reference)
+        if idist.get_rank() == 0:
+            write_outcome(self.result, self.output_dir)
+
+    def _records(self, name: str, content: Mapping[str, Any], seen: Observed, truths: Sequence[Truth]) -> Records:
+        try:
+            return records_of(seen, truths, as_setting(content), self.grid, self.findings, self.criterion)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def _observe(self, loader: Iterable[Mapping[str, Any]]) -> tuple[list[Truth], dict[str, Observed]]:
+        return observe(self.methods, loader, self.canvas, self.device, self.precision)
+
+    def _made_for(self) -> dict[str, Any]:
+        return {
+            **{name: _fingerprint(Path(file)) for name, file in self.files.items()},
+            "methods": {name: list(method.scalings) for name, method in self.methods.items()},
+            "grid": {
+                "floors": list(self.grid.floors),
+                "smoothings": list(self.grid.smoothings),
+                "box_fraction": self.grid.box_fraction,
+                "max_candidates": self.grid.max_candidates,
+            },
+            "criterion": str(self.criterion),
+        }
+
+
+def _fingerprint(file: Path) -> str:
+    """The start of a file's SHA-256.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not file.is_file():
+        raise FileNotFoundError(f"comparison: there is no {file}; train first, or set the path under comparison#files.")
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def _words(content: Mapping[str, Any]) -> str:
+    return f"scaling {content['scaling']}, floor {content['floor']:g}, smoothing {content['smoothing']:g} patches"

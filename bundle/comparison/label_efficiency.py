@@ -1,0 +1,177 @@
+"""Label efficiency: the same training with fewer and fewer boxes, over several seeds, one cell at a time."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from monai.bundle import ConfigWorkflow
+from monai.data import CacheDataset
+
+from bundle.atomic import write_json
+from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates, interval
+from bundle.metrics.records import Floats, Records, of_finding
+from bundle.metrics.records_io import load_records
+from bundle.transforms import KeepBoxesd
+
+logger = logging.getLogger(__name__)
+
+FIGURES = ("froc/mean/sens_at_1fp", "auroc/mean")
+
+
+class Cell(NamedTuple):
+    """One training.
+
+    Attributes:
+        share: of the images that keep their boxes.
+        seed: of the choice of boxes, the initial weights and the order of images.
+    """
+
+    share: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"share_{self.share:g}_seed_{self.seed}"
+
+
+class LabelEfficiency:
+    """Trains and judges every cell that is not done yet, then sums up.
+
+    All cells see the same images, labels and reports, and train the same number of epochs; the boxes of a smaller
+    share are among those of a larger one with the same seed (`KeepBoxesd`). Every cell is judged on the test section
+    with its last weights; nothing is chosen on validation, so nothing favours a share. A cell is done when its
+    `metrics.json` is there; an interrupted one goes on after its last whole epoch.
+
+    Images are decoded once and stay in memory for all cells.
+
+    Args:
+        config_files: train.json and overlays.
+        evaluate_files: overlays that make it an evaluation, evaluate.json first.
+        output: folder of the cells.
+        shares: of the boxes.
+        seeds: of the cells.
+        overrides: of both configurations, by id.
+    """
+
+    def __init__(
+        self,
+        config_files: Sequence[str | Path],
+        evaluate_files: Sequence[str | Path],
+        output: str | Path,
+        shares: Sequence[float],
+        seeds: Sequence[int],
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.config_files = [str(file) for file in config_files]
+        self.evaluate_files = [*self.config_files, *(str(file) for file in evaluate_files)]
+        self.output, self.overrides = Path(output), dict(overrides or {})
+        self.cells = [Cell(share, seed) for seed in seeds for share in shares]  # whole curves first
+        self._training: CacheDataset | None = None
+        self._test: CacheDataset | None = None
+
+    def run(self) -> dict[str, Any]:
+        """All cells, then `label_efficiency.json`, whose content is returned: `summarise_cells`."""
+        for number, cell in enumerate(self.cells, 1):
+            folder = self.output / cell.name
+            if (folder / "metrics.json").is_file():
+                logger.info("%d of %d, %s: done already.", number, len(self.cells), cell.name)
+                continue
+            logger.info("%d of %d, %s.", number, len(self.cells), cell.name)
+            self._train(cell, folder)
+            self._evaluate(cell, folder)
+        summary = summarise_cells(self.output, self.cells)
+        write_json(self.output / "label_efficiency.json", summary)
+        return summary
+
+    def _train(self, cell: Cell, folder: Path) -> None:
+        workflow = self._workflow(
+            self.config_files,
+            "train",
+            seed=cell.seed,
+            boxed_share=cell.share,
+            ckpt_dir=str(folder),
+            val_interval=10**6,
+            **{"resumable#evaluator": None},
+        )
+        if self._training is not None:
+            for step in self._training.transform.transforms:
+                if isinstance(step, KeepBoxesd):
+                    step.fraction, step.seed = cell.share, cell.seed
+            workflow.parser["train"]["dataset"] = self._training
+        workflow.initialize()
+        workflow.run()
+        self._training = workflow.parser.get_parsed_content("train#dataset")
+        workflow.finalize()
+
+    def _evaluate(self, cell: Cell, folder: Path) -> None:
+        workflow = self._workflow(
+            self.evaluate_files,
+            "train",
+            seed=cell.seed,
+            ckpt_path=str(folder / "model.pt"),
+            output_dir=str(folder),
+            replicates=0,
+            gallery=0,
+        )
+        if self._test is not None:
+            workflow.parser["validate"]["dataset"] = self._test
+        workflow.initialize()
+        workflow.run()
+        self._test = workflow.parser.get_parsed_content("validate#dataset")
+        workflow.finalize()
+
+    def _workflow(self, files: Sequence[str], kind: str, **override: Any) -> ConfigWorkflow:
+        run_id = "evaluating" if files is self.evaluate_files else "training"
+        return ConfigWorkflow(config_file=list(files), workflow_type=kind, run_id=run_id, **(self.overrides | override))
+
+
+def summarise_cells(output: Path, cells: Sequence[Cell], replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Mean over seeds of each share's figures, with intervals that include the seeds.
+
+    A replicate draws patients and, of the S seeds, S with replacement: its figure is the mean of theirs.
+
+    Args:
+        output: folder of the cells.
+        cells: that are done.
+        replicates: R.
+        seed: of the bootstrap.
+
+    Returns:
+        Share (as text) -> figure -> `value`, `low`, `high`, `seeds` (each seed's value).
+    """
+    summary: dict[str, Any] = {}
+    for share in dict.fromkeys(cell.share for cell in cells):
+        mine = [cell for cell in cells if cell.share == share]
+        metrics = [json.loads((output / cell.name / "metrics.json").read_text(encoding="utf-8")) for cell in mine]
+        draws = np.stack([_replicates(load_records(output / cell.name / "records"), replicates, seed) for cell in mine])
+        chosen = np.random.default_rng(seed).integers(len(mine), size=(len(mine), replicates))  # (S, R)
+        drawn = np.take_along_axis(draws, chosen[:, None, :], axis=0).mean(0)  # (figures, R)
+        row: dict[str, Any] = {}
+        for number, figure in enumerate(FIGURES):
+            values = [cell[figure] for cell in metrics]
+            low, high, _ = interval(drawn[number])
+            row[figure] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}
+        summary[f"{share:g}"] = row
+    return summary
+
+
+def _replicates(records: Records, replicates: int, seed: int) -> Floats:
+    """Macro sensitivity at 1 FP/image and macro AUROC in each replicate: (2, R)."""
+    units, unit = np.unique(records.images.group, return_inverse=True)
+    counts = draw_counts(len(units), replicates, seed)
+    sensitivity, area = [], []
+    scores = next(iter(records.images.scores.values()))
+    for k in range(len(records.findings)):
+        data = of_finding(records, k)
+        if len(data.lesion_score):
+            sensitivity.append(froc_replicates(counts, data, unit, [1.0])[0])
+        label = records.images.label[:, k]
+        negative, positive = label == 0, label == 1
+        if negative.any() and positive.any():
+            mine = scores[:, k]
+            area.append(auroc_replicates(counts, mine[negative], unit[negative], mine[positive], unit[positive]))
+    return np.stack([np.mean(sensitivity, 0), np.mean(area, 0)])

@@ -1,0 +1,77 @@
+"""Localisation measures of every method, beside FROC: pointing game, mIoU, Dice, contrast-to-noise, box precision."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from bundle.comparison.observe import Observed, Truth
+from bundle.metrics.detection import box_precision, box_precision_replicates
+from bundle.metrics.localization import MEASURES, localize, stack
+from bundle.metrics.means import mean_replicates
+from bundle.metrics.records import Records
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units
+
+_WHY = "no image with complete boxes"
+
+
+def localization_figures(
+    seen: Mapping[str, Observed], truths: Sequence[Truth], records: Mapping[str, Records], replicates: int, seed: int
+) -> tuple[Metrics, Notes]:
+    """How well maps lie over boxes, on the images that have the finding and its complete boxes.
+
+    Keys, with <m> a method and <f> a finding or `mean`, each with `/low` and `/high`:
+    `localization/<m>/<f>/pointing`, `/iou`, `/dice`, `/cnr` (`bundle.metrics.localization.localize`; methods with maps
+    only) and `box_ap/<m>/<f>/iou_<t>`, t = .1, .3, .5 (`bundle.metrics.detection.box_precision`).
+
+    None of them punishes a false alarm on an image without the finding; FROC does.
+
+    Args:
+        seen: maps of the methods that have them.
+        truths: of the images.
+        records: of every method.
+        replicates: R of the bootstrap; 0 for no intervals.
+        seed: of the draws.
+
+    Returns:
+        The metrics and the notes.
+    """
+    first = next(iter(records.values()))
+    table = FigureTable(first.findings)
+    counts, unit = draw_units(table, first.images, replicates, seed)
+    for name, observed in seen.items():
+        looked = [
+            localize(
+                maps,
+                truth["to_stored"],
+                truth["stored_size"],
+                truth["boxes"],
+                truth["box_finding"],
+                torch.as_tensor(truth["boxed"]),
+            )
+            for maps, truth in zip(observed.maps, truths, strict=True)
+        ]
+        for measure, values in stack(looked).items():
+            draws = None if counts is None else mean_replicates(counts, values, unit)
+            for k, finding in enumerate(first.findings):
+                mine = values[:, k][~np.isnan(values[:, k])]
+                value = float(mine.mean()) if len(mine) else float("nan")
+                table.put(f"localization/{name}/{finding}/{measure}", value, _WHY, None if draws is None else draws[k])
+        for measure in MEASURES:
+            table.mean(f"localization/{name}/{{}}/{measure}")
+    for name, each in records.items():
+        precision = box_precision(each)
+        for k, finding in enumerate(first.findings):
+            drawn = None
+            if counts is not None and precision.reasons[k] is None:
+                drawn = box_precision_replicates(counts, precision.matches[k], unit)  # (T, R)
+            for t, iou in enumerate(precision.iou):
+                table.put(
+                    f"box_ap/{name}/{finding}/iou_{iou:g}",
+                    float(precision.value[k, t]),
+                    precision.reasons[k],
+                    None if drawn is None else drawn[t],
+                )
+        for iou in precision.iou:
+            table.mean(f"box_ap/{name}/{{}}/iou_{iou:g}")
+    return table.finish()

@@ -1,0 +1,189 @@
+"""The plan: what is chosen on validation and frozen to a file before the test section is looked at."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bundle.atomic import write_json
+from bundle.comparison.observe import Observed, Truth, geometry
+from bundle.metrics.candidates import extract_candidates_batch
+from bundle.metrics.classification import AUROCMetric
+from bundle.metrics.froc_metric import FROCMetric
+from bundle.metrics.matching import HitCriterion
+from bundle.metrics.records import Records
+from bundle.saliency import scale_by_constant, scale_by_probability
+
+FORMAT = 1
+SCALINGS = ("none", "raw", "probability")
+
+
+class PlanError(ValueError):
+    """The plan is missing, or was made for something else."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How one method's maps become candidates.
+
+    Attributes:
+        scaling: one of `SCALINGS`: maps that are 0..1 already, over a constant, or times the image's probability
+            (`bundle.saliency.scaling`).
+        scale: (K,) constants of scaling "raw": each finding's highest value on validation.
+        floor: of `extract_candidates_batch`, like the next.
+        smoothing: sigma in patches.
+    """
+
+    scaling: str
+    scale: tuple[float, ...]
+    floor: float
+    smoothing: float
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The settings to choose from, the same for every method.
+
+    Attributes:
+        floors: lowest scores of a patch.
+        smoothings: sigmas in patches.
+        box_fraction: fixed; see `extract_candidates_batch`.
+        max_candidates: fixed.
+    """
+
+    floors: tuple[float, ...] = (0.02, 0.05, 0.2)
+    smoothings: tuple[float, ...] = (0.0, 0.7)
+    box_fraction: float = 0.5
+    max_candidates: int | None = 20
+
+
+def records_of(
+    observed: Observed,
+    truths: Sequence[Truth],
+    setting: Setting,
+    grid: Grid,
+    findings: Sequence[str],
+    criterion: HitCriterion,
+) -> Records:
+    """The records of one method with one setting: as `run evaluating` would leave them.
+
+    Args:
+        observed: its maps (I, K, Gh, Gw) and image probabilities.
+        truths: of the I images.
+        setting: scaling, floor, smoothing.
+        grid: the fixed settings.
+        findings: names.
+        criterion: when a candidate hits.
+
+    Returns:
+        Records, with the image probabilities as score `image`.
+    """
+    froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
+    froc(_candidates(observed, truths, setting, grid), truths)
+    auroc = AUROCMetric(findings)
+    auroc([{"image": row} for row in observed.probability], truths)
+    return froc.records().with_scores(auroc.records())
+
+
+def _candidates(observed: Observed, truths: Sequence[Truth], setting: Setting, grid: Grid) -> list[torch.Tensor]:
+    maps = observed.maps
+    if setting.scaling == "raw":
+        maps = scale_by_constant(maps, torch.tensor(setting.scale))
+    elif setting.scaling == "probability":
+        maps = scale_by_probability(maps, observed.probability)
+    to_stored, size = geometry(truths)
+    return extract_candidates_batch(
+        maps, to_stored, size, setting.floor, setting.smoothing, grid.box_fraction, grid.max_candidates
+    )
+
+
+def choose(
+    observed: Observed,
+    truths: Sequence[Truth],
+    scalings: Sequence[str],
+    grid: Grid,
+    findings: Sequence[str],
+    criterion: HitCriterion,
+) -> tuple[Setting, float]:
+    """The setting with the highest macro FROC score on these images; of equal ones the first.
+
+    Args:
+        observed: a method on the validation section.
+        truths: of its images.
+        scalings: to choose from.
+        grid: floors and smoothings to choose from.
+        findings: names.
+        criterion: when a candidate hits.
+
+    Returns:
+        The setting, and its FROC score (NaN where no finding has lesions: the first setting then stands).
+    """
+    highest = tuple(observed.maps.amax((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny).tolist())
+    best, best_score = None, float("nan")
+    plain = truths if criterion.name == "patch" else [{k: v for k, v in t.items() if k != "grid_size"} for t in truths]
+    for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, grid.floors):
+        setting = Setting(scaling, highest, floor, smoothing)
+        froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
+        froc(_candidates(observed, truths, setting, grid), plain)  # without the grid no ceiling is computed
+        score = froc.aggregate().item()
+        if best is None or score > best_score or (np.isnan(best_score) and not np.isnan(score)):
+            best, best_score = setting, score
+    if best is None:
+        raise ValueError(f"No setting to choose from: scalings {list(scalings)}, {grid}.")
+    return best, best_score
+
+
+def write_plan(path: Path, made_for: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Freeze a plan.
+
+    Args:
+        path: of the file.
+        made_for: what it holds for: weights, datalist, grid, criterion. `read_plan` wants the same.
+        content: what was chosen.
+    """
+    write_json(path, {"format": FORMAT, "made_for": dict(made_for), **content})
+
+
+def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
+    """A frozen plan.
+
+    Args:
+        path: of the file.
+        made_for: what it must have been made for.
+
+    Returns:
+        What was chosen.
+
+    Raises:
+        PlanError: there is none, or it was made for something else; the message says for what.
+    """
+    if not path.is_file():
+        raise PlanError(
+            f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first."
+        )
+    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    made = plan.get("made_for", {})
+    wanted = json.loads(json.dumps(dict(made_for)))
+    other = [key for key in wanted if made.get(key) != wanted[key]]
+    if plan.get("format") != FORMAT or other:
+        found = ", ".join(f"{key} {made.get(key)!r} instead of {wanted[key]!r}" for key in other) or "another format"
+        raise PlanError(
+            f"The plan at {path} was made for something else: {found}. Delete it, so that a new one is made on "
+            "validation; results of the test section under the old plan are then no longer of this plan."
+        )
+    return plan
+
+
+def as_setting(content: Mapping[str, Any]) -> Setting:
+    """A setting as `asdict` wrote it."""
+    return Setting(content["scaling"], tuple(content["scale"]), content["floor"], content["smoothing"])
+
+
+def setting_dict(setting: Setting) -> dict[str, Any]:
+    """A setting as JSON holds it."""
+    return asdict(setting)

@@ -1,0 +1,251 @@
+"""Several methods on the same images: what each reaches, and the paired difference to the reference with its interval.
+
+Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), for paired draws: every replicate judges all
+methods on the same drawn patients, so that what makes these patients easy or hard cancels out of a difference.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bundle.metrics.bootstrap import mean_fp_at_sensitivity_replicates
+from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve
+from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
+from bundle.metrics.records_check import check_records, check_same_truth
+from bundle.metrics.strata import SIZE_RULE, SIZE_TIERS, size_tiers, with_lesions
+from bundle.metrics.table import (
+    Counts,
+    FigureTable,
+    Metrics,
+    Notes,
+    draw_units,
+    no_lesions,
+    put_froc,
+    put_sensitivities,
+)
+
+SENSITIVITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
+_UNPAIRED = ("oracle",)  # the grid's figures, not the method's
+
+
+def compare(
+    records: Mapping[str, Records],
+    reference: str,
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    fp_rates: Sequence[float] = FP_RATES,
+    sensitivities: Sequence[float] = SENSITIVITIES,
+    operating_rates: Sequence[float] = (1.0,),
+    patch_area: ArrayLike | None = None,
+) -> tuple[Metrics, Notes]:
+    """Judge several methods on the same images, and each against the reference.
+
+    Keys, with <m> a method and <f> a finding or `mean`:
+
+    - `compare/<m>/<f>/sens_at_<x>fp`, `/score`, `/oracle`, `/wafroc`: as `bundle.metrics.summary.summarise` has them;
+    - `compare/<m>/<f>/fp_at_<s>sens`: false positives per image at the strictest threshold that gives sensitivity s
+      (`bundle.metrics.froc.fp_at_sensitivity`), the claim of Patch-CLIP;
+    - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
+      positives per image. In each replicate the reference's sensitivity in it is matched, not its first estimate;
+    - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, where `patch_area` is given;
+    - `<key>/difference`, for all but the reference and but the ceilings: reference minus method. Above 0, the reference
+      finds more lesions; for false positives, below 0, it has fewer of them. `<key>/ratio`, for false positives:
+      reference over method; 0.5 means half as many;
+    - each with `/low` and `/high`, percentile intervals from one set of draws for all methods and findings;
+    - `n_images/<f>`, `n_lesions/<f>`, `n_lesions/<f>/<tier>`: what all methods were judged by.
+
+    `mean` of a sensitivity is the mean over the findings with lesions. `mean` of false positives is read off the mean
+    curve (`bundle.metrics.froc.mean_curve`): the rate, the same for every finding, at which the *mean* sensitivity is
+    reached. A mean of the findings' own rates would be infinite as soon as one finding is out of reach.
+
+    A sensitivity that a method does not reach, whatever the threshold, costs infinitely many false positives. That is
+    known, not undefined: such replicates take part in the interval, at its end, and the notes count them. Where both
+    methods fail to reach it, their difference and ratio are undefined; so is a ratio of 0 to 0. Such replicates are
+    left out and counted. The metrics hold None for what is not a finite number, and the notes say which it is and why.
+
+    Args:
+        records: of each method, by name: of the same images, labels, boxes, groups and hit criterion. Candidates and
+            image scores are the method's own.
+        reference: the method that the others are held against.
+        replicates: R of the bootstrap; 0 for no intervals.
+        seed: of the draws.
+        level: of confidence.
+        fp_rates: false positives per image at which sensitivity is given, and over which the score is the mean.
+        sensitivities: at which false positives are given, above 0.
+        operating_rates: those of `fp_rates` at which the reference's sensitivity is matched, and sizes are told apart.
+        patch_area: (I,) area of a patch of the reference in stored pixels, for strata by size, the same for every
+            method; see `bundle.metrics.strata.patch_areas`. None for no strata.
+
+    Returns:
+        The metrics and the notes.
+
+    Raises:
+        ValueError: where the reference is missing, a name is empty or holds a slash, a rate or sensitivity is not as
+            above, a method's records contradict themselves, or the methods were not judged by the same truth.
+    """
+    _check_names(records, reference)
+    _check_settings(fp_rates, sensitivities, operating_rates)
+    for name, each in records.items():
+        try:
+            check_records(each)
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {error}") from error
+    check_same_truth(records, reference)
+
+    truth = records[reference]
+    table = FigureTable(truth.findings, level)
+    table.notes["criterion"] = truth.criterion
+    table.notes["compare"] = (
+        f"differences are {reference} minus the method, ratios {reference} over the method, in the same replicates; "
+        "a sensitivity that is never reached costs infinitely many false positives"
+    )
+    counts, unit = draw_units(table, truth.images, replicates, seed)
+    tiers = None
+    if patch_area is not None:
+        tiers = size_tiers(truth, patch_area)
+        table.notes["size_tiers"] = SIZE_RULE
+    for k, finding in enumerate(truth.findings):
+        data = of_finding(truth, k)
+        table.put(f"n_images/{finding}", len(data.image))
+        table.put(f"n_lesions/{finding}", len(data.lesion_score))
+        for number, tier in enumerate(SIZE_TIERS):
+            if tiers is not None:
+                table.put(f"n_lesions/{finding}/{tier}", int((tiers[k] == number).sum()))
+
+    judge = _Judge(tuple(fp_rates), tuple(sensitivities), tuple(operating_rates), counts, unit, tiers)
+    standard = judge.figures(truth, None)
+    for name, each in records.items():
+        mine = standard if name == reference else judge.figures(each, standard)
+        for key, value in mine.values.items():
+            full = f"compare/{name}/{key}"
+            table.put(full, value, None, mine.draws.get(key))
+            if key in mine.notes:
+                table.notes[full] = mine.notes[key]
+            if name != reference and key.rsplit("/", 1)[-1] not in _UNPAIRED:
+                _put_pair(table, full, key, standard, mine, reference, name)
+    return table.finish()
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What all methods are judged by."""
+
+    fp_rates: tuple[float, ...]
+    sensitivities: tuple[float, ...]
+    operating_rates: tuple[float, ...]
+    counts: Counts | None
+    unit: Integers
+    tiers: Sequence[Integers] | None
+
+    def figures(self, records: Records, reference: FigureTable | None) -> FigureTable:
+        """One method's figures, keys `<f>/...`; `reference` holds those of the reference, None for itself."""
+        table = FigureTable(records.findings)
+        selections = [of_finding(records, k) for k in range(len(records.findings))]
+        for finding, data in zip(records.findings, selections, strict=True):
+            put_froc(table, finding, f"{finding}/wafroc", data, self.fp_rates, self.counts, self.unit)
+        for kind in (*(f"sens_at_{rate:g}fp" for rate in self.fp_rates), "score", "oracle", "wafroc"):
+            table.mean("{}/" + kind)
+        self._put_sizes(table, selections)
+        standard = reference or table
+        for finding, data in zip(records.findings, selections, strict=True):
+            self._put_false_positives(table, finding, [data], standard, no_lesions(data))
+        self._put_false_positives(table, "mean", selections, standard, "undefined for every finding")
+        return table
+
+    def _put_sizes(self, table: FigureTable, selections: Sequence[FindingRecords]) -> None:
+        if self.tiers is None:
+            return
+        for number, tier in enumerate(SIZE_TIERS):
+            for finding, data, mine in zip(table.findings, selections, self.tiers, strict=True):
+                part, prefix = with_lesions(data, mine == number), f"{finding}/{tier}"
+                reason = "no lesions of this size"
+                put_sensitivities(table, prefix, part, self.operating_rates, self.counts, self.unit, reason)
+            for rate in self.operating_rates:
+                table.mean(f"{{}}/{tier}/sens_at_{rate:g}fp")
+
+    def _put_false_positives(
+        self,
+        table: FigureTable,
+        finding: str,
+        selections: Sequence[FindingRecords],
+        reference: FigureTable,
+        reason: str,
+    ) -> None:
+        """`<finding>/fp_at_...` off the mean curve of `selections`, which for one finding is its own."""
+        keys = [f"{finding}/fp_at_{s:g}sens" for s in self.sensitivities]
+        keys += [f"{finding}/fp_at_reference_sens_at_{rate:g}fp" for rate in self.operating_rates]
+        defined = [data for data in selections if len(data.lesion_score)]
+        if not defined:
+            for key in keys:
+                table.put(key, math.nan, reason)
+            return
+        matched = [f"{finding}/sens_at_{rate:g}fp" for rate in self.operating_rates]
+        wanted = [*self.sensitivities, *(reference.values[key] for key in matched)]
+        draws = None
+        if self.counts is not None:
+            own = [reference.draws[key] for key in matched]  # (R,) each
+            shape = self.counts.shape[1]
+            each = np.array([*(np.full(shape, s) for s in self.sensitivities), *own]).reshape(len(wanted), shape)
+            draws = mean_fp_at_sensitivity_replicates(self.counts, defined, self.unit, each)
+        curve = mean_curve([froc_curve(d.fp_score, d.lesion_score, len(d.image)) for d in defined])
+        for i, (key, s) in enumerate(zip(keys, wanted, strict=True)):
+            never = f"plus infinity: sensitivity {s:.3g} is never reached, the most is {curve.sensitivity[-1]:.3g}"
+            table.put(key, fp_at_sensitivity(curve, s), never, None if draws is None else draws[i])
+            if finding == "mean" and (left_out := table.notes.get("mean/score")):
+                table.notes[key] = "; ".join([left_out, *([table.notes[key]] if key in table.notes else [])])
+
+
+def _put_pair(
+    table: FigureTable, full: str, key: str, standard: FigureTable, mine: FigureTable, reference: str, name: str
+) -> None:
+    """Difference, and for false positives the ratio, of one figure."""
+    a, b = standard.values[key], mine.values[key]
+    p, q = standard.draws.get(key), mine.draws.get(key)
+    difference = ratio = None
+    with np.errstate(invalid="ignore", divide="ignore"):  # inf - inf and 0 / 0 are undefined, x / 0 infinite: so meant
+        if p is not None and q is not None:
+            difference, ratio = p - q, p / q
+        value, share = float(np.subtract(a, b)), float(np.divide(a, b))
+    table.put(f"{full}/difference", value, _why(value, a, b, mine.notes.get(key), reference, name), difference)
+    if "/fp_at_" not in key:
+        return
+    table.put(f"{full}/ratio", share, _why(share, a, b, mine.notes.get(key), reference, name), ratio)
+    if share == 0 and math.isinf(b):
+        table.notes[f"{full}/ratio"] = f"0 because {name} never reaches the sensitivity"
+
+
+def _why(value: float, a: float, b: float, undefined: str | None, reference: str, name: str) -> str:
+    """Why the difference or ratio of a (the reference's figure) and b is not a finite number, where it is not."""
+    if math.isnan(a) or math.isnan(b):
+        return undefined or "undefined"
+    if math.isinf(a) and math.isinf(b):
+        return f"neither {reference} nor {name} reaches the sensitivity"
+    if math.isnan(value):
+        return f"neither {reference} nor {name} has a false positive at the sensitivity"
+    sign = "plus" if value > 0 else "minus"
+    if math.isinf(a) or math.isinf(b):
+        return f"{sign} infinity: {reference if math.isinf(a) else name} never reaches the sensitivity"
+    return f"{sign} infinity: {name} has no false positive at the sensitivity"
+
+
+def _check_names(records: Mapping[str, Records], reference: str) -> None:
+    if reference not in records:
+        raise ValueError(f"the reference {reference!r} is not among the methods {list(records)}")
+    wrong = [name for name in records if not name or "/" in name]
+    if wrong:
+        raise ValueError(f"a method's name stands in keys with slashes: it must not be empty or hold one, got {wrong}")
+
+
+def _check_settings(
+    fp_rates: Sequence[float], sensitivities: Sequence[float], operating_rates: Sequence[float]
+) -> None:
+    if not fp_rates or not all(rate >= 0 for rate in fp_rates):
+        raise ValueError(f"fp_rates must be given and >= 0, got {list(fp_rates)}")
+    if not all(0 < s <= 1 for s in sensitivities):
+        raise ValueError(f"sensitivities must lie above 0 and not above 1, got {list(sensitivities)}")
+    if lacking := [rate for rate in operating_rates if rate not in fp_rates]:
+        raise ValueError(f"operating_rates must be among the fp_rates {list(fp_rates)}, but {lacking} are not")

@@ -1,0 +1,123 @@
+"""Whether an image finds its report among all reports, and a report its image.
+
+Duplicated reports ("No acute findings.") are one text: whatever carries the text that was asked for is a match.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from bundle.metrics.cumulative import as_array
+from bundle.metrics.records import Floats, Integers
+
+RANKS = (1, 5, 10)
+
+_CHUNK = 1 << 22  # similarities at a time: 32 MiB
+_LENGTH_TOLERANCE = 1e-3  # of an embedding's length from 1: float32 that was normalised is within it
+_TIE = 1e-9  # similarities of equal vectors differ by rounding, according to where in the matrix they stand
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """One direction of retrieval.
+
+    Attributes:
+        rank: (N,) rank of each query's best match, 1 for the first. For an interval of a recall, give
+            `(rank <= k)[:, None]` to `bundle.metrics.means.mean_with_intervals`: queries are drawn, the gallery stays.
+        recall: by k, the share of queries with rank <= k, 0..1.
+        median_rank: of `rank`.
+        gallery_size: N, how many items each query had to choose from, duplicates counted. A recall means nothing
+            without it.
+        distinct_texts: how many different texts these are.
+    """
+
+    rank: Integers
+    recall: dict[int, float]
+    median_rank: float
+    gallery_size: int
+    distinct_texts: int
+
+
+def image_to_report(
+    image: torch.Tensor | ArrayLike,
+    report: torch.Tensor | ArrayLike,
+    text_id: ArrayLike | None = None,
+    ranks: Sequence[int] = RANKS,
+) -> Retrieval:
+    """Every image asks for its report.
+
+    rank_i = 1 + #{j: text_j != text_i, ⟨v_i, u_j⟩ >= max over the matches m of ⟨v_i, u_m⟩}
+
+    with v images, u reports, and a match every item of the same text. Ties are counted against the query
+    (pessimistic): where all embeddings are equal nothing is found, not everything. Copies of the wanted text do not
+    push the rank; copies of a wrong text each do.
+
+    Args:
+        image: (N, D) embeddings of unit length.
+        report: (N, D) embeddings of unit length; row i belongs to image i.
+        text_id: (N,) equal for equal texts; None where every report is its own.
+        ranks: k of the recalls.
+
+    Returns:
+        Ranks and what follows from them.
+
+    Raises:
+        ValueError: where shapes do not fit, nothing is given, an embedding is not finite or not of unit length, or a
+            rank is below 1.
+    """
+    return _retrieve(_checked("image", image), _checked("report", report), text_id, ranks)
+
+
+def report_to_image(
+    image: torch.Tensor | ArrayLike,
+    report: torch.Tensor | ArrayLike,
+    text_id: ArrayLike | None = None,
+    ranks: Sequence[int] = RANKS,
+) -> Retrieval:
+    """Every report asks for its image, or for another image with the same report; else as `image_to_report`."""
+    return _retrieve(_checked("report", report), _checked("image", image), text_id, ranks)
+
+
+def _retrieve(query: Floats, gallery: Floats, text_id: ArrayLike | None, ranks: Sequence[int]) -> Retrieval:
+    if query.shape != gallery.shape:
+        raise ValueError(f"images and reports come in pairs, got {query.shape} and {gallery.shape}")
+    if min(ranks, default=0) < 1:
+        raise ValueError(f"ranks must be given and be >= 1, got {tuple(ranks)}")
+    n = len(query)
+    names = np.arange(n) if text_id is None else np.asarray(text_id)
+    if names.shape != (n,):
+        raise ValueError(f"{n} reports but text_id of shape {names.shape}")
+    distinct, text = np.unique(names, return_inverse=True)
+    rank = np.empty(n, np.int64)
+    height = max(1, _CHUNK // n)
+    for start in range(0, n, height):
+        rows = slice(start, start + height)
+        similarity = query[rows] @ gallery.T  # (n, N)
+        match = text[rows, None] == text
+        best = np.where(match, similarity, -np.inf).max(1, keepdims=True)
+        rank[rows] = 1 + (~match & (similarity >= best - _TIE)).sum(1)
+    return Retrieval(
+        rank=rank,
+        recall={int(k): float((rank <= k).mean()) for k in ranks},
+        median_rank=float(np.median(rank)),
+        gallery_size=n,
+        distinct_texts=len(distinct),
+    )
+
+
+def _checked(name: str, embedding: torch.Tensor | ArrayLike) -> Floats:
+    vectors = as_array(embedding)
+    if vectors.ndim != 2 or not vectors.size:
+        raise ValueError(f"{name} embeddings must be (N, D) with N and D above 0, got {vectors.shape}")
+    finite = np.isfinite(vectors).all(1)
+    if not finite.all():
+        raise ValueError(f"the {name} embedding of row {int(finite.argmin())} is not finite")
+    length = np.linalg.norm(vectors, axis=1)
+    off = np.abs(length - 1)
+    if off.max() > _LENGTH_TOLERANCE:
+        row = int(off.argmax())
+        raise ValueError(f"the {name} embedding of row {row} has length {length[row]:g}; wanted: 1 (normalise first)")
+    return vectors

@@ -1,0 +1,198 @@
+"""AUROC and FROC sensitivity by sex, age band, view, vendor and site, with counts and intervals."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.metrics.records import FindingRecords, Floats, Integers, Records, of_finding
+from bundle.metrics.records_check import check_records
+from bundle.metrics.table import (
+    Counts,
+    FigureTable,
+    Metrics,
+    Notes,
+    draw_units,
+    no_lesions,
+    put_auroc,
+    put_sensitivities,
+)
+
+FIELDS = ("sex", "age", "view", "vendor", "site")
+AGE_BANDS = {"below_40": 40.0, "40_to_59": 60.0, "60_to_79": 80.0, "80_and_over": math.inf}  # name -> first age beyond
+UNKNOWN_GROUP = "unknown"
+
+
+def by_subgroup(
+    records: Records,
+    info: Mapping[int, Mapping[str, Any]],
+    replicates: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    fp_rates: Sequence[float] = (1.0,),
+    primary: str | None = None,
+    min_images: int = 20,
+    fields: Sequence[str] = FIELDS,
+) -> tuple[Metrics, Notes]:
+    """Figures of the images of one sex, age band, view, vendor or site at a time.
+
+    Keys, with <g> = `subgroup/<field>/<value>` and <f> a finding or `mean` (of the findings for which it is defined):
+
+    - `<g>/auroc/<f>`, `<g>/froc/<f>/sens_at_<x>fp`, with `/low` and `/high`. The rate of false positives is that of
+      the group's own images, so each group has its own threshold;
+    - `<g>/n_images`, `<g>/n_patients`: of the group; `<g>/n_images/<f>`, `<g>/n_lesions/<f>`: what its FROC counts;
+      `<g>/n_positive/<f>`, `<g>/n_negative/<f>`: what its AUROC counts.
+
+    Values are those of the datalist, a slash in them written as `_`; where one is missing it is `unknown`. Ages are in
+    completed years: `below_40`, `40_to_59`, `60_to_79`, `80_and_over`. A field that no image has is left out, and
+    noted. A figure that rests on fewer than `min_images` images of the group, or on no positives, is None with its
+    reason.
+
+    Intervals are from draws of all patients, the same for every group (and, with the same replicates and seed, those of
+    `summarise`): a group's size varies between replicates as it would between samples.
+
+    A difference between groups is no proof of a cause: they differ in more than the field.
+
+    Args:
+        records: of the evaluation.
+        info: index of the image -> its `sex`, `view`, `vendor`, `site` (text, empty where unknown) and `age` (years,
+            NaN where unknown), as `info` of `bundle.data.datalist.datalist_section`.
+        replicates: R of the bootstrap; 0 for no intervals.
+        seed: of the draws.
+        level: of confidence.
+        fp_rates: false positives per image.
+        primary: name of the image score that stands for the network; the first if None.
+        min_images: the fewest images that a figure may rest on.
+        fields: of `info`.
+
+    Returns:
+        The metrics and the notes.
+
+    Raises:
+        ValueError: where an image has no info, `primary` names no score, or the records contradict themselves.
+    """
+    check_records(records)
+    images = records.images
+    if lacking := [n for n in images.index.tolist() if n not in info]:
+        raise ValueError(f"{len(lacking)} images of the records have no info, the first is image {lacking[0]}")
+    names = list(images.scores)
+    if primary is not None and primary not in names:
+        raise ValueError(f"no image score {primary!r}; there are {names}")
+    scores = images.scores[primary or names[0]] if names else None
+    table = FigureTable(records.findings, level)
+    table.notes |= {
+        "criterion": records.criterion,
+        "subgroups": f"figures that rest on fewer than {min_images} images of the group are not given",
+    }
+    counts, unit = draw_units(table, images, replicates, seed)
+    selections = [of_finding(records, k) for k in range(len(records.findings))]
+    for field in fields:
+        values = [group_of(field, info[n].get(field)) for n in images.index.tolist()]
+        present = _ordered(field, values)
+        if present in ([], [UNKNOWN_GROUP]):
+            table.notes[f"subgroup/{field}"] = "not known of any image"
+            continue
+        for value in present:
+            member = np.array([each == value for each in values])
+            prefix = f"subgroup/{field}/{value}"
+            table.put(f"{prefix}/n_images", int(member.sum()))
+            table.put(f"{prefix}/n_patients", len(np.unique(images.group[member])))
+            for k, (finding, data) in enumerate(zip(records.findings, selections, strict=True)):
+                part = _within(data, member)
+                _put_froc(table, prefix, finding, part, fp_rates, counts, unit, min_images)
+                label = np.where(member, images.label[:, k], np.nan)
+                own = None if scores is None else scores[:, k]
+                _put_area(table, prefix, finding, own, label, counts, unit, min_images)
+            for rate in fp_rates:
+                table.mean(f"{prefix}/froc/{{}}/sens_at_{rate:g}fp")
+            if scores is not None:
+                table.mean(f"{prefix}/auroc/{{}}")
+    return table.finish()
+
+
+def group_of(field: str, value: Any) -> str:
+    """The subgroup that a value of a field belongs to.
+
+    Args:
+        field: `age`, in years, or another, which is text.
+        value: None, empty or NaN where unknown.
+
+    Returns:
+        A part of a key: no slash, not empty.
+    """
+    if value is None or value != value:
+        return UNKNOWN_GROUP
+    if field == "age":
+        return next(name for name, beyond in AGE_BANDS.items() if float(value) < beyond)
+    return str(value).strip().replace("/", "_") or UNKNOWN_GROUP
+
+
+def _ordered(field: str, values: Sequence[str]) -> list[str]:
+    """The groups that occur, ages rising, others by name, the unknown last."""
+    order = [*AGE_BANDS] if field == "age" else sorted({*values} - {UNKNOWN_GROUP})
+    return [name for name in [*order, UNKNOWN_GROUP] if name in values]
+
+
+def _within(data: FindingRecords, member: NDArray[np.bool_]) -> FindingRecords:
+    """The selection on the images of a group (I,) alone; places stay those of all images."""
+    fp, lesion, normal = member[data.fp_image], member[data.lesion_image], member[data.normal_image]
+    return replace(
+        data,
+        image=data.image[member[data.image]],
+        fp_score=data.fp_score[fp],
+        fp_image=data.fp_image[fp],
+        lesion_score=data.lesion_score[lesion],
+        lesion_image=data.lesion_image[lesion],
+        normal_score=data.normal_score[normal],
+        normal_image=data.normal_image[normal],
+        lesion_oracle=data.lesion_oracle[lesion],
+        lesion_cnr=data.lesion_cnr[lesion],
+    )
+
+
+def _put_froc(
+    table: FigureTable,
+    prefix: str,
+    finding: str,
+    data: FindingRecords,
+    fp_rates: Sequence[float],
+    counts: Counts | None,
+    unit: Integers,
+    min_images: int,
+) -> None:
+    table.put(f"{prefix}/n_images/{finding}", len(data.image))
+    table.put(f"{prefix}/n_lesions/{finding}", len(data.lesion_score))
+    if len(data.image) >= min_images:
+        put_sensitivities(table, f"{prefix}/froc/{finding}", data, fp_rates, counts, unit, no_lesions(data))
+        return
+    for rate in fp_rates:
+        table.put(f"{prefix}/froc/{finding}/sens_at_{rate:g}fp", math.nan, _too_few(len(data.image), min_images))
+
+
+def _put_area(
+    table: FigureTable,
+    prefix: str,
+    finding: str,
+    scores: Floats | None,
+    label: Floats,
+    counts: Counts | None,
+    unit: Integers,
+    min_images: int,
+) -> None:
+    positive, negative = int((label == 1).sum()), int((label == 0).sum())
+    table.put(f"{prefix}/n_positive/{finding}", positive)
+    table.put(f"{prefix}/n_negative/{finding}", negative)
+    key = f"{prefix}/auroc/{finding}"
+    if scores is None:
+        return
+    if positive + negative < min_images:
+        table.put(key, math.nan, _too_few(positive + negative, min_images))
+    else:
+        put_auroc(table, [key], scores, label, label == 1, counts, unit)
+
+
+def _too_few(images: int, least: int) -> str:
+    return f"{images} images count, fewer than {least}"

@@ -1,0 +1,92 @@
+"""Figures and page of an evaluation, from its records and figures alone: no model, no image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bundle.atomic import write_file
+from bundle.comparison.outcome import Outcome
+from bundle.metrics.records import Records
+from bundle.metrics.table import Metrics, Notes
+from bundle.report.comparison_figure import draw_comparison
+from bundle.report.figures import draw_figures
+from bundle.report.html import Example, render_report
+from bundle.report.reliability_figure import draw_reliability
+from bundle.report.sections import (
+    Section,
+    comparison_section,
+    language_section,
+    operating_section,
+    subgroup_section,
+)
+from bundle.report.versions import versions
+
+
+def draw_report(
+    output_dir: Path,
+    records: Records,
+    metrics: Metrics,
+    notes: Notes,
+    points: Mapping[str, Mapping[str, float]],
+    outcome: Outcome | None = None,
+    replicates: int = 1000,
+    seed: int = 0,
+    primary: str | None = None,
+    examples: Sequence[Example] = (),
+    config: Mapping[str, Any] | None = None,
+    description: str = "",
+) -> Path:
+    """Write `figures/*.png`, `figures/*.svg` and `report.html`, the page last.
+
+    Args:
+        output_dir: folder to write; files in it are replaced.
+        records: of the evaluation.
+        metrics: all its figures by key.
+        notes: why a figure is not defined.
+        points: frozen thresholds and temperatures, finding -> name -> number; may be empty.
+        outcome: of the comparison of methods, or None.
+        replicates: R of the bands in figures.
+        seed: of the bands.
+        primary: name of the image score that stands for the network; the first if None.
+        examples: pictures of the gallery.
+        config: of the run.
+        description: of the data. If it says "simulated", the page carries a banner.
+
+    Returns:
+        The page.
+    """
+    figures = draw_figures(records, metrics, replicates, seed)
+    sections = list(_sections(records, metrics, notes, points, outcome, primary))
+    for figure in [*figures, *(figure for section in sections for figure in section.figures)]:
+        write_file(output_dir / "figures" / f"{figure.name}.png", figure.png)
+        write_file(output_dir / "figures" / f"{figure.name}.svg", figure.svg)
+    generated = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page = render_report(
+        records, metrics, notes, figures, examples, config, description, versions(), generated, sections
+    )
+    write_file(output_dir / "report.html", page)
+    return output_dir / "report.html"
+
+
+def _sections(
+    records: Records,
+    metrics: Metrics,
+    notes: Notes,
+    points: Mapping[str, Mapping[str, float]],
+    outcome: Outcome | None,
+    primary: str | None,
+) -> list[Section]:
+    """The tables beyond the main one."""
+    sections: list[Section | None] = []
+    if outcome is not None:
+        section = comparison_section(outcome.metrics, outcome.notes, outcome.methods, outcome.reference)
+        figure = draw_comparison([*outcome.methods], outcome.reference, outcome.metrics)
+        sections.append(replace(section, figures=[figure]))
+    if records.images.scores:
+        reliability = draw_reliability(records, points, primary)
+        drawn = [] if reliability is None else [reliability]
+        sections.append(operating_section(records.findings, metrics, notes, drawn))
+    sections += [subgroup_section(metrics, notes), language_section(records.findings, metrics, notes)]
+    return [section for section in sections if section is not None]

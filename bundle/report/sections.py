@@ -1,0 +1,237 @@
+"""Tables of the report beyond the main one: comparison, operating points and calibration, subgroups, language."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bundle.metrics.image_level import WANTED_SENSITIVITY
+from bundle.metrics.strata import SIZE_TIERS
+from bundle.report.figure import Figure, Metrics
+
+Cell = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        caption: what it shows, in a sentence or two.
+        headings: of the columns; the first is that of the row heads.
+        rows: name and cells of each row; a cell is of `figure_cell`, or plain text.
+    """
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of the page.
+
+    Attributes:
+        name: its anchor.
+        title: its heading.
+        text: paragraphs before the tables.
+        tables: of it.
+        figures: of it.
+    """
+
+    name: str
+    title: str
+    text: Sequence[str]
+    tables: Sequence[Table]
+    figures: Sequence[Figure] = field(default_factory=list)
+
+
+def figure_cell(metrics: Metrics, notes: Mapping[str, str], key: str, digits: int = 2) -> Cell:
+    """A figure as text, its interval, and why it is missing where it is; a count has no mean."""
+    value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
+    count = key.split("/")[-2 if "/" in key else -1].startswith("n_") or key.startswith("n_") or "/n_" in key
+    digits = 0 if count else digits
+    if value is None and count:
+        return {"text": "", "interval": "", "why": "", "count": True}
+    if value is None:
+        return {
+            "text": "not defined",
+            "interval": "",
+            "why": notes.get(key, "this evaluation does not have it"),
+            "count": False,
+        }
+    ends = [notes.get(f"{key}/{end}", "") for end in ("low", "high")]
+    bounds = [
+        f"{bound:.{digits}f}" if bound is not None else "∞" if "infinity" in end else ""
+        for bound, end in zip((low, high), ends, strict=True)
+    ]
+    interval = " to ".join(bounds) if all(bounds) else ""
+    return {"text": f"{value:.{digits}f}", "interval": interval, "why": "", "count": count}
+
+
+def words(text: str) -> Cell:
+    """A cell of plain text."""
+    return {"text": text, "interval": "", "why": "", "count": True}
+
+
+def comparison_section(
+    metrics: Metrics, notes: Mapping[str, str], methods: Mapping[str, Mapping[str, str]], reference: str
+) -> Section:
+    """The methods side by side: sensitivity, false positives, their paired differences, localisation.
+
+    Args:
+        metrics: of `bundle.metrics.paired.compare` and `bundle.comparison.localize.localization_figures`.
+        notes: of the same.
+        methods: name -> `supervision` and `setting` in words.
+        reference: the method that the others are held against.
+    """
+
+    def cells(name: str, keys: Sequence[str]) -> list[Cell]:
+        return [
+            words("reference")
+            if name == reference and key.endswith(("/difference", "/ratio"))
+            else figure_cell(metrics, notes, key.format(name))
+            for key in keys
+        ]
+
+    main = (
+        "compare/{}/mean/sens_at_1fp",
+        "compare/{}/mean/sens_at_1fp/difference",
+        "compare/{}/mean/fp_at_reference_sens_at_1fp",
+        "compare/{}/mean/fp_at_reference_sens_at_1fp/ratio",
+        "compare/{}/mean/score",
+        "compare/{}/mean/wafroc",
+    )
+    sizes = [f"compare/{{}}/mean/{tier}/sens_at_1fp" for tier in SIZE_TIERS]
+    maps = [f"localization/{{}}/mean/{measure}" for measure in ("pointing", "iou", "dice", "cnr")]
+    maps += [f"box_ap/{{}}/mean/iou_{iou}" for iou in ("0.1", "0.3", "0.5")]
+    return Section(
+        "comparison",
+        "Comparison with other methods",
+        [
+            "Every method was judged on the same images, by its best floor, smoothing and scaling on validation, "
+            f"chosen before and frozen. Differences are {reference} minus the method, ratios {reference} over the "
+            "method, with paired bootstrap intervals.",
+        ],
+        [
+            Table(
+                "Means of the findings. Boxes: what box supervision the method had.",
+                (
+                    "Method",
+                    "Boxes",
+                    "Sensitivity at 1 FP per image",
+                    "Difference",
+                    f"FP per image at {reference}'s sensitivity",
+                    "Ratio",
+                    "FROC score",
+                    "wAFROC area",
+                ),
+                [(name, [words(about["supervision"]), *cells(name, main)]) for name, about in methods.items()],
+            ),
+            Table(
+                "Sensitivity at 1 FP per image by lesion size, in patches of the grid.",
+                ("Method", "Smaller than a patch", "One to four patches", "Larger"),
+                [(name, cells(name, sizes)) for name in methods],
+            ),
+            Table(
+                "Localisation on the images that have the finding: pointing game, mean IoU and Dice over thresholds, "
+                "contrast-to-noise ratio of the map, and average precision of the boxes.",
+                ("Method", "Pointing", "mIoU", "Dice", "CNR", "mAP .1", "mAP .3", "mAP .5"),
+                [(name, cells(name, maps)) for name in methods],
+            ),
+            Table(
+                "What validation chose for each method.",
+                ("Method", "Setting"),
+                [(name, [words(about["setting"])]) for name, about in methods.items()],
+            ),
+        ],
+    )
+
+
+def operating_section(
+    findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str], figures: Sequence[Figure] = ()
+) -> Section:
+    """Average precision, operating points, calibration, from `bundle.metrics.image_level.summarise_images`."""
+    rows = [*findings, "mean"]
+    columns = (
+        ("Average precision", "ap/{}"),
+        ("Prevalence", "prevalence/{}"),
+        ("Sensitivity, Youden", "operating/youden/{}/sensitivity"),
+        ("Specificity, Youden", "operating/youden/{}/specificity"),
+        (f"Sensitivity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/sensitivity"),
+        (f"Specificity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/specificity"),
+        ("ECE", "calibration/{}/ece"),
+        ("ECE, scaled", "calibration/{}/ece_scaled"),
+    )
+    table = Table(
+        "Thresholds and temperatures were chosen on validation and frozen; the sensitivity that they give here is what "
+        "it became. ECE: expected calibration error, 10 bins of equal width, before and after temperature scaling.",
+        ("Finding", *(heading for heading, _ in columns)),
+        [(row, [figure_cell(metrics, notes, key.format(row)) for _, key in columns]) for row in rows],
+    )
+    return Section("operating", "Operating points and calibration", [], [table], list(figures))
+
+
+def subgroup_section(metrics: Metrics, notes: Mapping[str, str]) -> Section | None:
+    """Means by sex, age band, view, vendor and site; None where the datalist knows none of them."""
+    groups = list(dict.fromkeys("/".join(k.split("/")[:3]) for k in metrics if k.startswith("subgroup/")))
+    if not groups:
+        return None
+    columns = (
+        ("Images", "n_images"),
+        ("Patients", "n_patients"),
+        ("Mean AUROC", "auroc/mean"),
+        ("Mean sensitivity at 1 FP per image", "froc/mean/sens_at_1fp"),
+    )
+    rows = []
+    for group in groups:
+        _, name, value = group.split("/")
+        label = f"{name}: {value.replace('_', ' ')}"
+        rows.append((label, [figure_cell(metrics, notes, f"{group}/{key}") for _, key in columns]))
+    table = Table(
+        "Each group has its own threshold for one false positive per image. A difference is no proof of a cause: "
+        "groups differ in more than the field.",
+        ("Group", *(heading for heading, _ in columns)),
+        rows,
+    )
+    return Section("subgroups", "Subgroups", [], [table])
+
+
+def language_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> Section | None:
+    """Retrieval, negation and zero-shot prompts; None where nothing of it was computed."""
+    tables = []
+    directions = [d for d in ("image_to_report", "report_to_image") if f"retrieval/{d}/r_at_1" in metrics]
+    if directions:
+        keys = ("r_at_1", "r_at_5", "r_at_10", "median_rank", "gallery_size", "distinct_texts")
+        digits = (2, 2, 2, 0, 0, 0)
+        rows = [
+            (
+                d.replace("_", " "),
+                [figure_cell(metrics, notes, f"retrieval/{d}/{k}", n) for k, n in zip(keys, digits, strict=True)],
+            )
+            for d in directions
+        ]
+        heads = ("Direction", "R@1", "R@5", "R@10", "Median rank", "Gallery", "Distinct texts")
+        tables.append(Table("Retrieval by the global embedding. Chance of R@1 is one over the gallery.", heads, rows))
+    if "negation/mean/balanced" in metrics:
+        columns = (
+            ("Prefers “no …” without the finding", "negation/{}/on_negatives"),
+            ("Prefers “…” with it", "negation/{}/on_positives"),
+            ("Balanced", "negation/{}/balanced"),
+            ("AUROC of the pair", "prompt_auroc/pair/{}"),
+            ("AUROC of “…” alone", "prompt_auroc/positive_only/{}"),
+            ("AUROC of “no …” for absence", "prompt_auroc/negated/{}"),
+        )
+        named = [
+            (row, [figure_cell(metrics, notes, key.format(row)) for _, key in columns]) for row in [*findings, "mean"]
+        ]
+        caption = "Negation, by the global score. One half is chance in every column but the first two."
+        tables.append(Table(caption, ("Finding", *(heading for heading, _ in columns)), named))
+    prompts = list(dict.fromkeys(k.split("/")[1] for k in metrics if k.startswith("zero_shot/")))
+    if prompts:
+        zero = [
+            (name, [figure_cell(metrics, notes, f"zero_shot/{name}/{k}") for k in ("auroc", "auroc_positive_only")])
+            for name in prompts
+        ]
+        caption = "Prompts that were not trained on, judged by the labels of the finding they mean."
+        tables.append(Table(caption, ("Prompt", "AUROC of the pair", "AUROC of the prompt alone"), zero))
+    return Section("language", "Words: retrieval, negation, other prompts", [], tables) if tables else None

@@ -1,0 +1,138 @@
+"""One pass through the vision tower that keeps what saliency methods read, and leaves the network as it was.
+
+Symbols: B images, K findings, P = Gh·Gw patches, W vision width, D joint embedding, L blocks; of the 1 + P tokens,
+number 0 is the class token.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bundle.networks import PatchCLIP
+from bundle.networks.heads import FINDING, NEGATIVE, pair_logits
+from bundle.saliency.attention import eager_attention
+
+
+class Trace(NamedTuple):
+    """What one pass left behind.
+
+    Attributes:
+        margin: (B, K), `margins` of the class token's embedding: what the gradients are of.
+        inputs: for each block (B, 1 + P, W), what enters it.
+        normalised: for each block (B, 1 + P, W), its input after its first LayerNorm, of which it makes queries, keys
+            and values.
+        attention: for each block (B, heads, 1 + P, 1 + P), row token attending to column token, rows summing to 1.
+            Empty where it was not asked for.
+        patch_tokens: (B, P, W), the last block's output before the final LayerNorm.
+    """
+
+    margin: torch.Tensor
+    inputs: list[torch.Tensor]
+    normalised: list[torch.Tensor]
+    attention: list[torch.Tensor]
+    patch_tokens: torch.Tensor
+
+    def gradients(self, activations: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
+        """∂m_k / ∂activation for k = 1..K, one backward pass a finding and all images in it.
+
+        The margins are summed over the batch: image b's depends on image b's activations alone.
+
+        Yields:
+            K times, a gradient of the shape of each activation.
+        """
+        count = self.margin.shape[1]
+        for k in range(count):
+            this = torch.zeros_like(self.margin)
+            this[:, k] = 1
+            yield torch.autograd.grad(self.margin, list(activations), this, retain_graph=k + 1 < count)
+
+
+def margins(network: PatchCLIP, embedding: torch.Tensor) -> torch.Tensor:
+    """Logit margin of each finding, m_k = s (⟨e, t⁺_k⟩ − ⟨e, t⁻_k⟩); its sigmoid is the network's probability.
+
+    Args:
+        network: whose prompts and temperature s are used.
+        embedding: (..., D), of any length; e is its unit vector.
+
+    Returns:
+        (..., K) float32.
+    """
+    scale = network.clip.logit_scale.clamp(max=network.MAX_LOGIT_SCALE).exp().float()
+    logits = pair_logits(F.normalize(embedding.float(), dim=-1), network.prompts(), scale)  # (..., K, 2)
+    return logits[..., FINDING] - logits[..., NEGATIVE]
+
+
+@contextmanager
+def tracing(
+    network: PatchCLIP, image: torch.Tensor, attention: bool = False, gradient: bool = False
+) -> Iterator[Trace]:
+    """Look at radiographs and keep what was seen on the way; the body of the `with` works on it.
+
+    Inside: float32 whatever the caller's autocast; dropout off and batch statistics fixed; no gradient is recorded but
+    the tower's, from the first block's input to `margin`, whether or not parameters are frozen and whether or not the
+    caller records any. Afterwards, also after an exception, modes, hooks and attention are as they were, and no
+    parameter has got a gradient.
+
+    Args:
+        network: any PatchCLIP. Not to be used by another thread meanwhile.
+        image: (B, 1, Hc, Wc) float, 0..1, the canvas.
+        attention: keep the attention weights, which needs transformers' eager attention.
+        gradient: make `Trace.gradients` possible.
+    """
+    tower = network.clip.vision
+    inputs: list[torch.Tensor] = []
+    normalised: list[torch.Tensor] = []
+    weights: list[torch.Tensor] = []
+
+    def keep_input(_: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        inputs.append(args[0])
+        normalised.append(output)
+
+    def keep_attention(_: nn.Module, args: Any, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        weights.append(output[1])
+
+    with ExitStack() as around:
+        around.enter_context(torch.inference_mode(False))
+        around.enter_context(torch.no_grad())
+        around.enter_context(torch.autocast(image.device.type, enabled=False))
+        around.enter_context(_evaluating(network))
+        if attention:
+            around.enter_context(eager_attention(tower.model))
+        with ExitStack() as hooks:
+            for block in tower.model.encoder.layers:
+                hooks.callback(block.layer_norm1.register_forward_hook(keep_input).remove)
+                if attention:
+                    hooks.callback(block.self_attn.register_forward_hook(keep_attention).remove)
+            pixels = network.downscaler((image.float() - network.pixel_mean) / network.pixel_std)
+            if gradient:
+                hooks.callback(tower.model.pre_layrnorm.register_forward_hook(_begin).remove)
+                hooks.enter_context(torch.enable_grad())
+            features = tower(pixels)
+            margin = margins(network, features.global_embedding)  # (B, K)
+        yield Trace(margin, inputs, normalised, weights, features.patch_tokens)
+
+
+def _begin(_: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:
+    """Gradients are recorded from here on: nothing before it (stem, downscaler) is kept in memory for them."""
+    return output.detach().requires_grad_()
+
+
+@contextmanager
+def _evaluating(network: PatchCLIP) -> Iterator[None]:
+    """All parts in eval mode, each put back to its own.
+
+    The network's own flag stays: it says whether its prompts may be cached, and a cache made in the middle of a
+    training would outlive the text tower's next step.
+    """
+    modes = [(module, module.training) for module in network.modules() if module is not network]
+    try:
+        for module, _ in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,52 @@
+"""Draw figures and report.html again from saved records, without a model.
+
+python -m scripts.redraw_report eval/demo
+
+The gallery needs the images and is left out.
+"""
+
+import json
+from pathlib import Path
+
+import fire
+
+from bundle.comparison.outcome import read_outcome
+from bundle.metrics import load_records
+from bundle.report.draw import draw_report
+
+
+def main(
+    folder: str,
+    output: str | None = None,
+    plan: str | None = None,
+    description: str = "",
+    replicates: int = 1000,
+    seed: int = 0,
+) -> None:
+    """Read an evaluation's `folder`; write to `output`, by default a folder `redrawn` in it.
+
+    `plan` is the plan.json whose temperatures the reliability figure shows.
+    """
+    source = Path(folder)
+    metrics = json.loads((source / "metrics.json").read_text(encoding="utf-8"))
+    notes = json.loads((source / "notes.json").read_text(encoding="utf-8"))
+    points = {} if plan is None else json.loads(Path(plan).read_text(encoding="utf-8"))["points"]
+    records, outcome = load_records(source / "records"), read_outcome(source)
+    target = source / "redrawn" if output is None else Path(output)
+    print(
+        draw_report(
+            target,
+            records,
+            metrics,
+            notes,
+            points,
+            outcome,
+            replicates,
+            seed,
+            description=description or notes.get("description", ""),
+        )
+    )
+
+
+if __name__ == "__main__":
+    fire.Fire(main)

@@ -1,0 +1,110 @@
+"""The plan: chosen on validation, frozen, refused where it does not belong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bundle.comparison.observe import Observed
+from bundle.comparison.plan import (
+    Grid,
+    PlanError,
+    Setting,
+    as_setting,
+    choose,
+    read_plan,
+    records_of,
+    setting_dict,
+    write_plan,
+)
+from bundle.metrics.froc import froc_curve, sensitivity_at
+from bundle.metrics.matching import HitCriterion
+from bundle.metrics.records import of_finding
+
+GRID_SIDE, SIDE = 8, 80  # patches, stored pixels
+FINDINGS = ["Mass"]
+
+
+def truth(index: int, positive: bool) -> dict[str, Any]:
+    """A lesion in the patch (row 2, column 5) of the positive images."""
+    box = [[50.0, 20.0, 60.0, 30.0]] if positive else [[float("nan")] * 4]
+    return {
+        "index": index,
+        "label": torch.tensor([float(positive)]),
+        "boxed": torch.tensor([True]),
+        "boxes": torch.tensor(box),
+        "box_finding": torch.tensor([0 if positive else -1]),
+        "stored_size": torch.tensor([SIDE, SIDE]),
+        "grid_size": (GRID_SIDE, GRID_SIDE),
+        "to_stored": torch.diag(torch.tensor([10.0, 10.0, 1.0], dtype=torch.float64)),
+    }
+
+
+def min_max_friend() -> tuple[Observed, list[dict[str, Any]]]:
+    """Maps whose peak is in the right place but whose size says nothing; the image's probability says everything."""
+    generator = torch.Generator().manual_seed(0)
+    maps, probability, truths = [], [], []
+    for index in range(40):
+        positive = index % 4 == 0
+        heat = torch.rand(GRID_SIDE, GRID_SIDE, generator=generator) * 0.2
+        heat[2, 5] = 1.0
+        maps.append(heat * (0.1 + 5 * torch.rand((), generator=generator)))
+        probability.append(0.9 if positive else 0.1)
+        truths.append(truth(index, positive))
+    return Observed(torch.stack(maps)[:, None], torch.tensor(probability)[:, None]), truths
+
+
+def score_of(observed: Observed, truths: list[dict[str, Any]], setting: Setting) -> float:
+    records = records_of(observed, truths, setting, Grid(), FINDINGS, HitCriterion())
+    data = of_finding(records, 0)
+    return sensitivity_at(froc_curve(data.fp_score, data.lesion_score, len(data.image)), 0.125)
+
+
+def test_the_scaling_that_helps_is_chosen() -> None:
+    observed, truths = min_max_friend()
+    setting, score = choose(observed, truths, ("raw", "probability"), Grid(), FINDINGS, HitCriterion())
+    assert setting.scaling == "probability"
+    assert score == pytest.approx(1.0)
+    assert score_of(observed, truths, setting) == 1.0
+    other = Setting("raw", setting.scale, setting.floor, setting.smoothing)
+    assert score_of(observed, truths, other) < 0.6  # the choice mattered
+
+
+def test_the_smoothing_that_helps_is_chosen() -> None:
+    """Lesions are broad and faint, false positives are single bright patches: only a blur tells them apart."""
+    generator = torch.Generator().manual_seed(1)
+    maps, truths = [], []
+    for index in range(40):
+        positive = index % 2 == 0
+        heat = torch.full((GRID_SIDE, GRID_SIDE), 0.05)
+        if positive:
+            heat[1:4, 4:7] = 0.6
+        row, column = torch.randint(5, 8, (2,), generator=generator).tolist()
+        heat[row, column] = 0.7
+        maps.append(heat)
+        truths.append(truth(index, positive))
+    observed = Observed(torch.stack(maps)[:, None], torch.full((40, 1), 0.5))
+    setting, score = choose(observed, truths, ("none",), Grid(), FINDINGS, HitCriterion())
+    assert setting.smoothing > 0
+    plain, plain_score = choose(observed, truths, ("none",), Grid(smoothings=(0.0,)), FINDINGS, HitCriterion())
+    assert plain.smoothing == 0
+    assert score > plain_score
+
+
+def test_raw_scale_is_validations_highest_value_per_finding() -> None:
+    observed, truths = min_max_friend()
+    setting, _ = choose(observed, truths, ("raw",), Grid(), FINDINGS, HitCriterion())
+    assert setting.scale == pytest.approx((float(observed.maps.max()),))
+    assert as_setting(json.loads(json.dumps(setting_dict(setting)))) == setting
+
+
+def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
+    path, made_for = tmp_path / "plan.json", {"weights": "abc", "grid": {"floors": [0.1]}}
+    with pytest.raises(PlanError, match=r"no plan at .*make the plan on validation first"):
+        read_plan(path, made_for)
+    write_plan(path, made_for, {"methods": {"a": 1}})
+    assert read_plan(path, made_for)["methods"] == {"a": 1}
+    with pytest.raises(PlanError, match="weights 'abc' instead of 'def'"):
+        read_plan(path, {**made_for, "weights": "def"})

@@ -1,0 +1,110 @@
+"""The comparison as a user starts it: two trainings, a plan, a report; and what it refuses."""
+
+import json
+
+import pytest
+
+from tests.tiny import FINDINGS
+from tests.workflows.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def compared(trained):
+    """The trained place, with a second training without boxes, planned and compared."""
+    place = trained
+    place.others = place.folder / "others"
+    place.run("training", "train", "image_labels_only", ckpt_dir=place.others)
+    place.output = place.run("evaluating", "train", "evaluate", "compare", **settings(place))
+    return place
+
+
+def settings(place, **more):
+    return {
+        "replicates": 40,
+        "gallery": 3,
+        "output_dir": place.folder / "compared",
+        "other_ckpt_path": place.others / "model.pt",
+        "zero_shot": json.dumps({"fluid": {"finding": "Effusion", "positive": ["fluid"], "negative": ["no fluid"]}}),
+        **more,
+    }
+
+
+@pytest.mark.slow
+def test_plan_figures_and_report(compared):
+    plan = json.loads((compared.models / "plan.json").read_text())
+    assert plan["images"] == 5  # validation
+    assert len(plan["methods"]) == 11
+    assert all(setting["scaling"] in ("none", "raw", "probability") for setting in plan["methods"].values())
+    folder = compared.folder / "compared"
+    comparison = json.loads((folder / "comparison.json").read_text())
+    about = json.loads((folder / "comparison_notes.json").read_text())
+    assert about["reference"] == "Patch-CLIP"
+    for name, method in about["methods"].items():
+        assert (folder / method["folder"] / "records.json").is_file()
+        assert f"compare/{name}/mean/sens_at_1fp" in comparison
+        assert f"localization/{name}/mean/pointing" in comparison
+        assert f"box_ap/{name}/mean/iou_0.3" in comparison
+        assert method["supervision"] == ("none" if "without boxes" in name else "training boxes")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for key in (
+        "auroc/mean",
+        "ap/mean",
+        "calibration/mean/ece",
+        "retrieval/image_to_report/r_at_1",
+        "zero_shot/fluid/auroc",
+    ):
+        assert key in metrics, key
+    # the plan's candidates are the evaluation's: the same method, judged by both ways
+    for finding in FINDINGS:
+        key = f"{finding}/sens_at_1fp"
+        assert metrics[f"froc/{key}"] == comparison[f"compare/Patch-CLIP/{key}"]
+    page = (folder / "report.html").read_text()
+    assert "Comparison with other methods" in page
+    assert "SecretReport" not in page
+    assert (folder / "figures" / "comparison.png").is_file()
+    assert (folder / "figures" / "reliability.svg").is_file()
+
+
+@pytest.mark.slow
+def test_the_plan_is_kept_and_never_made_on_the_test_section(compared):
+    plan = compared.models / "plan.json"
+    before = plan.read_bytes(), plan.stat().st_mtime_ns
+    compared.run(
+        "evaluating", "train", "evaluate", "compare", **settings(compared, output_dir=compared.folder / "again")
+    )
+    assert (plan.read_bytes(), plan.stat().st_mtime_ns) == before
+    again = json.loads((compared.folder / "again" / "comparison.json").read_text())
+    assert again == json.loads((compared.folder / "compared" / "comparison.json").read_text())
+    changed = compared.folder / "other.json"
+    content = json.loads(before[0])
+    content["made_for"]["weights"] = "0" * 16
+    changed.write_text(json.dumps(content))
+    with pytest.raises(AssertionError, match="was made for something else: weights"):
+        compared.run("evaluating", "train", "evaluate", "compare", **settings(compared, plan_file=changed))
+
+
+@pytest.mark.slow
+def test_label_efficiency_goes_on_where_it_was(place):
+    command = [
+        *[
+            "-m",
+            "scripts.label_efficiency",
+            "--config_file",
+            str([str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")]),
+        ],
+        *["--shares", "1.0,0.5", "--seeds", "0,1", "--output", str(place.folder / "cells")],
+        *["--bundle_root", str(ROOT), "--dataset_dir", str(place.data), "--max_epochs", "1"],
+    ]
+    import sys
+
+    place.execute([sys.executable, *command], cwd=ROOT)
+    cells = place.folder / "cells"
+    summary = json.loads((cells / "label_efficiency.json").read_text())
+    assert list(summary) == ["1", "0.5"]
+    assert (cells / "label_efficiency.png").is_file()
+    kept = (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns
+    (cells / "share_0.5_seed_1" / "metrics.json").unlink()
+    output = place.execute([sys.executable, *command], cwd=ROOT)
+    assert "share_1_seed_0: done already" in output
+    assert (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns == kept
+    assert json.loads((cells / "label_efficiency.json").read_text()) == summary
