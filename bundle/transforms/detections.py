@@ -8,6 +8,7 @@ from monai.config import KeysCollection
 from monai.data.box_utils import clip_boxes_to_image
 from monai.transforms import MapTransform
 
+from bundle.comments import without_comments
 from bundle.grid import grid_to_stored, transform_boxes
 from bundle.metrics.detections import candidates_from_boxes, candidates_to_maps, image_scores
 
@@ -50,7 +51,7 @@ class DetectionsToCandidatesd(MapTransform):
         scores: key of the scores, (Q, K).
         canvas: side of the square canvas, in pixels.
         map_side: G.
-        settings: `floor`, `overlap`, `max_candidates` of `candidates_from_boxes`.
+        settings: `floor`, `overlap`, `max_candidates` of `candidates_from_boxes`, those that differ from its defaults.
     """
 
     def __init__(
@@ -59,10 +60,10 @@ class DetectionsToCandidatesd(MapTransform):
         scores: str = "detection_scores",
         canvas: int = 900,
         map_side: int = 16,
-        **settings: Any,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys)
-        self.scores, self.settings = scores, settings
+        self.scores, self.settings = scores, without_comments(settings)
         self.canvas, self.grid = (canvas, canvas), (map_side, map_side)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:

@@ -70,14 +70,15 @@ def test_a_label_of_zero_is_complete_and_empty():
 
 def test_a_listed_box_of_an_incomplete_finding_is_learnt_and_no_other_query_punished():
     net, data = tiny_detector().train(), batch()
-    data["boxed"][2, 2] = False  # label 1, one box listed, perhaps not the only one
+    data["boxed"][0, 1] = False  # label 1, one box listed, perhaps not the only one
     out, terms = run(net, data)
     out["layer_logits"].retain_grad()
     terms["loss"].backward()
-    extra = out["denoising"]["dn_num_split"][0]
-    gradient = out["layer_logits"].grad[2, :, extra:, 2]  # (L, Q)
-    assert (gradient < 0).sum(1).tolist() == [1, 1]  # the matched query of each layer is pulled up
-    assert (gradient != 0).sum(1).tolist() == [1, 1]
+    first = out["denoising"]["dn_num_split"][0]
+    gradient = out["layer_logits"].grad[0, :, first:, 1]  # (L, Q)
+    assert gradient.any()
+    assert (gradient <= 0).all()  # pulled up
+    assert (gradient != 0).sum(1).max() == 1  # the matched query of a layer
     assert terms["box"].item() > 0
 
 

@@ -90,10 +90,10 @@ class TestByHand:
         flat = localize(torch.full((1, 7, 7), 0.7, dtype=torch.float64), affine, (67, 83), [[10, 10, 40, 30]], [0])
         assert (flat.iou[0], flat.dice[0], flat.cnr[0]) == (0, 0, 0)
         assert flat.pointing[0] == pytest.approx(30 * 20 / (67 * 83))
-        peaks = torch.full((1, 8, 8), 0.1, dtype=torch.float64)
-        peaks[0, 3, 1] = peaks[0, 3, 6] = 0.7
-        affine = torch.diag(torch.tensor([3.0, 3, 1], dtype=torch.float64))
-        assert localize(peaks, affine, (24, 24), [[0, 0, 12, 24]], [0], smoothing=0.9).pointing[0] == 0.5
+        peaks = torch.full((1, 7, 7), 0.1, dtype=torch.float64)
+        peaks[0, 3, 1] = peaks[0, 3, 5] = 0.7
+        affine = torch.diag(torch.tensor([26 / 7, 26 / 7, 1], dtype=torch.float64))
+        assert localize(peaks, affine, (26, 26), [[0, 0, 13, 26]], [0], smoothing=0.9).pointing[0] == 0.5
 
     def test_where_there_is_no_contrast_to_noise(self):
         whole = on_pixels(DRAWN, [[0, 0, 4, 4]])

@@ -143,7 +143,7 @@ def test_missing_constants_are_named(owl):
     with pytest.raises(ValueError, match="image_mean None"):
         OpenVocabularyDetector(owl, FINDINGS)
     (owl / "preprocessor_config.json").unlink()
-    with pytest.raises(FileNotFoundError, match="preprocessor_config.json"):
+    with pytest.raises(FileNotFoundError, match=r"preprocessor_config\.json"):
         OpenVocabularyDetector(owl, FINDINGS)
 
 

@@ -52,7 +52,8 @@ def detect(told, count=8):
 
 def test_round_trip(samples):
     train = BoxesToCanvasd(canvas=CANVAS)
-    after = DetectionsToCandidatesd(canvas=CANVAS, floor=0.05, overlap=None, max_candidates=20)
+    settings = {"_desc_": "as in a config", "floor": 0.05, "overlap": None, "max_candidates": 20}
+    after = DetectionsToCandidatesd(canvas=CANVAS, settings=settings)
     output = [after({**s, **detect(train(s))}) for s in samples]
     for truth, found in zip(samples, output, strict=True):
         torch.testing.assert_close(found["candidates"][:, 4:].float(), truth["boxes"], rtol=0, atol=1e-3)
