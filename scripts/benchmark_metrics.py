@@ -16,6 +16,7 @@ from bundle.grid import grid_to_stored
 from bundle.metrics import AUROCMetric, FROCMetric, extract_candidates, extract_candidates_batch, froc_curve
 from bundle.metrics.bootstrap import draw_counts, froc_replicates, interval
 from bundle.metrics.records import FindingRecords
+from bundle.training import load_weights
 from bundle.transforms import MapsToCandidatesd
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -23,7 +24,14 @@ PATCHES, FINDINGS = 256, 8
 Row = tuple[str, str, str]
 
 
-def main(markdown: bool = False, images: int = 1000, repeats: int = 7, monai_repeats: int = 3, batch: int = 16) -> None:
+def main(
+    markdown: bool = False,
+    images: int = 1000,
+    repeats: int = 7,
+    monai_repeats: int = 3,
+    batch: int = 16,
+    weights: str | None = None,
+) -> None:
     """Print a row a figure: what was done, the median of the repeats, and what issue 3 wants of it.
 
     Args:
@@ -32,6 +40,8 @@ def main(markdown: bool = False, images: int = 1000, repeats: int = 7, monai_rep
         repeats: of each measurement, after one that is not counted.
         monai_repeats: of MONAI's curve alone, which takes half a minute.
         batch: images in the forward pass; 0 leaves the network out.
+        weights: a trained checkpoint of the demo. With random weights every patch is above the floor: the forward pass
+            takes as long, but leaves many more candidates than a trained network's.
     """
     rows = [("what", "measured", "wanted")]
     threads = torch.get_num_threads()
@@ -40,7 +50,7 @@ def main(markdown: bool = False, images: int = 1000, repeats: int = 7, monai_rep
         rows += [curve_row(images, repeats, monai_repeats), growth_row(repeats)]
         rows += [bootstrap_row(images, repeats), *candidate_rows(images, repeats)]
     torch.set_num_threads(threads)
-    rows += share_rows(batch, repeats) if batch else []
+    rows += share_rows(batch, repeats, weights) if batch else []
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for number, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -133,14 +143,15 @@ def candidate_rows(images: int, repeats: int) -> list[Row]:
     ]
 
 
-def share_rows(batch: int, repeats: int) -> list[Row]:
-    """Candidates and metrics of a batch against the forward pass of the demo's network (random weights: the time is
-    the same, but every patch is above the floor, so there are more candidates than a trained network's)."""
+def share_rows(batch: int, repeats: int, weights: str | None = None) -> list[Row]:
+    """Candidates and metrics of a batch, each image with one box, against the forward pass of the demo's network."""
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / name) for name in ("pretrain.json", "train.json", "demo.json")])
     torch.manual_seed(0)
     precision, device = parser.get_parsed_content("precision"), torch.device("cpu")
     network = precision.place(parser.get_parsed_content("network_def"), device).eval()
+    if weights is not None:
+        load_weights(network, weights)
     settings = {k: v for k, v in parser.get_parsed_content("candidates").items() if k != "_desc_"}
     findings, canvas = network.findings, network.downscaler.in_size
     image = precision.layout(torch.rand(batch, 1, canvas, canvas))
@@ -186,6 +197,7 @@ def share_rows(batch: int, repeats: int) -> list[Row]:
     seconds = {call.__name__: median_time(call, repeats) for call in (forward, singly, together, metrics)}
     threads = torch.get_num_threads()
     whole = f"{batch} images of {canvas} px, {threads} thread{'s' if threads > 1 else ''}"
+    whole += ", random weights" if weights is None else ", trained"
     found = sum(map(len, tables)) / batch
     rows = [(f"forward pass of the demo's network, {whole}", f"{seconds['forward'] * 1e3:.0f} ms", "")]
     for name, words in (("singly", "image by image, as the configurations do"), ("together", "batched")):

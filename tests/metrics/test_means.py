@@ -64,6 +64,12 @@ def test_a_column_without_values_is_left_out():
     assert means.macro_interval == means.intervals[0]
 
 
+def test_a_replicate_without_one_of_the_columns_does_not_count_for_their_mean():
+    means = mean_with_intervals([[1, NAN], [0, 1], [1, NAN]], replicates=50)
+    assert means.macro_interval.undefined == means.intervals[1].undefined > 0
+    assert means.pooled_interval.undefined == 0
+
+
 @pytest.mark.parametrize("values", [np.zeros((0, 2)), np.full((3, 2), NAN)])
 def test_nothing_defined(values):
     means = mean_with_intervals(values, replicates=10)

@@ -73,9 +73,9 @@ class TestWantedSensitivity:
         assert threshold == max(reaching)
 
     def test_rounding_does_not_ask_for_one_more(self):
-        scores, label = np.arange(10.0), np.ones(10)
-        for tenths in range(1, 11):
-            assert sensitivity_threshold(scores, label, tenths / 10)[0] == 10 - tenths
+        scores, label = np.arange(100.0), np.ones(100)
+        for percent in range(1, 101):  # .07 · 100 is a little more than 7
+            assert sensitivity_threshold(scores, label, percent / 100)[0] == 100 - percent
 
     def test_without_positives(self):
         assert sensitivity_threshold(np.ones(2), np.zeros(2), 0.9)[1] == "no positive images"
