@@ -152,19 +152,26 @@ def operating_section(
 ) -> Section:
     """Average precision, operating points, calibration, from `bundle.metrics.image_level.summarise_images`."""
     rows = [*findings, "mean"]
-    columns = (
-        ("Average precision", "ap/{}"),
-        ("Prevalence", "prevalence/{}"),
+    planned = any(key.startswith("operating/") for key in metrics)
+    columns = [("Average precision", "ap/{}"), ("Prevalence", "prevalence/{}"), ("ECE", "calibration/{}/ece")]
+    frozen = [
         ("Sensitivity, Youden", "operating/youden/{}/sensitivity"),
         ("Specificity, Youden", "operating/youden/{}/specificity"),
         (f"Sensitivity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/sensitivity"),
         (f"Specificity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/specificity"),
-        ("ECE", "calibration/{}/ece"),
         ("ECE, scaled", "calibration/{}/ece_scaled"),
-    )
+    ]
+    caption = "ECE: expected calibration error, 10 bins of equal width. "
+    if planned:
+        columns += frozen
+        caption += (
+            "Thresholds and temperatures were chosen on validation and frozen; the sensitivity that they give here is "
+            "what it became. Scaled: after temperature scaling."
+        )
+    else:
+        caption += "Without a plan there is no operating point: compare.json makes one on validation."
     table = Table(
-        "Thresholds and temperatures were chosen on validation and frozen; the sensitivity that they give here is what "
-        "it became. ECE: expected calibration error, 10 bins of equal width, before and after temperature scaling.",
+        caption,
         ("Finding", *(heading for heading, _ in columns)),
         [(row, [figure_cell(metrics, notes, key.format(row)) for _, key in columns]) for row in rows],
     )

@@ -30,7 +30,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_json(folder / "notes.json", more_notes | notes | {"description": "Simulated for a test."})
     write_json(folder / "plan.json", {"points": points})
     area = [(SIDE / GRID) ** 2] * len(records.images.index)
-    figures, why = compare({name: records for name in METHODS}, "ours", 20, patch_area=area)
+    figures, why = compare(dict.fromkeys(METHODS, records), "ours", 20, patch_area=area)
     methods = {name: {"supervision": "none", "setting": "floor 0.1", "folder": "x"} for name in METHODS}
     write_outcome(Outcome(figures, why, methods, "ours"), folder)
     return folder
