@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from monai.data.box_utils import clip_boxes_to_image, non_max_suppression
+from monai.data.box_utils import clip_boxes_to_image
 from numpy.typing import ArrayLike
 
 from bundle.grid import transform_boxes
 from bundle.metrics.candidates import BOX, FINDING, SCORE
+from bundle.metrics.matching import overlap_ratio
 
 
 def candidates_from_boxes(
@@ -114,6 +115,12 @@ def _best(
     """Which boxes (Q, 4) with scores (Q,) are candidates of one finding, best first."""
     order = torch.argsort(score, descending=True, stable=True)
     order = order[score[order] >= max(floor, torch.finfo(torch.float64).tiny)]
-    if overlap is not None and len(order):
-        order = order[non_max_suppression(boxes[order], score[order], overlap, most or -1)]
-    return order[:most]
+    if overlap is None:
+        return order[:most]
+    # MONAI's non_max_suppression takes a millisecond for each box that it keeps, ten times this
+    place, sorted_boxes, kept = np.arange(len(order)), boxes[order].numpy(), []
+    while len(place) and (most is None or len(kept) < most):
+        kept.append(place[0])
+        shared = overlap_ratio(sorted_boxes[place[1:]], sorted_boxes[place[0]], "iou")
+        place = place[1:][shared <= overlap]
+    return order[np.asarray(kept, np.int64)]

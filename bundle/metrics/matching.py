@@ -138,7 +138,7 @@ def match(
     else:
         if not (table[:, BOX][:, 2:] > table[:, BOX][:, :2]).all():
             raise ValueError(f"criterion {criterion.name!r} needs candidates whose boxes are not empty")
-        hits &= _ratio(table[:, None, BOX], boxes, criterion.name) >= criterion.share
+        hits &= overlap_ratio(table[:, None, BOX], boxes, criterion.name) >= criterion.share
     lesion_scores = np.where(hits, table[:, SCORE, None], -np.inf).max(0, initial=-np.inf)
     return Match(hits, _nearest(table, boxes, hits), lesion_scores)
 
@@ -191,7 +191,7 @@ def oracle(
     )  # (16, N, 4)
     real = (tried[..., 2:] > tried[..., :2]).all(-1)
     tried[~real] = [0.0, 0.0, 1.0, 1.0]  # stands in where there is no rectangle; not looked at
-    best = np.where(real, _ratio(tried, boxes, criterion.name), 0.0).max(0, initial=0.0)
+    best = np.where(real, overlap_ratio(tried, boxes, criterion.name), 0.0).max(0, initial=0.0)
     return best >= criterion.share
 
 
@@ -237,8 +237,17 @@ def _peak_patches(table: NDArray[np.float64], mask: NDArray[np.bool_], geometry:
     return mask[:, row, column] & inside
 
 
-def _ratio(candidates: NDArray[np.float64], boxes: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    """IoU or IoBB of boxes (..., 4) of shapes that broadcast."""
+def overlap_ratio(candidates: NDArray[np.float64], boxes: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    """How much boxes share, of shapes that broadcast.
+
+    Args:
+        candidates: (..., 4) as [x0, y0, x1, y1], not empty.
+        boxes: (..., 4), not empty.
+        kind: "iou", the intersection over the union, or "iobb", over the candidate's area.
+
+    Returns:
+        (...,) ratios, 0..1.
+    """
     size = np.minimum(candidates[..., 2:], boxes[..., 2:]) - np.maximum(candidates[..., :2], boxes[..., :2])
     shared = np.clip(size, 0, None).prod(-1)
     own, other = ((box[..., 2:] - box[..., :2]).prod(-1) for box in (candidates, boxes))
