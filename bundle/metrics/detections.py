@@ -118,9 +118,10 @@ def _best(
     if overlap is None:
         return order[:most]
     # MONAI's non_max_suppression takes a millisecond for each box that it keeps, ten times this
-    place, sorted_boxes, kept = np.arange(len(order)), boxes[order].numpy(), []
+    place, sorted_boxes = np.arange(len(order)), boxes[order].numpy()
+    kept: list[int] = []
     while len(place) and (most is None or len(kept) < most):
-        kept.append(place[0])
-        shared = overlap_ratio(sorted_boxes[place[1:]], sorted_boxes[place[0]], "iou")
+        kept.append(int(place[0]))
+        shared = overlap_ratio(sorted_boxes[place[1:]], sorted_boxes[kept[-1]], "iou")
         place = place[1:][shared <= overlap]
     return order[np.asarray(kept, np.int64)]
