@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from monai.bundle import ConfigWorkflow
+from monai.bundle.reference_resolver import ReferenceResolver
 from monai.data import CacheDataset
 
 from bundle.atomic import write_json
+from bundle.guard import named_paths
 from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates, interval
 from bundle.metrics.records import Floats, Records, of_finding
 from bundle.metrics.records_io import load_records
@@ -55,6 +57,9 @@ class LabelEfficiency:
         shares: of the boxes.
         seeds: of the cells.
         overrides: of both configurations, by id.
+
+    Raises:
+        ValueError: an override that no config names.
     """
 
     def __init__(
@@ -70,6 +75,9 @@ class LabelEfficiency:
         self.evaluate_files = [*self.config_files, *(str(file) for file in evaluate_files)]
         self.output, self.overrides = Path(output), dict(overrides or {})
         self.cells = [Cell(share, seed) for seed in seeds for share in shares]  # whole curves first
+        known = named_paths(self.evaluate_files)
+        if unknown := [key for key in self.overrides if ReferenceResolver.normalize_id(key) not in known]:
+            raise ValueError(f"Unknown overrides {unknown}: none of the configs {self.evaluate_files} names them.")
         self._training: CacheDataset | None = None
         self._test: CacheDataset | None = None
 
@@ -117,6 +125,8 @@ class LabelEfficiency:
             replicates=0,
             gallery=0,
         )
+        for handler in workflow.parser["validate"]["handlers"]:
+            handler.pop("items", None)  # no subgroups: they read the dataset's items, which a kept dataset hides
         if self._test is not None:
             workflow.parser["validate"]["dataset"] = self._test
         workflow.initialize()
@@ -126,7 +136,13 @@ class LabelEfficiency:
 
     def _workflow(self, files: Sequence[str], kind: str, **override: Any) -> ConfigWorkflow:
         run_id = "evaluating" if files is self.evaluate_files else "training"
-        return ConfigWorkflow(config_file=list(files), workflow_type=kind, run_id=run_id, **(self.overrides | override))
+        workflow = ConfigWorkflow(
+            config_file=list(files), workflow_type=kind, run_id=run_id, **(self.overrides | override)
+        )
+        # the guard looks for the command's files, and there is no such command here: overrides were checked above
+        steps = [step for step in workflow.parser[run_id] if "refuse_unknown_overrides" not in str(step)]
+        workflow.parser[run_id] = steps
+        return workflow
 
 
 def summarise_cells(output: Path, cells: Sequence[Cell], replicates: int = 1000, seed: int = 0) -> dict[str, Any]:

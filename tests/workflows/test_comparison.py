@@ -1,6 +1,7 @@
 """The comparison as a user starts it: two trainings, a plan, a report; and what it refuses."""
 
 import json
+import sys
 
 import pytest
 
@@ -14,7 +15,7 @@ def compared(trained):
     place = trained
     place.others = place.folder / "others"
     place.run("training", "train", "image_labels_only", ckpt_dir=place.others)
-    place.output = place.run("evaluating", "train", "evaluate", "compare", **settings(place))
+    place.run("evaluating", "train", "evaluate", "compare", **settings(place))
     return place
 
 
@@ -95,7 +96,6 @@ def test_label_efficiency_goes_on_where_it_was(place):
         *["--shares", "1.0,0.5", "--seeds", "0,1", "--output", str(place.folder / "cells")],
         *["--bundle_root", str(ROOT), "--dataset_dir", str(place.data), "--max_epochs", "1"],
     ]
-    import sys
 
     place.execute([sys.executable, *command], cwd=ROOT)
     cells = place.folder / "cells"
