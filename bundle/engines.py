@@ -31,7 +31,7 @@ class Step:
     def _forward(self, engine: Any, batch: Mapping[str, Any]) -> tuple[Any, dict[str, torch.Tensor]]:
         device = engine.state.device
         moved = {
-            key: _plain(value).to(device, non_blocking=engine.non_blocking)
+            key: plain(value).to(device, non_blocking=engine.non_blocking)
             for key, value in batch.items()
             if isinstance(value, torch.Tensor)
         }
@@ -122,7 +122,7 @@ class EvaluationStep(Step):
             output, _ = self._forward(engine, batch)
         output = output if isinstance(output, Mapping) else {"pred": output}
         engine.state.output = {key: output[key] for key in self.outputs if key in output}
-        engine.state.output |= {key: _plain(batch[key]) for key in self.truth if key in batch}
+        engine.state.output |= {key: plain(batch[key]) for key in self.truth if key in batch}
         engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         engine.fire_event(IterationEvents.MODEL_COMPLETED)
         return engine.state.output
@@ -157,5 +157,6 @@ class LossEvaluationStep(Step):
         return engine.state.output
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor without MONAI's metadata."""
     return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

@@ -3,6 +3,8 @@
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,6 @@ class Comparison:
         Raises:
             PlanError: there is a plan for other files, methods or settings.
         """
-        made_for = self._made_for()
         if not self.plan_file.is_file():
             logger.info("Choosing floor, smoothing and scaling of %d methods on validation.", len(self.methods))
             truths, seen = self._observe(self.validation)
@@ -109,13 +110,13 @@ class Comparison:
             own = self._records(self.reference, chosen[self.reference], seen[self.reference], truths)
             content = {"images": len(truths), "methods": chosen, "points": choose_operating_points(own, "image")}
             if idist.get_rank() == 0:
-                write_plan(self.plan_file, made_for, content)
+                write_plan(self.plan_file, self._made_for, content)
             idist.barrier()
-        return read_plan(self.plan_file, made_for)
+        return read_plan(self.plan_file, self._made_for)
 
     def candidates(self) -> dict[str, Any]:
         """The reference's frozen settings, as `extract_candidates` takes them."""
-        setting = read_plan(self.plan_file, self._made_for())["methods"][self.reference]
+        setting = read_plan(self.plan_file, self._made_for)["methods"][self.reference]
         return {
             "floor": setting["floor"],
             "smoothing": setting["smoothing"],
@@ -125,7 +126,7 @@ class Comparison:
 
     def points(self) -> dict[str, dict[str, float]]:
         """The reference's frozen thresholds and temperatures: finding -> name -> number."""
-        points: dict[str, dict[str, float]] = read_plan(self.plan_file, self._made_for())["points"]
+        points: dict[str, dict[str, float]] = read_plan(self.plan_file, self._made_for)["points"]
         return points
 
     def evaluate(self) -> None:
@@ -134,7 +135,7 @@ class Comparison:
         Raises:
             PlanError: there is no plan, or one for something else. Nothing is chosen here.
         """
-        plan = read_plan(self.plan_file, self._made_for())
+        plan = read_plan(self.plan_file, self._made_for)
         truths, seen = self._observe(self.test)
         records: dict[str, Records] = {}
         methods: dict[str, dict[str, str]] = {}
@@ -171,16 +172,13 @@ class Comparison:
     def _observe(self, loader: Iterable[Mapping[str, Any]]) -> tuple[list[Truth], dict[str, Observed]]:
         return observe(self.methods, loader, self.canvas, self.device, self.precision)
 
+    @cached_property
     def _made_for(self) -> dict[str, Any]:
+        """What a plan must have been made for; weights can be large, so they are read once."""
         return {
             **{name: _fingerprint(Path(file)) for name, file in self.files.items()},
             "methods": {name: list(method.scalings) for name, method in self.methods.items()},
-            "grid": {
-                "floors": list(self.grid.floors),
-                "smoothings": list(self.grid.smoothings),
-                "box_fraction": self.grid.box_fraction,
-                "max_candidates": self.grid.max_candidates,
-            },
+            "grid": asdict(self.grid),
             "criterion": str(self.criterion),
         }
 

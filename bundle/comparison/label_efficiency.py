@@ -98,7 +98,7 @@ class LabelEfficiency:
     def _train(self, cell: Cell, folder: Path) -> None:
         workflow = self._workflow(
             self.config_files,
-            "train",
+            "training",
             seed=cell.seed,
             boxed_share=cell.share,
             ckpt_dir=str(folder),
@@ -118,7 +118,7 @@ class LabelEfficiency:
     def _evaluate(self, cell: Cell, folder: Path) -> None:
         workflow = self._workflow(
             self.evaluate_files,
-            "train",
+            "evaluating",
             seed=cell.seed,
             ckpt_path=str(folder / "model.pt"),
             output_dir=str(folder),
@@ -134,10 +134,9 @@ class LabelEfficiency:
         self._test = workflow.parser.get_parsed_content("validate#dataset")
         workflow.finalize()
 
-    def _workflow(self, files: Sequence[str], kind: str, **override: Any) -> ConfigWorkflow:
-        run_id = "evaluating" if files is self.evaluate_files else "training"
+    def _workflow(self, files: Sequence[str], run_id: str, **override: Any) -> ConfigWorkflow:
         workflow = ConfigWorkflow(
-            config_file=list(files), workflow_type=kind, run_id=run_id, **(self.overrides | override)
+            config_file=list(files), workflow_type="train", run_id=run_id, **(self.overrides | override)
         )
         # the guard looks for the command's files, and there is no such command here: overrides were checked above
         steps = [step for step in workflow.parser[run_id] if "refuse_unknown_overrides" not in str(step)]

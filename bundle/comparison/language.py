@@ -1,6 +1,5 @@
 """What a network makes of words: retrieval of reports, negation, prompts outside its list."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,14 @@ from ignite import distributed as idist
 
 from bundle.comments import without_comments
 from bundle.data.report_text import tokenize_reports
-from bundle.metrics.bootstrap import auroc_replicates, draw_counts
+from bundle.engines import plain
+from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.classification import auroc
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.negation import negation_accuracy, prompt_auroc
 from bundle.metrics.records import Floats
 from bundle.metrics.retrieval import Retrieval, image_to_report, report_to_image
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes
+from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, put_auroc
 from bundle.networks import PatchCLIP
 from bundle.networks.prompts import average_prompts
 from bundle.precision import Precision
@@ -102,7 +102,7 @@ class LanguageEvaluation:
         rows: list[tuple[torch.Tensor, ...]] = []
         self.network.eval()
         for batch in self.loader:
-            image = self.precision.layout(torch.as_tensor(batch["image"]).as_subclass(torch.Tensor).to(self.device))
+            image = self.precision.layout(plain(batch["image"]).to(self.device))
             with torch.no_grad(), self.precision.context(self.device):
                 output: Any = self.network(image, full=True)
             number = batch["index"]
@@ -178,10 +178,5 @@ class LanguageEvaluation:
         cosine = (embedding @ prompts.T).double().numpy()  # (I, 2)
         mine = label[:, self.findings.index(entry["finding"])]
         margin = cosine[:, 1] - cosine[:, 0]
-        value, reason = auroc(margin, mine)
-        negative, positive = mine == 0, mine == 1
-        draws = None
-        if counts is not None and not math.isnan(value):
-            draws = auroc_replicates(counts, margin[negative], unit[negative], margin[positive], unit[positive])
-        table.put(f"zero_shot/{name}/auroc", value, reason, draws)
+        put_auroc(table, [f"zero_shot/{name}/auroc"], margin, mine, mine == 1, counts, unit)
         table.put(f"zero_shot/{name}/auroc_positive_only", *auroc(cosine[:, 1], mine))

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from ignite import distributed as idist
-from monai.data import MetaTensor, decollate_batch
+from monai.data import decollate_batch
 
-from bundle.engines import TRUTH
+from bundle.engines import TRUTH, plain
 from bundle.grid import grid_to_stored
 from bundle.networks import PatchCLIP
 from bundle.precision import Precision
@@ -77,7 +77,7 @@ def observe(
     for batch in loader:
         for name, look in _look(methods, batch, device, precision).items():
             seen[name].append(look)
-        truth = {key: _plain(batch[key]) for key in TRUTH if key in batch}
+        truth = {key: plain(batch[key]) for key in TRUTH if key in batch}
         truths += decollate_batch(truth)
     if idist.get_world_size() > 1:
         parts = idist.all_gather((truths, seen))
@@ -98,7 +98,7 @@ def _look(
     methods: Mapping[str, Method], batch: Mapping[str, Any], device: torch.device, precision: Precision
 ) -> dict[str, Observed]:
     """One batch by every method; methods of one network share its pass."""
-    image = precision.layout(_plain(batch["image"]).to(device))
+    image = precision.layout(plain(batch["image"]).to(device))
     outputs: dict[int, dict[str, Any]] = {}
     looks = {}
     for name, method in methods.items():
@@ -130,7 +130,3 @@ def geometry(truths: Sequence[Truth]) -> tuple[torch.Tensor, torch.Tensor]:
         torch.stack([truth["to_stored"] for truth in truths]),
         torch.stack([torch.as_tensor(truth["stored_size"]).cpu() for truth in truths]),
     )
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

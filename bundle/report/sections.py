@@ -48,7 +48,7 @@ class Section:
 def figure_cell(metrics: Metrics, notes: Mapping[str, str], key: str, digits: int = 2) -> Cell:
     """A figure as text, its interval, and why it is missing where it is; a count has no mean."""
     value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
-    count = key.split("/")[-2 if "/" in key else -1].startswith("n_") or key.startswith("n_") or "/n_" in key
+    count = any(part.startswith("n_") for part in key.split("/"))
     digits = 0 if count else digits
     if value is None and count:
         return {"text": "", "interval": "", "why": "", "count": True}

@@ -1,12 +1,11 @@
 """Tiny real networks."""
 
+from functools import partial
+
 import pytest
-import torch
 
 from bundle.data.tokenizer import build_clip_tokenizer
-from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
-
-FINDINGS = ["Effusion", "Mass", "Nodule"]
+from tests.tiny_network import tiny_patch_clip
 
 
 @pytest.fixture(scope="session")
@@ -16,21 +15,5 @@ def tokenizer():
 
 @pytest.fixture
 def build(tokenizer):
-    """A factory of PatchCLIP on a 132 px canvas, 32 px tower, 4x4 patches, width 16, D 12."""
-
-    def make(seed=0, text=True, stem=True, findings=FINDINGS, **arguments):
-        torch.manual_seed(seed)
-        sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-        clip = CLIPTowers(
-            image_size=32,
-            vision={**sizes, "patch_size": 8, "attention_dropout": 0.3},
-            text=dict(sizes) if text else None,
-            projection_dim=12,
-            stem={"channels": [4, 8, 8], "depth": 1} if stem else None,
-        )
-        sparse = {"num_layers": 1, "num_heads": 2, "feedforward": 16, **arguments.pop("sparse", {})}
-        return PatchCLIP(
-            findings, Downscaler(132, 32, 4), clip, tokenizer if text else None, sparse=sparse, **arguments
-        )
-
-    return make
+    """A factory of PatchCLIP, with the arguments of `tiny_patch_clip`."""
+    return partial(tiny_patch_clip, tokenizer)

@@ -5,9 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from bundle.data.tokenizer import build_clip_tokenizer
-from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
-
-FINDINGS = ["Effusion", "Mass", "Nodule"]
+from tests.tiny_network import FINDINGS, tiny_patch_clip
 
 
 @pytest.fixture(scope="session")
@@ -17,22 +15,10 @@ def tokenizer():
 
 @pytest.fixture
 def build(tokenizer):
-    """A factory of PatchCLIP on a 132 px canvas, 32 px tower, 4x4 patches, width 16, D 12; every parameter random."""
+    """A factory of `tiny_patch_clip` with every parameter random."""
 
     def make(seed=0, text=False, stem=True, layers=2, findings=FINDINGS, **arguments):
-        torch.manual_seed(seed)
-        sizes = {"hidden_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 16}
-        clip = CLIPTowers(
-            image_size=32,
-            vision={**sizes, "patch_size": 8, "attention_dropout": 0.3},
-            text=dict(sizes) if text else None,
-            projection_dim=12,
-            stem={"channels": [4, 8, 8], "depth": 1} if stem else None,
-        )
-        sparse = {"num_layers": 1, "num_heads": 2, "feedforward": 16}
-        network = PatchCLIP(
-            findings, Downscaler(132, 32, 4), clip, tokenizer if text else None, sparse=sparse, **arguments
-        )
+        network = tiny_patch_clip(tokenizer, seed, text, stem, layers, findings, **arguments)
         with torch.no_grad():
             for parameter in network.clip.vision.parameters():  # else LayerNorms and biases would do nothing
                 parameter.add_(0.2 * torch.randn(parameter.shape))
