@@ -12,7 +12,6 @@ An affine map is a 3x3 matrix acting on column vectors (x, y, 1).
 import math
 
 import torch
-import torch.nn.functional as F
 
 
 def grid_to_stored(canvas_from_stored: torch.Tensor, canvas: tuple[int, int], grid: tuple[int, int]) -> torch.Tensor:
@@ -101,29 +100,34 @@ def _overlap(low: torch.Tensor, high: torch.Tensor, cells: int) -> torch.Tensor:
     return (torch.minimum(high[:, None], edge + 1) - torch.maximum(low[:, None], edge)).clamp(min=0)
 
 
-def patch_map_to_image(
-    maps: torch.Tensor, grid_from_stored: torch.Tensor, size: tuple[int, int], mode: str = "bilinear"
-) -> torch.Tensor:
-    """Draw patch maps at the stored image's pixels.
+def patch_map_to_image(maps: torch.Tensor, grid_from_stored: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Draw patch maps at the stored image's pixels, bilinearly: along y, then along x.
 
     Args:
-        maps: (K, Gh, Gw), a value per patch, at home in the patch's centre.
-        grid_from_stored: (3, 3) affine, stored to grid (inverse of `grid_to_stored`).
+        maps: (K, Gh, Gw), a value per patch, at home in the patch's centre. Beyond the outermost centres the nearest
+            one's value holds.
+        grid_from_stored: (3, 3) affine, stored to grid (inverse of `grid_to_stored`): scale and offset only.
         size: (H, W) of the stored image.
-        mode: "bilinear" or "nearest".
 
     Returns:
         (K, H, W), dtype of `maps`; NaN where a pixel's centre lies outside the grid, because there the network has
         said nothing (0 would say "no finding").
+
+    Raises:
+        ValueError: the affine turns or shears.
     """
-    h, w = size
-    affine = grid_from_stored.double()
-    y, x = torch.meshgrid(torch.arange(h).double() + 0.5, torch.arange(w).double() + 0.5, indexing="ij")
-    gx = affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]  # (H, W), grid frame
-    gy = affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]
-    gh, gw = maps.shape[-2:]
-    # grid_sample with align_corners=False puts -1 and 1 at the outer edges of the first and last patch
-    where = torch.stack([2 * gx / gw - 1, 2 * gy / gh - 1], -1)[None].to(maps.dtype)
-    image = F.grid_sample(maps[None], where.to(maps.device), mode=mode, padding_mode="border", align_corners=False)[0]
-    outside = (gx < 0) | (gx > gw) | (gy < 0) | (gy > gh)
-    return image.masked_fill(outside.to(maps.device), math.nan)
+    affine = grid_from_stored.double().cpu()
+    if max(abs(affine[0, 1]), abs(affine[1, 0])) > 1e-9 * affine.abs().max():
+        raise ValueError("grid_from_stored must be scale and offset only: a turned map cannot be drawn row by row")
+    lines, outside = maps, []
+    for axis, count in ((1, size[0]), (2, size[1])):
+        row = 2 - axis  # of the affine: 1 for y, 0 for x
+        place = affine[row, row] * (torch.arange(count).double() + 0.5) + affine[row, 2]  # grid frame
+        cells = maps.shape[axis]
+        outside.append(((place < 0) | (place > cells)).to(maps.device))
+        between = (place - 0.5).clamp(0, cells - 1)  # from centre to centre
+        low = between.long().clamp(max=max(cells - 2, 0))
+        share = (between - low).to(maps).unflatten(0, (-1, *[1] * (2 - axis)))
+        first, second = (lines.index_select(axis, at.to(maps.device)) for at in (low, (low + 1).clamp(max=cells - 1)))
+        lines = first.lerp(second, share)
+    return lines.masked_fill(outside[0][:, None] | outside[1], math.nan)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Patch-CLIP from nothing to a FROC curve and a real DICOM radiograph: simulated training images, training, evaluation,
-# inference. Leaves eval/demo/ (metrics.json, report.html, rg1/) and models/demo/ (a self-contained bundle). What is
-# done already is skipped; delete eval/demo, models/demo or data/demo to do it again.
+# Patch-CLIP from nothing to a FROC curve and a real DICOM radiograph: simulated training images, training, evaluation
+# against saliency maps and a detector, inference. Leaves eval/demo/ (metrics.json, comparison.json, report.html, rg1/)
+# and models/demo/ (a self-contained bundle). What is done already is skipped; delete eval/demo, models/demo or data/demo
+# to do it again.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -26,10 +27,23 @@ if [ ! -f models/demo/.trained ]; then
   touch models/demo/.trained
 fi
 
+if [ ! -f models/image_labels_only/.trained ]; then
+  say "Training the same network without boxes, for comparison"
+  bundle training --config_file "['configs/train.json','configs/demo.json','configs/image_labels_only.json']"
+  touch models/image_labels_only/.trained
+fi
+
+if [ ! -f eval/detector/metrics.json ]; then
+  say "Training and judging a detector on the same boxes, for comparison"
+  bundle training --config_file "['configs/train.json','configs/demo.json','configs/detector.json']"
+  bundle evaluating --replicates 0 --gallery 0 \
+    --config_file "['configs/train.json','configs/demo.json','configs/detector.json','configs/evaluate.json']"
+fi
+
 if [ ! -f eval/demo/metrics.json ]; then
-  say "Evaluating on the test section"
-  bundle evaluating --config_file "['configs/train.json','configs/demo.json','configs/evaluate.json']" \
-    --tracking configs/tracking_mlflow.json
+  say "Planning on validation, then judging all methods on the test section"
+  bundle evaluating --tracking configs/tracking_mlflow.json \
+    --config_file "['configs/train.json','configs/demo.json','configs/evaluate.json','configs/compare.json']"
 fi
 
 if [ ! -f models/demo/models/model.pt ]; then
@@ -46,4 +60,5 @@ fi
 
 say "Done"
 "$PYTHON" -m scripts.show_metrics eval/demo/metrics.json
+"$PYTHON" -m scripts.show_comparison eval/demo
 echo "Report: eval/demo/report.html   Overlay of the real radiograph: eval/demo/rg1/RG1_UNCR_overlay.png"

@@ -11,7 +11,9 @@ from pathlib import Path
 import fire
 
 from bundle.comparison.outcome import read_outcome
+from bundle.data.datalist import datalist_findings
 from bundle.metrics import load_records
+from bundle.metrics.records_check import check_records
 from bundle.report.draw import draw_report
 
 
@@ -19,19 +21,23 @@ def main(
     folder: str,
     output: str | None = None,
     plan: str | None = None,
+    datalist: str | None = None,
     description: str = "",
     replicates: int = 1000,
     seed: int = 0,
 ) -> None:
     """Read an evaluation's `folder`; write to `output`, by default a folder `redrawn` in it.
 
-    `plan` is the plan.json whose temperatures the reliability figure shows.
+    `plan` is the plan.json whose temperatures the reliability figure shows. A finding of the records that `datalist`
+    does not know is refused.
     """
     source = Path(folder)
     metrics = json.loads((source / "metrics.json").read_text(encoding="utf-8"))
     notes = json.loads((source / "notes.json").read_text(encoding="utf-8"))
     points = {} if plan is None else json.loads(Path(plan).read_text(encoding="utf-8"))["points"]
     records, outcome = load_records(source / "records"), read_outcome(source)
+    if datalist is not None:
+        check_records(records, known=datalist_findings(datalist))
     target = source / "redrawn" if output is None else Path(output)
     print(
         draw_report(

@@ -11,6 +11,7 @@ COLUMNS = {
     "FROC score": "froc/{}/score",
     "wAFROC": "wafroc/{}",
 }
+SIZES = {"size_small": "smaller than a patch", "size_mid": "one to four patches", "size_large": "larger"}
 
 
 def main(path: str, markdown: bool = False) -> None:
@@ -26,17 +27,24 @@ def main(path: str, markdown: bool = False) -> None:
     def count(key: str) -> str:
         return "" if metrics.get(key) is None else str(int(metrics[key]))
 
+    def ceiling(name: str) -> str:
+        oracle = metrics.get(f"froc/{name}/oracle")
+        return "" if oracle is None else f"{oracle:.2f}"
+
     findings = [key.removeprefix("n_images/") for key in metrics if key.startswith("n_images/")]
     rows = [["", *COLUMNS, "oracle", "images", "lesions"]]
     for name in [*findings, "mean"]:
-        oracle = metrics.get(f"froc/{name}/oracle")
         figures = [show(key.format(name)) for key in COLUMNS.values()]
-        ceiling = "" if oracle is None else f"{oracle:.2f}"
-        rows.append([name, *figures, ceiling, count(f"n_images/{name}"), count(f"n_lesions/{name}")])
+        rows.append([name, *figures, ceiling(name), count(f"n_images/{name}"), count(f"n_lesions/{name}")])
     for third in ("low", "mid", "high"):
         figures = [show(key) for key in (f"auroc/mean/cnr_{third}", f"froc/mean/cnr_{third}/sens_at_1fp")]
         if figures != ["-", "-"]:
             rows.append([f"mean, {third} third of CNR", *figures, "", "", "", "", ""])
+    for tier, words in SIZES.items():
+        counts = [metrics[f"n_lesions/{name}/{tier}"] for name in findings if f"n_lesions/{name}/{tier}" in metrics]
+        if counts:
+            shown = show(f"froc/mean/{tier}/sens_at_1fp") if any(counts) else "no lesions"
+            rows.append([f"mean, {words}", "", shown, "", "", ceiling(f"mean/{tier}"), "", str(sum(counts))])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]

@@ -102,3 +102,24 @@ def test_outside_the_grid_is_nan():
     assert torch.isnan(image[0, :, :10]).all()
     assert torch.isfinite(image[0, :, 10:50]).all()
     assert torch.isnan(image[0, :, 50:]).all()
+
+
+def test_the_drawn_map_is_grid_samples():
+    maps = torch.rand(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for scale_x, scale_y, shift_x, shift_y in ((0.1, 0.1, 0, 0), (0.13, 0.07, -0.8, 0.4), (1.7, 2.3, 0.1, -0.2)):
+        affine = torch.tensor([[scale_x, 0, shift_x], [0, scale_y, shift_y], [0, 0, 1]], dtype=torch.float64)
+        y, x = torch.meshgrid(torch.arange(30).double() + 0.5, torch.arange(40).double() + 0.5, indexing="ij")
+        where = torch.stack([2 * (scale_x * x + shift_x) / 7 - 1, 2 * (scale_y * y + shift_y) / 5 - 1], -1)
+        drawn = patch_map_to_image(maps, affine, (30, 40))
+        wanted = torch.nn.functional.grid_sample(maps[None], where[None], padding_mode="border", align_corners=False)[0]
+        inside = (where.abs() <= 1).all(-1)
+        assert torch.equal(~drawn.isnan(), inside.expand(2, 30, 40))
+        torch.testing.assert_close(drawn[:, inside], wanted[:, inside], rtol=0, atol=1e-12)
+
+
+def test_a_single_patch_covers_the_image_and_a_turned_map_is_refused():
+    assert (
+        patch_map_to_image(torch.full((1, 1, 1), 0.3), torch.diag(torch.tensor([0.1, 0.2, 1])), (5, 10)) == 0.3
+    ).all()
+    with pytest.raises(ValueError, match="scale and offset only"):
+        patch_map_to_image(torch.rand(1, 4, 4), torch.tensor([[0.1, 0.1, 0], [-0.1, 0.1, 0], [0, 0, 1]]), (5, 5))

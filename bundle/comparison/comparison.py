@@ -13,7 +13,7 @@ from ignite import distributed as idist
 
 from bundle.comments import without_comments
 from bundle.comparison.localize import localization_figures
-from bundle.comparison.observe import Method, Observed, Truth, geometry, observe
+from bundle.comparison.observe import Method, Observed, Truth, observe
 from bundle.comparison.outcome import Outcome, write_outcome
 from bundle.comparison.plan import Grid, as_setting, choose, read_plan, records_of, setting_dict, write_plan
 from bundle.metrics.image_level import choose_operating_points
@@ -21,7 +21,6 @@ from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
 from bundle.metrics.records import Records
 from bundle.metrics.records_io import load_records, save_records
-from bundle.metrics.strata import patch_areas
 from bundle.precision import Precision
 
 logger = logging.getLogger(__name__)
@@ -150,9 +149,7 @@ class Comparison:
                 continue
             records[name] = load_records(folder)
             methods[name] = {"supervision": source["supervision"], "setting": "boxes of its own"}
-        metrics, notes = compare(
-            records, self.reference, self.replicates, self.seed, patch_area=patch_areas(geometry(truths)[0])
-        )
+        metrics, notes = compare(records, self.reference, self.replicates, self.seed)
         more, more_notes = localization_figures(seen, truths, records, self.replicates, self.seed)
         metrics, notes = metrics | more, notes | more_notes
         if idist.get_rank() == 0:

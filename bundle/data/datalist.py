@@ -24,11 +24,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bundle.data.datalist_check import check_document, parse_document
+from bundle.data.datalist_check import check_document, check_findings, parse_document
 from bundle.data.datalist_entry import encode_entry
 from bundle.data.datalist_fault import DatalistError, Fault
 
-__all__ = ["Datalist", "DatalistError", "Fault", "check_datalist", "datalist_section", "encode_entry", "load_datalist"]
+__all__ = [
+    "Datalist",
+    "DatalistError",
+    "Fault",
+    "check_datalist",
+    "datalist_findings",
+    "datalist_section",
+    "encode_entry",
+    "load_datalist",
+    "section_entries",
+]
 
 PathLike = str | os.PathLike[str]
 SECTIONS = ("training", "validation", "test")
@@ -97,6 +107,25 @@ def check_datalist(path: PathLike, **checks: Any) -> None:
     load_datalist(path, **checks)
 
 
+def datalist_findings(path: PathLike) -> list[str]:
+    """The findings that a datalist knows; its entries and images are not looked at.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The names, in the file's order.
+
+    Raises:
+        DatalistError: for a file that is not JSON, or does not name each finding once.
+    """
+    document, _ = parse_document(Path(path))
+    names, faults = check_findings(document)
+    if faults:
+        raise DatalistError.of(path, faults)
+    return names
+
+
 def datalist_section(
     path: PathLike,
     section: str | Sequence[str],
@@ -129,6 +158,26 @@ def datalist_section(
     Raises:
         DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.
     """
+    names, entries = section_entries(path, section, findings, require_reports, check_images, base_dir)
+    groups = {patient: n for n, patient in enumerate(dict.fromkeys(entry["patient_id"] for entry in entries))}
+    return [
+        {**_item(entry, index, names, keep), "group": groups[entry["patient_id"]]}
+        for index, entry in enumerate(entries)
+    ]
+
+
+def section_entries(
+    path: PathLike,
+    section: str | Sequence[str],
+    findings: Sequence[str] | None = None,
+    require_reports: bool | Sequence[str] = False,
+    check_images: bool = True,
+    base_dir: PathLike | None = None,
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """What `datalist_section` makes items of: the K findings and the checked entries, to be read and not changed.
+
+    The arguments and Raises are those of `datalist_section`; the entries are as `Datalist` describes them.
+    """
     file = Path(path).absolute()
     base = None if base_dir is None else os.fspath(base_dir)
     arguments = (tuple(findings or ()), _needing(require_reports), check_images, base)
@@ -140,13 +189,8 @@ def datalist_section(
     asked = [section] if isinstance(section, str) else list(section)
     if faults := _section_faults(asked, datalist.sections):
         raise DatalistError.of(file, faults)
-    entries = [entry for name in asked for entry in datalist[name]]
     names = list(findings) if findings is not None else datalist.findings
-    groups = {patient: n for n, patient in enumerate(dict.fromkeys(entry["patient_id"] for entry in entries))}
-    return [
-        {**_item(entry, index, names, keep), "group": groups[entry["patient_id"]]}
-        for index, entry in enumerate(entries)
-    ]
+    return names, [entry for name in asked for entry in datalist[name]]
 
 
 def _section_faults(asked: Sequence[str], sections: Collection[str]) -> list[Fault]:

@@ -93,7 +93,7 @@ def check_document(
         The findings, the normalised entries by section (see `Datalist`), and the faults; with faults, the first two
         are not to be used.
     """
-    names, faults = _findings(document, findings)
+    names, faults = check_findings(document, findings)
     sections: dict[str, list[_Place]] = {}
     for key, value in document.items():
         is_section = isinstance(value, list) and any(isinstance(item, dict) for item in value)
@@ -129,8 +129,8 @@ def check_document(
     return names, entries, faults
 
 
-def _findings(document: dict[str, Any], asked: Sequence[str]) -> tuple[list[str], list[Fault]]:
-    """The file's findings, and what is wrong with them."""
+def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple[list[str], list[Fault]]:
+    """The file's findings, and what is wrong with them, or with those `asked` for."""
     value = document.get("findings")
     if not (isinstance(value, list) and value and all(isinstance(name, str) and name for name in value)):
         return [], [Fault(THE_FILE, "findings", show(value), "a list of names")]

@@ -62,7 +62,7 @@ def prepare_nih(
     """Write the datalist of NIH ChestX-ray14.
 
     Its images are named relative to the folder `images`: where the datalist lies elsewhere, whoever reads it is told
-    that folder (`base_dir` of `bundle.data.datalist.datalist_section`, `image_dir` in configs/benchmark_nih.json).
+    that folder (`base_dir` of `bundle.data.datalist.datalist_section`, `image_dir` in the configs).
 
     Args:
         images: folder of the PNG files; its sub-folders, such as the download's images_001/images, are searched.
@@ -329,4 +329,4 @@ def _tell(output: Path, folder: Path, document: Mapping[str, Any], sections: Sec
             f"Not the benchmark of docs/benchmark_nih.md: found fingerprint {source['fingerprint'][:12]}, wanted "
             f"{FINGERPRINT[:12]}. Other tables, or another scikit-learn; numbers are not comparable."
         )
-    _LOG.info(f"{output}: images are named relative to {folder}, to be given as image_dir or base_dir.")
+    _LOG.info(f"{output}: images are named relative to {folder}, to be given as --image_dir.")

@@ -13,11 +13,15 @@ from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
 from bundle.comparison import Comparison, LanguageEvaluation
+from bundle.data.datalist import datalist_findings
 from bundle.handlers.froc import AUROC, FROC
+from bundle.handlers.pairs import images_of
 from bundle.metrics.froc import froc_curve
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records, of_finding
+from bundle.metrics.records_check import check_records
 from bundle.metrics.records_io import save_records
+from bundle.metrics.strata import by_size
 from bundle.metrics.subgroups import by_subgroup
 from bundle.metrics.summary import summarise
 from bundle.metrics.table import Metrics, Notes
@@ -39,8 +43,8 @@ class EvaluationReport:
     `report.html`, the last, so that a report always has its numbers beside it. Each file is replaced at once or not at
     all.
 
-    Attach it on every rank, to an engine whose batch and output are decollated and post-processed to `candidates`:
-    records and gallery are gathered across ranks.
+    Attach it on every rank, to an engine whose output is post-processed to `candidates`, decollated or not: records and
+    gallery are gathered across ranks.
 
     Args:
         output_dir: made if missing.
@@ -53,7 +57,8 @@ class EvaluationReport:
         seed: of the bootstrap.
         gallery: the most images shown; 0 keeps none in memory and shows none.
         description: of the data, in a sentence or two. If it says "simulated", the report carries a banner.
-        datalist: JSON whose top-level `description` is used where `description` is empty.
+        datalist: that the records are judged by: a finding that it does not know is refused. Its top-level
+            `description` is used where `description` is empty.
         primary: name of the image score that stands for the network; the first of `auroc` if None.
         items: the section's items with `index` and `info` (sex, age, view, site, vendor), for subgroups.
         comparison: that has been evaluated: its tables join the report, and the thresholds and temperatures of its
@@ -110,12 +115,7 @@ class EvaluationReport:
         self._gallery = self._empty_gallery()
 
     def _look(self, engine: Any) -> None:
-        batch, output = engine.state.batch, engine.state.output
-        if isinstance(batch, Mapping) or isinstance(output, Mapping):
-            raise TypeError(
-                "EvaluationReport: the batch is not decollated; set `decollate: true` in the evaluator, or `gallery: 0`"
-            )
-        for truth, found in zip(batch, output, strict=True):
+        for truth, found in zip(images_of(engine.state.batch), images_of(engine.state.output), strict=True):
             self._gallery.add({**truth, **found})
 
     def _write(self, engine: Any) -> None:
@@ -133,10 +133,13 @@ class EvaluationReport:
             self._report(records, *spoken)
 
     def _report(self, records: Records, spoken: Metrics, spoken_notes: Notes) -> None:
+        if self.datalist is not None:
+            check_records(records, known=datalist_findings(self.datalist))
         logger.info("Writing the report (%d bootstrap replicates) to %s.", self.replicates, self.output_dir)
         metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
         points = {} if self.comparison is None else self.comparison.points()
         parts = [(spoken, spoken_notes), summarise_images(records, points, self.replicates, self.seed, self.primary)]
+        parts.append(by_size(records, self.replicates, self.seed))
         if self.items is not None:
             info = {int(item["index"]): item["info"] for item in self.items}
             parts.append(by_subgroup(records, info, self.replicates, self.seed, primary=self.primary))

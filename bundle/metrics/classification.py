@@ -121,7 +121,7 @@ class AUROCMetric(CumulativeRows):
         """The scores of all ranks (collective).
 
         Returns:
-            Image records whose status is what labels alone can say: counted where 0, else unknown.
+            Image records whose status is what labels alone can say: counted where 0, else unknown. No grid is known.
         """
         (table,) = self.rows()
         k = len(self.findings)
@@ -131,5 +131,6 @@ class AUROCMetric(CumulativeRows):
             group=groups(table[:, 0], table[:, 1]),
             label=label,
             status=np.where(label == 0, COUNTED, UNKNOWN),
+            patch_area=np.full(len(table), np.nan),
             scores={name: table[:, 2 + k * (i + 1) : 2 + k * (i + 2)] for i, name in enumerate(self.scores)},
         )

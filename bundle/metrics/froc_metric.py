@@ -1,6 +1,7 @@
 """FROC as a cumulative metric: per-image candidates and ground truth in, one figure, curves and records out."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
 from bundle.metrics.cumulative import CumulativeRows, as_array, groups
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, froc_score, sensitivity_at
-from bundle.metrics.matching import Geometry, HitCriterion, Match, match, oracle
+from bundle.metrics.matching import Geometry, HitCriterion, Match, match, match_batch, oracle_batch
 from bundle.metrics.records import (
     COUNTED,
     UNBOXED,
@@ -21,6 +22,34 @@ from bundle.metrics.records import (
     Records,
     of_finding,
 )
+from bundle.metrics.strata import patch_areas
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """What is known of one image; its N real boxes, without padding.
+
+    Attributes:
+        index: the image's number.
+        group: the patient's, NaN where not known.
+        label: (K,).
+        status: (K,) place in `STATUS`.
+        boxes: (N, 4).
+        finding: (N,).
+        cnr: (N,).
+        place: (N,) of each box among the image's, padding included.
+        geometry: of the patches, where known.
+    """
+
+    index: int
+    group: float
+    label: NDArray[np.float64]
+    status: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    finding: NDArray[np.int64]
+    cnr: NDArray[np.float64]
+    place: NDArray[np.int64]
+    geometry: Geometry | None
 
 
 class FROCMetric(CumulativeRows):
@@ -67,8 +96,9 @@ class FROCMetric(CumulativeRows):
         self.criterion = HitCriterion(criterion, threshold, box_fraction)
         self.fp_rates = tuple(fp_rates)
         k = len(self.findings)
-        # images: group, K labels, K states; lesions: finding, place, score, box, oracle, cnr; candidates and their hit
-        super().__init__(widths=(1 + 2 * k, 9, len(COLUMNS) + 1), identity=1 + 2 * k)
+        # images: group, K labels, K states, patch area; lesions: finding, place, score, box, oracle, cnr;
+        # candidates and their hit
+        super().__init__(widths=(2 + 2 * k, 9, len(COLUMNS) + 1), identity=1 + 2 * k)
 
     def __call__(self, y_pred: Sequence[torch.Tensor], y: Sequence[Mapping[str, Any]]) -> list[Match]:
         """Match a batch of images and keep their rows.
@@ -85,7 +115,7 @@ class FROCMetric(CumulativeRows):
                 - `group` (optional): int, the patient, for the bootstrap; for all images or for none;
                 - `box_cnr` (optional): (N,) contrast-to-noise ratio, NaN where not known;
                 - `to_stored` (3, 3), `stored_size` (H, W), `grid_size` (Gh, Gw) (optional): the patches, for the
-                  oracle ceiling and criterion `patch`.
+                  oracle ceiling, the area of a patch and criterion `patch`.
 
         Returns:
             For each image its match.
@@ -96,7 +126,19 @@ class FROCMetric(CumulativeRows):
         """
         if isinstance(y, Mapping) or isinstance(y_pred, torch.Tensor):
             raise TypeError("y_pred and y must be lists, one entry per image: decollate the batch first")
-        return [self._add(candidates, truth) for candidates, truth in zip(y_pred, y, strict=True)]
+        truths = [self._truth(truth) for truth in y]
+        tables = [as_array(candidates) for candidates in y_pred]
+        matches, ceilings = self._matched(tables, truths)
+        for table, truth, found, ceiling in zip(tables, truths, matches, ceilings, strict=True):
+            area = np.nan if truth.geometry is None else patch_areas(truth.geometry.to_stored)
+            place = np.append(truth.place, -1)
+            self.add(
+                truth.index,
+                np.concatenate([[truth.group], truth.label, truth.status, [area]]),
+                np.column_stack([truth.finding, truth.place, found.lesion_scores, truth.boxes, ceiling, truth.cnr]),
+                np.column_stack([table, place[found.hit_lesion]]),
+            )
+        return matches
 
     def aggregate(self) -> torch.Tensor:
         """Macro mean over findings of the mean sensitivity at `fp_rates`.
@@ -141,7 +183,8 @@ class FROCMetric(CumulativeRows):
                 index=images[:, 0].astype(np.int64),
                 group=groups(images[:, 0], images[:, 1]),
                 label=images[:, 2 : 2 + k],
-                status=images[:, 2 + k :].astype(np.int64),
+                status=images[:, 2 + k : 2 + 2 * k].astype(np.int64),
+                patch_area=images[:, -1],
             ),
             lesions=LesionRecords(
                 index=lesions[:, 0].astype(np.int64),
@@ -162,7 +205,7 @@ class FROCMetric(CumulativeRows):
             ),
         )
 
-    def _add(self, candidates: torch.Tensor, truth: Mapping[str, Any]) -> Match:
+    def _truth(self, truth: Mapping[str, Any]) -> _Truth:
         missing = {"index", "label", "boxes", "box_finding", "boxed"} - truth.keys()
         if missing:
             raise ValueError(f"the ground truth lacks {sorted(missing)}")
@@ -174,24 +217,28 @@ class FROCMetric(CumulativeRows):
             raise ValueError(f"image {index}: boxes, box_finding and box_cnr differ in length")
         real = np.flatnonzero((finding >= 0) & ~np.isnan(boxes).all(1))
         boxes, finding, cnr = boxes[real], finding[real], cnr[real]
-        label = as_array(truth["label"]).reshape(-1)
+        label, group = as_array(truth["label"]).reshape(-1), truth.get("group")
         status = self._status(index, label, as_array(truth["boxed"]).reshape(-1) > 0, finding)
+        patient = np.nan if group is None else float(group)
+        return _Truth(index, patient, label, status, boxes, finding, cnr, real, _geometry(truth))
 
-        geometry = _geometry(truth)
-        table = as_array(candidates)
+    def _matched(
+        self, tables: Sequence[NDArray[np.float64]], truths: Sequence[_Truth]
+    ) -> tuple[list[Match], list[NDArray[np.float64]]]:
+        """The match of each image, and its lesions' oracle; a fault is looked for image by image, to be named."""
+        boxes, findings = [t.boxes for t in truths], [t.finding for t in truths]
+        places = [t.geometry for t in truths]
         try:
-            found = match(table, boxes, finding, self.criterion, geometry)
-            ceiling = np.full(len(boxes), np.nan) if geometry is None else oracle(boxes, self.criterion, geometry)
-        except ValueError as error:
-            raise ValueError(f"image {index}: {error}") from error
-        group = truth.get("group")
-        self.add(
-            index,
-            np.concatenate([[np.nan if group is None else float(group)], label, status]),
-            np.column_stack([finding, real, found.lesion_scores, boxes, ceiling, cnr]),
-            np.column_stack([table, np.where(found.hit_lesion < 0, -1, np.append(real, -1)[found.hit_lesion])]),
-        )
-        return found
+            found = match_batch(tables, boxes, findings, self.criterion, places)
+            return found, oracle_batch(boxes, self.criterion, places)
+        except ValueError:
+            for table, truth in zip(tables, truths, strict=True):
+                try:
+                    match(table, truth.boxes, truth.finding, self.criterion, truth.geometry)
+                    oracle_batch([truth.boxes], self.criterion, [truth.geometry])
+                except ValueError as error:
+                    raise ValueError(f"image {truth.index}: {error}") from error
+            raise
 
     def _status(
         self, index: int, label: NDArray[np.float64], boxed: NDArray[np.bool_], finding: NDArray[np.int64]

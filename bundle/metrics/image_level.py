@@ -62,13 +62,13 @@ def summarise_images(
 
     - `ap/<f>`: average precision; chance is the prevalence, `prevalence/<f>`;
     - `operating/<p>/<f>/<figure>`: sensitivity, specificity, ppv and npv at point <p>, `youden` or `sensitive`, and its
-      `/threshold`, which has no interval because it was frozen;
+      `/threshold`, which has no interval because it was frozen; none without points;
     - `calibration/<f>/ece` (10 bins of equal width) and `/brier`, without interval; `/ece_scaled` and `/brier_scaled`
       after temperature scaling, and the `/temperature`.
 
     Args:
         records: of the test section.
-        points: of `choose_operating_points`, on another section.
+        points: of `choose_operating_points`, on another section; empty where nothing was planned.
         replicates: R of the bootstrap; 0 for no intervals.
         seed: of the draws, as in `bundle.metrics.summary.summarise`.
         primary: name of the image score; the first if None.
@@ -104,7 +104,7 @@ def summarise_images(
         _calibration(table, finding, mine, label, chosen.get("temperature"))
     for kind in ("ap/{}", "prevalence/{}", *(f"calibration/{{}}/{name}" for name in _CALIBRATION)):
         table.mean(kind)
-    for point in OPERATING_POINTS:
+    for point in OPERATING_POINTS if points else ():
         for name in FIGURES:
             table.mean(f"operating/{point}/{{}}/{name}")
     metrics, notes = table.finish()
@@ -123,7 +123,7 @@ def _calibration(
     table.put(f"{key}/brier", *brier_score(probability, label))
     if temperature is None:  # as without any plan
         for name in ("ece_scaled", "brier_scaled"):
-            table.put(f"{key}/{name}", math.nan, "no temperature could be fitted on validation")
+            table.put(f"{key}/{name}", math.nan, "no temperature was fitted on validation")
         return
     scaled = scaled_probability(logit(probability), temperature)
     table.put(f"{key}/temperature", temperature)

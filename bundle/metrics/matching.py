@@ -1,5 +1,6 @@
 """Which candidate hits which lesion, by a named criterion whose threshold can be written beside the results."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from bundle.grid import boxes_to_patch_mask, transform_boxes
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, PEAK_X, PEAK_Y, SCORE, visible_patches
 
 CRITERIA = ("centre", "patch", "iou", "iobb")
+_CHUNK = 32  # images matched at once: more would compare ever more candidates with the boxes of other images
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,58 @@ def match(
         if not (table[:, BOX][:, 2:] > table[:, BOX][:, :2]).all():
             raise ValueError(f"criterion {criterion.name!r} needs candidates whose boxes are not empty")
         hits &= overlap_ratio(table[:, None, BOX], boxes, criterion.name) >= criterion.share
-    lesion_scores = np.where(hits, table[:, SCORE, None], -np.inf).max(0, initial=-np.inf)
-    return Match(hits, _nearest(table, boxes, hits), lesion_scores)
+    candidate, lesion = np.nonzero(hits)  # few of all pairs
+    lesion_scores = np.full(len(boxes), -np.inf)
+    np.maximum.at(lesion_scores, lesion, table[candidate, SCORE])
+    return Match(hits, _nearest(table, boxes, candidate, lesion), lesion_scores)
+
+
+def match_batch(
+    candidates: Sequence[torch.Tensor | ArrayLike],
+    boxes: Sequence[torch.Tensor | ArrayLike],
+    box_finding: Sequence[torch.Tensor | ArrayLike],
+    criterion: HitCriterion = HitCriterion(),
+    geometry: Sequence[Geometry | None] | None = None,
+) -> list[Match]:
+    """`match` for many images, most of the way at once: the same matches, several times faster.
+
+    Images are kept apart by their findings: those of image i are moved up by i times their number, and then nothing
+    of one image can meet anything of another.
+
+    Args:
+        candidates: of each image, as `match` takes them, like the next two.
+        boxes: of each image.
+        box_finding: of each image.
+        criterion: what counts as a hit.
+        geometry: of each image; criterion `patch` needs it, and looks image by image.
+
+    Returns:
+        The match of each image.
+
+    Raises:
+        ValueError: as `match`; which image it was, it does not say.
+    """
+    if criterion.name == "patch":
+        places = geometry or [None] * len(candidates)
+        each = zip(candidates, boxes, box_finding, places, strict=True)
+        return [match(table, box, finding, criterion, place) for table, box, finding, place in each]
+    matches: list[Match] = []
+    for start in range(0, len(candidates), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        images = [_checked(*each) for each in zip(candidates[part], boxes[part], box_finding[part], strict=True)]
+        tables, corners, findings = ([image[i] for image in images] for i in range(3))
+        rows, columns = (np.cumsum([0, *map(len, parts)]) for parts in (tables, corners))
+        table, finding = np.concatenate(tables), np.concatenate(findings)
+        apart = 1 + max(table[:, FINDING].max(initial=0), finding.max(initial=0))
+        number = np.arange(len(images))
+        table[:, FINDING] += apart * np.repeat(number, np.diff(rows))
+        finding = finding + apart * np.repeat(number, np.diff(columns))
+        whole = match(table, np.concatenate(corners), finding, criterion)
+        for i in number:
+            m, n = slice(rows[i], rows[i + 1]), slice(columns[i], columns[i + 1])
+            hit = np.where(whole.hit_lesion[m] < 0, -1, whole.hit_lesion[m] - columns[i])
+            matches.append(Match(whole.hits[m, n], hit, whole.lesion_scores[n]))
+    return matches
 
 
 def oracle(
@@ -148,7 +200,7 @@ def oracle(
     criterion: HitCriterion,
     geometry: Geometry,
 ) -> NDArray[np.bool_]:
-    """Which lesions a perfect choice of patches could hit: the ceiling that the grid sets.
+    """Which lesions of an image a perfect choice of patches could hit: the ceiling that the grid sets.
 
     `centre`: some patch's centre (of its visible part) lies inside the box. `patch`: some visible patch is positive.
     `iou`, `iobb`: some rectangle of patches reaches the threshold. It is the ceiling of detectors that point at
@@ -166,6 +218,10 @@ def oracle(
         ValueError: where a box is empty or not finite.
     """
     _, boxes, _ = _checked(np.zeros((0, len(COLUMNS))), boxes, np.zeros(len(np.asarray(boxes)), np.int64))
+    if criterion.name == "centre":
+        place = np.zeros(len(boxes), np.int64)
+        size = np.array([geometry.stored_size])
+        return _holds_a_centre(boxes, place, geometry.to_stored[None], size, geometry.grid_size)
     if not len(boxes):
         return np.zeros(0, bool)
     x_low, x_high, y_low, y_high = (
@@ -177,11 +233,6 @@ def oracle(
         return (_patches(boxes, criterion, geometry) & visible).any((1, 2))
     x_low, x_high = x_low[x_high > x_low], x_high[x_high > x_low]
     y_low, y_high = y_low[y_high > y_low], y_high[y_high > y_low]
-    if criterion.name == "centre":
-        x, y = (x_low + x_high) / 2, (y_low + y_high) / 2
-        in_x = (boxes[:, 0, None] <= x) & (x < boxes[:, 2, None])
-        in_y = (boxes[:, 1, None] <= y) & (y < boxes[:, 3, None])
-        return in_x.any(1) & in_y.any(1)
     # The ratio grows as a side moves towards the box's, from either way, so each side need only try the grid line
     # next inside and the one next outside: 16 rectangles a box, among them the single patches that iobb wants.
     lines = [np.union1d(x_low, x_high), np.union1d(y_low, y_high)]
@@ -193,6 +244,55 @@ def oracle(
     tried[~real] = [0.0, 0.0, 1.0, 1.0]  # stands in where there is no rectangle; not looked at
     best = np.where(real, overlap_ratio(tried, boxes, criterion.name), 0.0).max(0, initial=0.0)
     return best >= criterion.share
+
+
+def oracle_batch(
+    boxes: Sequence[NDArray[np.float64]], criterion: HitCriterion, geometry: Sequence[Geometry | None]
+) -> list[NDArray[np.float64]]:
+    """`oracle` of many images, by criterion `centre` on one grid all at once.
+
+    Args:
+        boxes: of each image, (N, 4).
+        criterion: what counts as a hit.
+        geometry: of each image; None where it is not known.
+
+    Returns:
+        Of each image (N,): 1 where the grid lets some patch hit, 0 where not, NaN where the geometry is not known.
+
+    Raises:
+        ValueError: as `oracle`.
+    """
+    known = [place for place in geometry if place is not None]
+    if criterion.name != "centre" or len(known) < len(geometry) or len({place.grid_size for place in known}) != 1:
+        return [
+            np.full(len(box), np.nan) if place is None else oracle(box, criterion, place).astype(np.float64)
+            for box, place in zip(boxes, geometry, strict=True)
+        ]
+    counts = [len(box) for box in boxes]
+    hit = _holds_a_centre(
+        np.concatenate(boxes),
+        np.repeat(np.arange(len(boxes)), counts),
+        np.stack([place.to_stored for place in known]),
+        np.array([place.stored_size for place in known]),
+        known[0].grid_size,
+    )
+    return np.split(hit.astype(np.float64), np.cumsum(counts)[:-1])
+
+
+def _holds_a_centre(
+    boxes: NDArray[np.float64],
+    image: NDArray[np.int64],
+    to_stored: NDArray[np.float64],
+    stored_size: NDArray[np.int64],
+    grid_size: tuple[int, int],
+) -> NDArray[np.bool_]:
+    """Whether each box (N, 4) of an image (N,) holds the centre of the visible part of a patch: (N,)."""
+    x_low, x_high, y_low, y_high = visible_patches(to_stored, stored_size, grid_size)
+    held = np.ones(len(boxes), bool)
+    for low, high, side in ((x_low, x_high, 0), (y_low, y_high, 1)):
+        centre = np.where(high > low, (low + high) / 2, np.nan)[image]  # (N, cells); nothing holds a NaN
+        held &= ((boxes[:, side, None] <= centre) & (centre < boxes[:, side + 2, None])).any(1)
+    return held
 
 
 def _checked(
@@ -262,11 +362,13 @@ def _grid_lines(lines: NDArray[np.float64], side: NDArray[np.float64]) -> NDArra
     return lines[np.clip([before, after], 0, len(lines) - 1)]
 
 
-def _nearest(table: NDArray[np.float64], boxes: NDArray[np.float64], hits: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _nearest(
+    table: NDArray[np.float64], boxes: NDArray[np.float64], candidate: NDArray[np.int64], lesion: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Of the lesions each candidate hits, the one whose centre is nearest to its peak; -1 for none: (M,)."""
-    if not len(boxes):
-        return np.full(len(table), -1, np.int64)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = np.square(table[:, None, PEAK] - centre).sum(-1)
-    nearest = np.where(hits, distance, np.inf).argmin(1)
-    return np.where(hits.any(1), nearest, -1)
+    centre = (boxes[lesion, :2] + boxes[lesion, 2:]) / 2
+    distance = np.square(table[candidate, PEAK] - centre).sum(-1)
+    farthest_first = np.lexsort((lesion, distance))[::-1]
+    nearest = np.full(len(table), -1, np.int64)
+    nearest[candidate[farthest_first]] = lesion[farthest_first]  # the last one written stays
+    return nearest

@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from bundle.metrics.bootstrap import mean_fp_at_sensitivity_replicates
 from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve
 from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
 from bundle.metrics.records_check import check_records, check_same_truth
-from bundle.metrics.strata import SIZE_RULE, SIZE_TIERS, size_tiers, with_lesions
+from bundle.metrics.strata import NO_SIZES, SIZE_RULE, SIZE_TIERS, size_tiers, sizes_known, with_lesions
 from bundle.metrics.table import (
     Counts,
     FigureTable,
@@ -40,7 +39,6 @@ def compare(
     fp_rates: Sequence[float] = FP_RATES,
     sensitivities: Sequence[float] = SENSITIVITIES,
     operating_rates: Sequence[float] = (1.0,),
-    patch_area: ArrayLike | None = None,
 ) -> tuple[Metrics, Notes]:
     """Judge several methods on the same images, and each against the reference.
 
@@ -51,7 +49,8 @@ def compare(
       (`bundle.metrics.froc.fp_at_sensitivity`), the claim of Patch-CLIP;
     - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
       positives per image. In each replicate the reference's sensitivity in it is matched, not its first estimate;
-    - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, where `patch_area` is given;
+    - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, in patches of the reference,
+      where its records know their area;
     - `<key>/difference`, for all but the reference and but the ceilings: reference minus method. Above 0, the reference
       finds more lesions; for false positives, below 0, it has fewer of them. `<key>/ratio`, for false positives:
       reference over method; 0.5 means half as many;
@@ -77,8 +76,6 @@ def compare(
         fp_rates: false positives per image at which sensitivity is given, and over which the score is the mean.
         sensitivities: at which false positives are given, above 0.
         operating_rates: those of `fp_rates` at which the reference's sensitivity is matched, and sizes are told apart.
-        patch_area: (I,) area of a patch of the reference in stored pixels, for strata by size, the same for every
-            method; see `bundle.metrics.strata.patch_areas`. None for no strata.
 
     Returns:
         The metrics and the notes.
@@ -104,10 +101,8 @@ def compare(
         "a sensitivity that is never reached costs infinitely many false positives"
     )
     counts, unit = draw_units(table, truth.images, replicates, seed)
-    tiers = None
-    if patch_area is not None:
-        tiers = size_tiers(truth, patch_area)
-        table.notes["size_tiers"] = SIZE_RULE
+    tiers = size_tiers(truth, truth.images.patch_area) if sizes_known(truth) else None
+    table.notes["size_tiers"] = NO_SIZES if tiers is None else SIZE_RULE
     for k, finding in enumerate(truth.findings):
         data = of_finding(truth, k)
         table.put(f"n_images/{finding}", len(data.image))

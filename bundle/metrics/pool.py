@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bundle.atomic import write_json
+from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records
 from bundle.metrics.records_io import load_records, save_records
+from bundle.metrics.strata import by_size
 from bundle.metrics.summary import summarise
 
 Table = TypeVar("Table")
@@ -63,8 +65,10 @@ def pool_folds(folder: str | Path, folds: int = 5, replicates: int = 1000, seed:
     """Summarise a cross-validation over all of its folds: every image once, by the model of its fold.
 
     Reads `fold_0/records` .. in `folder`, as `bundle.handlers.EvaluationReport` leaves them, and writes beside them
-    `records/`, `metrics.json` and `notes.json`: the figures of `bundle.metrics.summarise`, and `pool/folds`,
-    `pool/images`, `pool/lesions` and `pool/patients`, the denominators.
+    `records/`, `metrics.json` and `notes.json`: the figures of `bundle.metrics.summarise`, those of
+    `bundle.metrics.image_level.summarise_images` that need no plan (each fold has its own), those of
+    `bundle.metrics.strata.by_size`, and `pool/folds`, `pool/images`, `pool/lesions` and `pool/patients`, the
+    denominators.
 
     Args:
         folder: of the folds' evaluations.
@@ -87,6 +91,8 @@ def pool_folds(folder: str | Path, folds: int = 5, replicates: int = 1000, seed:
         )
     records = pool_records([load_records(place) for place in places])
     metrics, notes = summarise(records, replicates, seed)
+    for more, more_notes in (summarise_images(records, {}, replicates, seed), by_size(records, replicates, seed)):
+        metrics, notes = metrics | more, more_notes | notes
     counts = {
         "pool/folds": folds,
         "pool/images": len(records.images.index),

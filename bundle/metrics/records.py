@@ -24,6 +24,7 @@ class ImageRecords:
         label: (I, K) 1, 0 or NaN (unknown).
         status: (I, K) place in `STATUS`: `COUNTED` (label 0, or boxes complete), `UNBOXED` (positive without complete
             boxes) or `UNKNOWN` (no label, no complete boxes). Only counted ones enter the FROC.
+        patch_area: (I,) area of a patch in stored pixels, NaN where there is no grid, as for a detector.
         scores: image scores by name, each (I, K), NaN where the image has none.
     """
 
@@ -31,6 +32,7 @@ class ImageRecords:
     group: Integers
     label: Floats
     status: Integers
+    patch_area: Floats
     scores: Mapping[str, Floats] = field(default_factory=dict)
 
 

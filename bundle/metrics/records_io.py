@@ -12,7 +12,8 @@ from bundle.atomic import atomic_path, write_json
 from bundle.metrics.records import STATUS, CandidateRecords, Floats, ImageRecords, Integers, LesionRecords, Records
 from bundle.metrics.records_check import check_records
 
-_VERSION = 1
+_VERSION = 2
+_READ = (1, _VERSION)  # the first had no patch areas
 _BOX = ("x0", "y0", "x1", "y1")
 
 
@@ -47,7 +48,7 @@ def save_records(records: Records, folder: str | Path, image_names: Mapping[int,
     (folder / "records.json").unlink(missing_ok=True)  # the old header must not vouch for new tables
     _write_table(
         folder / "images.csv",
-        ("image", "name", "group", "finding", "label", "status", *(f"score:{name}" for name in images.scores)),
+        ("image", "name", "group", "finding", "label", "status", "patch_area", *(f"score:{n}" for n in images.scores)),
         (
             (
                 index,
@@ -56,6 +57,7 @@ def save_records(records: Records, folder: str | Path, image_names: Mapping[int,
                 finding,
                 _number(images.label[row, k]),
                 STATUS[images.status[row, k]],
+                _number(images.patch_area[row]),
                 *(_number(scores[row, k]) for scores in images.scores.values()),
             )
             for row, (index, group) in enumerate(zip(images.index.tolist(), images.group.tolist(), strict=True))
@@ -106,7 +108,7 @@ def load_records(folder: str | Path) -> Records:
         folder: that holds `records.json`.
 
     Returns:
-        Records equal to those saved.
+        Records equal to those saved. Those of version 1 know no patch areas: NaN.
 
     Raises:
         FileNotFoundError: where the header or a table is missing.
@@ -115,8 +117,8 @@ def load_records(folder: str | Path) -> Records:
     """
     folder = Path(folder)
     header = json.loads((folder / "records.json").read_text(encoding="utf-8"))
-    if header.get("version") != _VERSION:
-        raise ValueError(f"records of version {header.get('version')}, but this code reads version {_VERSION}")
+    if header.get("version") not in _READ:
+        raise ValueError(f"records of version {header.get('version')}, but this code reads versions {_READ}")
     findings = tuple(header["findings"])
     place = {finding: k for k, finding in enumerate(findings)}
     k = len(findings)
@@ -127,6 +129,8 @@ def load_records(folder: str | Path) -> Records:
             raise ValueError(f"{name}.csv has {found} rows, but records.json says {header[name] * rows}")
         if strange := sorted(set(table["finding"]) - place.keys()):
             raise ValueError(f"{name}.csv names {strange}, but the findings of records.json are {list(findings)}")
+    if header["version"] == 1:
+        image["patch_area"] = [""] * len(image["image"])
     scores = {name.removeprefix("score:"): _floats(image[name]) for name in image if name.startswith("score:")}
     records = Records(
         findings=findings,
@@ -136,6 +140,7 @@ def load_records(folder: str | Path) -> Records:
             group=_integers(image["group"]).reshape(-1, k)[:, 0],
             label=_floats(image["label"]).reshape(-1, k),
             status=np.array([STATUS.index(text) for text in image["status"]], np.int64).reshape(-1, k),
+            patch_area=_floats(image["patch_area"]).reshape(-1, k)[:, 0],
             scores={name: values.reshape(-1, k) for name, values in scores.items()},
         ),
         lesions=LesionRecords(

@@ -22,41 +22,46 @@ from bundle.metrics.table import (
 
 SIZE_TIERS = ("size_small", "size_mid", "size_large")
 SIZE_RULE = "area of the box in patches: size_small below 1, size_mid 1 to 4, size_large above 4"
+NO_SIZES = "no figures by lesion size: the patches' geometry was not given"
 _SLACK = 1e-9  # a box of exactly one patch must not fall to either side by the affine's rounding
 
 
 def by_size(
     records: Records,
-    patch_area: ArrayLike,
     replicates: int = 1000,
     seed: int = 0,
     level: float = 0.95,
     fp_rates: Sequence[float] = FP_RATES,
+    patch_area: ArrayLike | None = None,
 ) -> tuple[Metrics, Notes]:
     """FROC by lesion size: smaller than a patch, one to four patches, larger.
 
     Keys, with <f> a finding or `mean` (of the findings that have such lesions) and <tier> one of `SIZE_TIERS`:
     `froc/<f>/<tier>/sens_at_<x>fp` with `/low` and `/high`, `froc/<f>/<tier>/oracle`, `n_lesions/<f>/<tier>`.
-    A false positive has no size: those of all images that count stand against every tier.
+    A false positive has no size: those of all images that count stand against every tier. Where no area is given and
+    the records lack that of any image, as a detector's do, there is no key at all.
 
     With the same replicates and seed the draws are those of `bundle.metrics.summary.summarise`.
 
     Args:
         records: of the evaluation.
-        patch_area: (I,) area of one patch in stored pixels, for each row of `records.images`; see `patch_areas`.
         replicates: R of the bootstrap; 0 for no intervals.
         seed: of the draws.
         level: of confidence.
         fp_rates: false positives per image.
+        patch_area: (I,) area of one patch in stored pixels, for each row of `records.images`; that of the records if
+            None.
 
     Returns:
-        The metrics, and the notes: the reason of every None, and the rule under `size_tiers`.
+        The metrics, and the notes: the reason of every None, and under `size_tiers` the rule, or why there are none.
 
     Raises:
         ValueError: where the areas are not I positive numbers, or the records contradict themselves.
     """
     check_records(records)
-    tiers = size_tiers(records, patch_area)
+    if patch_area is None and not sizes_known(records):
+        return {}, {"size_tiers": NO_SIZES}
+    tiers = size_tiers(records, records.images.patch_area if patch_area is None else patch_area)
     table = FigureTable(records.findings, level)
     table.notes |= {"criterion": records.criterion, "size_tiers": SIZE_RULE}
     counts, unit = draw_units(table, records.images, replicates, seed)
@@ -74,8 +79,14 @@ def patch_areas(to_stored: torch.Tensor | ArrayLike) -> Floats:
     Returns:
         (...,) areas.
     """
-    areas: Floats = np.abs(np.linalg.det(np.asarray(to_stored, np.float64)[..., :2, :2]))
+    affine = np.asarray(to_stored, np.float64)
+    areas: Floats = np.abs(affine[..., 0, 0] * affine[..., 1, 1] - affine[..., 0, 1] * affine[..., 1, 0])
     return areas
+
+
+def sizes_known(records: Records) -> bool:
+    """Whether the records hold the area of a patch for every image."""
+    return not np.isnan(records.images.patch_area).any()
 
 
 def size_tiers(records: Records, patch_area: ArrayLike) -> list[Integers]:

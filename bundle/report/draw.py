@@ -19,8 +19,10 @@ from bundle.report.sections import (
     comparison_section,
     language_section,
     operating_section,
+    size_section,
     subgroup_section,
 )
+from bundle.report.tier_figure import draw_sizes
 from bundle.report.versions import versions
 
 
@@ -79,7 +81,8 @@ def _sections(
     primary: str | None,
 ) -> list[Section]:
     """The tables beyond the main one."""
-    sections: list[Section | None] = []
+    sizes = draw_sizes(records.findings, metrics)
+    sections = [size_section(records.findings, metrics, notes, [] if sizes is None else [sizes])]
     if outcome is not None:
         section = comparison_section(outcome.metrics, outcome.notes, outcome.methods, outcome.reference)
         figure = draw_comparison([*outcome.methods], outcome.reference, outcome.metrics)

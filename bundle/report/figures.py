@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from bundle.metrics.bootstrap import draw_counts, froc_replicates
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, sensitivity_at
 from bundle.metrics.records import Records, of_finding
-from bundle.metrics.summary import CNR_TIERS
 from bundle.report.colours import INK, MUTED, finding_colour
 from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, listed, panels, percent, whisker
+from bundle.report.tier_figure import draw_contrasts
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def draw_figures(records: Records, metrics: Metrics, replicates: int = 1000, see
         _froc_figure(records, metrics, replicates, seed),
         _sensitivity_figure(records.findings, metrics),
         _auroc_figure(records.findings, metrics),
-        _cnr_figure(records.findings, metrics),
+        draw_contrasts(records.findings, metrics),
     ]
     return [figure for figure in drawn if figure is not None]
 
@@ -155,44 +155,6 @@ def _dots(
         if axes.get_legend_handles_labels()[1]:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=9)
     return finish(name, title, alt, canvas)
-
-
-def _cnr_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:
-    """Lines from the faintest to the clearest third, a panel per finding: the findings differ in level, not in axis."""
-    pattern = "froc/{}/{}/sens_at_1fp"
-    rows = [
-        row
-        for row in ["mean", *findings]
-        if any(metrics.get(pattern.format(row, tier)) is not None for tier in CNR_TIERS)
-    ]
-    if not rows:
-        return None
-    with matplotlib.rc_context(STYLE):
-        names = ["Mean of findings" if row == "mean" else row for row in rows]
-        canvas, axes = panels(names, 2.0, "Third of contrast-to-noise ratio", "Sensitivity at 1 FP per image")
-        for panel, row in zip(axes, rows, strict=True):
-            colour = INK if row == "mean" else finding_colour(findings.index(row))
-            points = []
-            for x, tier in enumerate(CNR_TIERS):
-                key = pattern.format(row, tier)
-                value, low, high = (metrics.get(key + end) for end in ("", "/low", "/high"))
-                if value is None:
-                    continue
-                points.append((x, value))
-                whisker(panel, x, low, high, colour, upright=True)
-            panel.plot(*zip(*points, strict=True), "-", color="#8b949e", linewidth=1, zorder=0)
-            panel.plot(*zip(*points, strict=True), "o", color=colour, clip_on=False, **DOT)
-        axes[0].set_xticks(range(3), ["faint", "middle", "clear"])
-        axes[0].set_xlim(-0.4, 2.4)
-        axes[0].set_ylim(-0.03, 1.03)
-    parts = [
-        f"{'mean' if row == 'mean' else row} "
-        + ", ".join(percent(metrics.get(pattern.format(row, tier))) for tier in CNR_TIERS)
-        for row in rows
-    ]
-    title = "Sensitivity by thirds of contrast-to-noise ratio"
-    alt = "At one false positive per image, from the faintest to the clearest third: " + "; ".join(parts) + "."
-    return finish("cnr", title, alt, canvas)
 
 
 def _steps(curve: FROCCurve) -> tuple[Floats, Floats]:

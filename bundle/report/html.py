@@ -141,7 +141,7 @@ def _cnr(rows: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> dic
     for row in table:
         for cell, tier in zip(row["cells"], CNR_TIERS, strict=True):
             count = metrics.get(f"n_lesions/{row['name']}/{tier}")
-            cell["lesions"] = "" if count is None else f"{count:.0f}"
+            cell["below"] = "" if count is None else f"n = {count:.0f}"
     return {"edges": [f"{edge:.2f}" for edge in edges if edge is not None], "rows": table}
 
 

@@ -1,4 +1,4 @@
-"""Tables of the report beyond the main one: comparison, operating points and calibration, subgroups, language."""
+"""Tables of the report beyond the main one: lesion size, comparison, operating points, subgroups, language."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ from bundle.report.figure import Figure, Metrics
 
 Cell = dict[str, Any]
 
+_SIZES = dict(zip(SIZE_TIERS, ("Smaller than a patch", "One to four patches", "Larger"), strict=True))
+
 
 @dataclass(frozen=True)
 class Table:
@@ -18,7 +20,7 @@ class Table:
     Attributes:
         caption: what it shows, in a sentence or two.
         headings: of the columns; the first is that of the row heads.
-        rows: name and cells of each row; a cell is of `figure_cell`, or plain text.
+        rows: name and cells of each row; a cell is of `figure_cell`, or plain text. `below` in it is a line under it.
     """
 
     caption: str
@@ -73,6 +75,51 @@ def words(text: str) -> Cell:
     return {"text": text, "interval": "", "why": "", "count": True}
 
 
+def size_section(
+    findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str], figures: Sequence[Figure] = ()
+) -> Section | None:
+    """Sensitivity by lesion size, from `bundle.metrics.by_size`; None where it is not known."""
+    lesions = {tier: _lesions(metrics, tier) for tier in SIZE_TIERS}
+    if not any(lesions.values()):
+        return None
+    key = "froc/{}/{}/{}"
+    means, rows = [], []
+    for tier, name in _SIZES.items():
+        counts = [*lesions[tier].values()]
+        cells = [words(str(sum(counts))), words(f"{sum(n > 0 for n in counts)} of {len(counts)}")]
+        cells += [_size_cell(metrics, notes, key.format("mean", tier, k), counts) for k in ("sens_at_1fp", "oracle")]
+        means.append((name, cells))
+    for finding in findings:
+        cells = []
+        for tier in SIZE_TIERS:
+            count, top = lesions[tier][finding], metrics.get(key.format(finding, tier, "oracle"))
+            cell = _size_cell(metrics, notes, key.format(finding, tier, "sens_at_1fp"), [count])
+            below = f"n = {count}" + ("" if top is None else f", ceiling {top:.2f}")
+            cells.append(cell | {"below": below if count else ""})
+        rows.append((finding, cells))
+    return Section(
+        "size",
+        "By lesion size",
+        [
+            "The area of a lesion's box, in patches of the grid. False positives have no size: those of all images "
+            "stand against every tier.",
+        ],
+        [
+            Table(
+                "Means of the findings that have lesions of the size: these need not be the same in every row.",
+                ("Size", "Lesions", "Findings", "Sensitivity at 1 FP per image", "Ceiling of the grid"),
+                means,
+            ),
+            Table(
+                "Sensitivity at one false positive per image, 95% interval, number of lesions and ceiling of the grid.",
+                ("Finding", *_SIZES.values()),
+                rows,
+            ),
+        ],
+        list(figures),
+    )
+
+
 def comparison_section(
     metrics: Metrics, notes: Mapping[str, str], methods: Mapping[str, Mapping[str, str]], reference: str
 ) -> Section:
@@ -101,7 +148,7 @@ def comparison_section(
         "compare/{}/mean/score",
         "compare/{}/mean/wafroc",
     )
-    sizes = [f"compare/{{}}/mean/{tier}/sens_at_1fp" for tier in SIZE_TIERS]
+    sizes = [(f"compare/{{}}/mean/{tier}/sens_at_1fp", [*_lesions(metrics, tier).values()]) for tier in SIZE_TIERS]
     maps = [f"localization/{{}}/mean/{measure}" for measure in ("pointing", "iou", "dice", "cnr")]
     maps += [f"box_ap/{{}}/mean/iou_{iou}" for iou in ("0.1", "0.3", "0.5")]
     return Section(
@@ -129,8 +176,8 @@ def comparison_section(
             ),
             Table(
                 "Sensitivity at 1 FP per image by lesion size, in patches of the grid.",
-                ("Method", "Smaller than a patch", "One to four patches", "Larger"),
-                [(name, cells(name, sizes)) for name in methods],
+                ("Method", *_SIZES.values()),
+                [(name, [_size_cell(metrics, notes, key.format(name), n) for key, n in sizes]) for name in methods],
             ),
             Table(
                 "Localisation on the images that have the finding: pointing game, mean IoU and Dice over thresholds, "
@@ -242,3 +289,15 @@ def language_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[s
         caption = "Prompts that were not trained on, judged by the labels of the finding they mean."
         tables.append(Table(caption, ("Prompt", "AUROC of the pair", "AUROC of the prompt alone"), zero))
     return Section("language", "Words: retrieval, negation, other prompts", [], tables) if tables else None
+
+
+def _lesions(metrics: Metrics, tier: str) -> dict[str, int]:
+    """How many lesions of a size each finding has; empty where sizes are not known."""
+    start, end = "n_lesions/", f"/{tier}"
+    counted = {k: v for k, v in metrics.items() if k.startswith(start) and k.endswith(end)}
+    return {k.removeprefix(start).removesuffix(end): int(v or 0) for k, v in counted.items()}
+
+
+def _size_cell(metrics: Metrics, notes: Mapping[str, str], key: str, lesions: Sequence[int]) -> Cell:
+    """A figure of so many lesions a finding, which says so where there are none."""
+    return words("no lesions") if lesions and not any(lesions) else figure_cell(metrics, notes, key)

@@ -10,7 +10,7 @@ The keys that they read and write are those of `bundle.data.datalist.datalist_se
 """
 
 import hashlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from monai.transforms.traits import RandomizableTrait
 from bundle.comments import without_comments
 from bundle.data.report_text import tokenize_reports
 from bundle.grid import boxes_to_patch_mask, grid_to_stored, transform_boxes
-from bundle.metrics.candidates import extract_candidates
+from bundle.metrics.candidates import extract_candidates, extract_candidates_batch
 from bundle.transforms.augment import Augmentation, augment, generator_for
 from bundle.transforms.canvas import fit_to_canvas
 from bundle.transforms.radiograph import read_radiograph
@@ -202,15 +202,18 @@ class TokenizeReportd(MapTransform):
 
 
 class MapsToCandidatesd(MapTransform):
-    """Patch maps -> `candidates` in stored pixels (post-processing, one image).
+    """Patch maps -> `candidates` in stored pixels (post-processing of one image, or of a whole batch at once).
+
+    A batch, as an evaluator with `decollate: false` hands it over, costs a quarter of its images one by one, and gives
+    the same tables. Adds also `to_stored` (3, 3), the grid to stored frame, and `grid_size`, (Gh, Gw).
 
     Args:
-        keys: the maps, (K, Gh, Gw).
+        keys: the maps, (K, Gh, Gw), or (B, K, Gh, Gw) with `candidates` then a list of B tables and all else stacked.
         canvas: side of the square canvas, in pixels.
-        settings: `floor`, `smoothing`, `box_fraction`, `max_candidates` of `extract_candidates`.
+        settings: `floor`, `smoothing`, `box_fraction`, `max_candidates` of `extract_candidates_batch`.
 
     Raises:
-        ValueError: as `extract_candidates`, with the image's number where the sample has one.
+        ValueError: as `extract_candidates_batch`, with the image's number where the sample has one.
     """
 
     def __init__(self, keys: KeysCollection = "pred", canvas: int = 900, **settings: Any) -> None:
@@ -221,13 +224,32 @@ class MapsToCandidatesd(MapTransform):
         d = dict(data)
         for key in self.keys:
             maps = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
-            d["grid_size"] = (maps.shape[-2], maps.shape[-1])
-            d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, d["grid_size"])
-            try:
-                d["candidates"] = extract_candidates(maps, d["to_stored"], d["stored_size"].cpu(), **self.settings)
-            except ValueError as error:
-                raise ValueError(f"image {d['index']}: {error}" if "index" in d else str(error)) from error
+            grid = (maps.shape[-2], maps.shape[-1])
+            d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, grid)
+            size = d["stored_size"].cpu()
+            if maps.ndim == 4:
+                d["grid_size"] = torch.tensor(grid).expand(len(maps), 2)
+                d["candidates"] = self._extract(maps, d["to_stored"], size, d.get("index"))
+            else:
+                d["grid_size"] = grid
+                index = [d["index"]] if "index" in d else None
+                d["candidates"] = self._extract(maps[None], d["to_stored"][None], size[None], index)[0]
         return d
+
+    def _extract(
+        self, maps: torch.Tensor, to_stored: torch.Tensor, size: torch.Tensor, index: Sequence[Any] | None
+    ) -> list[torch.Tensor]:
+        """Tables of a batch; a fault is looked for image by image, to be named."""
+        try:
+            return extract_candidates_batch(maps, to_stored, size, **self.settings)
+        except ValueError:
+            if index is not None:
+                for number, *image in zip(index, maps, to_stored, size, strict=True):
+                    try:
+                        extract_candidates(*image, **self.settings)
+                    except ValueError as error:
+                        raise ValueError(f"image {int(number)}: {error}") from error
+            raise
 
 
 class SelectSampled(MapTransform):

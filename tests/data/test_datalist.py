@@ -15,7 +15,14 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 from bundle.data import datalist_check
-from bundle.data.datalist import DatalistError, check_datalist, datalist_section, encode_entry, load_datalist
+from bundle.data.datalist import (
+    DatalistError,
+    check_datalist,
+    datalist_findings,
+    datalist_section,
+    encode_entry,
+    load_datalist,
+)
 from bundle.data.datalist_fault import PRINTED_FAULTS
 
 FINDINGS = ["Atelectasis", "Effusion", "Mass"]
@@ -164,6 +171,17 @@ def test_sections_that_are_not_there_or_asked_for_twice(document, write, section
     with pytest.raises(DatalistError) as caught:
         datalist_section(write(document), sections)
     assert str(caught.value.faults[0]).startswith(fault)
+
+
+def test_the_findings_alone(document, write, tmp_path):
+    document["training"] = []
+    assert datalist_findings(write(document)) == FINDINGS
+    with pytest.raises(DatalistError, match="the file, findings: found Mass 2 times; wanted each finding once"):
+        datalist_findings(write({**document, "findings": ["Mass", "Mass"]}))
+    with pytest.raises(DatalistError, match="wanted a list of names"):
+        datalist_findings(write({"training": []}))
+    with pytest.raises(DatalistError, match="no readable file"):
+        datalist_findings(tmp_path / "nowhere.json")
 
 
 def test_the_findings_asked_for_choose_and_order(document, write):
@@ -317,7 +335,27 @@ FAULTS = {
     "age in days": ({"age": 22000}, "age", "22000", "a number of years, 0 to 150"),
     "sex": ({"sex": 1}, "sex", "1", "text, or no such key"),
     "report NaN": ({"report": math.nan}, "report", "nan", "text, or no such key"),
-    "qa": ({"qa": "?"}, "qa", "'?'", "a list of objects"),
+    "size": (mass([0, 0, 1, 1], attributes={"size_mm": 0}), "boxes[0].attributes.size_mm", "0", "a number above 0"),
+    "side": (mass([0, 0, 1, 1], attributes={"side": 1}), "boxes[0].attributes.side", "1", "text"),
+    "lobe": (mass([0, 0, 1, 1], attributes={"lobe": []}), "boxes[0].attributes.lobe", "[]", "text"),
+    "summary": ({"summary": ["Mass."]}, "summary", "['Mass.']", "text, or no such key"),
+    "qa": ({"qa": "?"}, "qa", "'?'", "a list of objects with question and answer"),
+    "qa pair": ({"qa": ["?"]}, "qa[0]", "'?'", "an object with question and answer"),
+    "qa answer": ({"qa": [{"question": "Mass?", "answer": 1}]}, "qa[0].answer", "1", "text"),
+    "qa question": ({"qa": [{"question": " ", "answer": "yes"}]}, "qa[0].question", "' '", "text"),
+    "qa type": (
+        {"qa": [{"question": "Mass?", "answer": "yes", "type": 2}]},
+        "qa[0].type",
+        "2",
+        "text, or no such key",
+    ),
+    "lungs": ({"lungs": [0, 0, 9]}, "lungs", "[0, 0, 9]", "[x0, y0, x1, y1], four numbers"),
+    "lungs outside": (
+        {"lungs": [0, 0, 61, 40]},
+        "lungs",
+        "[0, 0, 61, 40], which leaves the image",
+        "a box inside the image of 60 x 40 (columns x rows)",
+    ),
     "no patient": (
         {"patient_id": None},
         "patient_id",

@@ -1,6 +1,7 @@
 """The report of a real evaluation: MONAI's evaluator, real DICOM files, a detector of brightness as the network."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from bundle.engines import EvaluationStep
 from bundle.handlers.evaluation_report import EvaluationReport, operating_score
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import auroc_pair, froc_pair
-from bundle.metrics import load_records, summarise
+from bundle.metrics import by_size, load_records, summarise
 from bundle.metrics.image_level import summarise_images
+from bundle.metrics.strata import SIZE_TIERS
 from bundle.precision import Precision
 from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
 from tests.tiny import FINDINGS, write_tiny_data
@@ -36,7 +38,7 @@ class Brightness(torch.nn.Module):
         return {"pred": maps, "scores": {"image": peak, "patch": peak}}
 
 
-def evaluate(data: Path, output: Path, **settings: Any) -> EvaluationReport:
+def evaluate(data: Path, output: Path, decollate: bool = True, **settings: Any) -> EvaluationReport:
     samples = datalist_section(data, "test", findings=FINDINGS)
     loader = DataLoader(
         Dataset(samples, Compose([LoadRadiographd(), FitToCanvasd(size=CANVAS)])),
@@ -52,6 +54,7 @@ def evaluate(data: Path, output: Path, **settings: Any) -> EvaluationReport:
         network=Brightness(),
         iteration_update=EvaluationStep(Precision("float32", channels_last=False)),
         postprocessing=MapsToCandidatesd(canvas=CANVAS),
+        decollate=decollate,
         key_val_metric={"froc": froc},
         additional_metrics={"auroc": auroc},
         val_handlers=[report],
@@ -81,7 +84,9 @@ def test_everything_is_there_and_nothing_half_written(done: Path) -> None:
     names = {p.relative_to(done).as_posix() for p in done.rglob("*") if p.is_file()}
     records = {f"records/{n}" for n in ("records.json", "images.csv", "lesions.csv", "candidates.csv")}
     figures = {
-        f"figures/{n}.{kind}" for n in ("froc", "sensitivity", "auroc", "reliability") for kind in ("png", "svg")
+        f"figures/{n}.{kind}"
+        for n in ("froc", "sensitivity", "auroc", "reliability", "size")
+        for kind in ("png", "svg")
     }
     assert names == {"metrics.json", "notes.json", "report.html"} | records | figures
     Image.open(done / "figures" / "froc.png").verify()
@@ -92,12 +97,14 @@ def test_metrics_follow_from_the_saved_records_and_have_the_agreed_keys(done: Pa
     records = load_records(done / "records")
     again, notes_again = summarise(records, 30, 3)
     more, more_notes = summarise_images(records, {}, 30, 3)
-    assert metrics == again | more
-    assert notes == more_notes | notes_again | {"description": notes["description"]}
+    sizes, size_notes = by_size(records, 30, 3)
+    assert metrics == again | more | sizes
+    assert notes == more_notes | size_notes | notes_again | {"description": notes["description"]}
     assert "simulated" in notes["description"].lower()
     for key in ("auroc/mean", "auroc/Mass", "froc/mean/sens_at_1fp", "froc/Mass/sens_at_0.125fp", "froc/mean/score"):
         assert {key, f"{key}/low", f"{key}/high"} <= set(metrics)
     assert {"wafroc/mean", "n_images/Mass", "n_lesions/Mass", "froc/Mass/oracle", "auroc/patch/Mass"} <= set(metrics)
+    assert sum(metrics[f"n_lesions/Mass/{tier}"] for tier in SIZE_TIERS) == metrics["n_lesions/Mass"] > 0
     assert all(value is None or isinstance(value, int | float) for value in metrics.values())
     assert metrics["froc/Mass/sens_at_1fp"] == 1.0
     assert metrics["auroc/Mass"] == 1.0
@@ -112,6 +119,18 @@ def test_the_page_shows_images_words_and_the_merged_configuration(done: Path) ->
     assert "&#34;seed&#34;: 4" in page
     for secret in ("SecretReport", "SECRET", "patient-", ".dcm"):
         assert secret not in page
+
+
+def test_whole_batches_give_the_figures_and_pictures_of_single_images(data: Path, tmp_path: Path) -> None:
+    pages = {}
+    for decollate in (True, False):
+        evaluate(data, tmp_path / str(decollate), decollate, replicates=10, gallery=6)
+        page = (tmp_path / str(decollate) / "report.html").read_text(encoding="utf-8")
+        pages[decollate] = re.findall(r'src="data:image/jpeg[^"]+"', page)
+    assert pages[True] == pages[False]
+    assert len(pages[True]) >= 3
+    for name in ("metrics.json", "records/candidates.csv", "records/images.csv", "records/lesions.csv"):
+        assert (tmp_path / "True" / name).read_text() == (tmp_path / "False" / name).read_text()
 
 
 def test_the_gallery_can_be_off_and_a_second_run_starts_anew(data: Path, tmp_path: Path) -> None:
@@ -131,6 +150,14 @@ def test_the_operating_score_gives_the_rate(done: Path) -> None:
     for rate in (0.0, 0.5, 1.0):
         score = operating_score(records, mass, rate)
         assert (wrong >= score).sum() <= rate * len(records.images.index)
+
+
+def test_a_finding_that_the_datalist_does_not_know_is_refused(data: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps({"findings": ["Effusion"], "test": []}))
+    with pytest.raises(ValueError, match=r"the records hold \['Mass'\], but the datalist knows the findings \['Effu"):
+        evaluate(data, tmp_path / "eval", replicates=0, gallery=0, datalist=other)
+    assert not (tmp_path / "eval").exists()
 
 
 def test_metrics_of_other_findings_are_refused(tmp_path: Path) -> None:

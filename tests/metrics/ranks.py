@@ -15,12 +15,15 @@ FINDINGS = ["A", "B", "C"]
 def evaluate(shard: list[int], images: int) -> dict[str, torch.Tensor]:
     """Feed a shard, in batches of three, to both metrics and gather."""
     tables, truths, scores = random_evaluation(images)
+    for i, truth in enumerate(truths):  # patches of another size in every image
+        truth["to_stored"] = torch.diag(torch.tensor([12.5 + i, 12.5, 1.0], dtype=torch.float64))
     froc, auroc = FROCMetric(FINDINGS), AUROCMetric(FINDINGS, ["image", "pooled"])
     for start in range(0, len(shard), 3):
         batch = shard[start : start + 3]
         froc([tables[i] for i in batch], [truths[i] for i in batch])
         auroc([scores[i] for i in batch], [truths[i] for i in batch])
     result = {"froc": froc.aggregate(), "auroc": auroc.aggregate()}
+    result["area"] = torch.from_numpy(froc.records().images.patch_area.copy())
     result |= {f"table{i}": torch.from_numpy(table.copy()) for i, table in enumerate([*froc.rows(), *auroc.rows()])}
     return result
 

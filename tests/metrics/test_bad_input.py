@@ -24,7 +24,7 @@ HIT, WRONG = (0, 0.5, 15, 15), (0, 0.5, 60, 60)
 
 JUDGES: dict[str, Callable] = {
     "summarise": lambda records: summarise(records, 30),
-    "by_size": lambda records: by_size(records, np.full(len(records.images.index), 50.0), 30),
+    "by_size": lambda records: by_size(records, 30, patch_area=np.full(len(records.images.index), 50.0)),
     "by_subgroup": lambda records: by_subgroup(
         records, {int(i): {"sex": "FM"[int(i) % 2]} for i in records.images.index}, 30, min_images=1
     ),
@@ -117,6 +117,8 @@ def broken(what: str) -> Records:
         return replace(records, images=replace(images, scores={**images.scores, "pooled": values}))
     if what == "twice":
         return replace(records, images=replace(images, index=with_value(images.index, 9, 8)))
+    if what == "area":
+        return replace(records, images=replace(images, patch_area=with_value(images.patch_area, 4, 0)))
     if what == "order":
         return replace(records, images=replace(images, index=images.index[::-1].copy()))
     if what == "absent image":
@@ -138,6 +140,7 @@ def broken(what: str) -> Records:
         ("order", "must be by rising index"),
         ("absent image", "there are candidates of image 77, which the records do not hold"),
         ("absent finding", r"lesions of image \d+ are of no finding among"),
+        ("area", "the area of a patch is not a positive number: image 4"),
         ("label", "labels must be 1, 0 or NaN, but are not for image 5"),
     ],
 )

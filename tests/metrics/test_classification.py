@@ -20,6 +20,17 @@ class TestArea:
     def test_unknown_labels_are_left_out(self):
         assert auroc(np.array([0.1, 0.9, NAN]), np.array([0.0, 1, NAN])) == (1.0, None)
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_is_the_share_of_pairs_in_the_right_order(self, seed):
+        rng = np.random.default_rng(seed)
+        label = rng.choice([0.0, 0.0, 1.0, NAN], 60)
+        scores = np.round(rng.random(60) + 0.3 * (label == 1), 1)
+        pairs = [(p, n) for p in scores[label == 1] for n in scores[label == 0]]
+        share = np.mean([(p > n) + (p == n) / 2 for p, n in pairs])
+        known = ~np.isnan(label)
+        assert auroc(scores, label)[0] == pytest.approx(share, abs=1e-14)
+        assert auroc(scores, label)[0] == pytest.approx(roc_auc_score(label[known], scores[known]), abs=1e-14)
+
     @pytest.mark.parametrize(("label", "reason"), [([0, 0], "no positive images"), ([1, NAN], "no negative images")])
     def test_one_class(self, label, reason):
         value, said = auroc(np.array([0.1, 0.2]), np.array(label, float))

@@ -194,6 +194,14 @@ class TestInput:
         metric([candidates()], [truth(0, [1], [BOX, (0, 6, 6, 14, 14)], **geometry)])
         assert metric.records().lesions.oracle.tolist() == [1, 0]
 
+    def test_each_image_has_its_own_patch_area_and_a_detector_none(self):
+        """A detector's `to_stored` is of a picture's grid, not of its own: without `grid_size` it has no patches."""
+        detector, metric = {"stored_size": (40, 40), "to_stored": np.diag([10.0, 10, 1])}, FROCMetric(ONE)
+        small = {**detector, "grid_size": (10, 4), "to_stored": np.diag([10.0, -4, 1])}
+        large = {**small, "to_stored": np.diag([20.0, -4, 1])}
+        metric([candidates()] * 3, [truth(8, [0], **small), truth(4, [0], **large), truth(5, [0], **detector)])
+        np.testing.assert_array_equal(metric.records().images.patch_area, [80, NAN, 40])
+
     @pytest.mark.parametrize(
         ("image", "message"),
         [

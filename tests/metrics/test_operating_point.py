@@ -150,6 +150,19 @@ class TestAveragePrecision:
         value, _ = average_precision([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0])
         assert value == pytest.approx((1 + 2 / 3) / 2)
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_is_scikit_learns_and_a_loops(self, seed):
+        scores, label = random_case(seed)
+        known = ~np.isnan(label)
+        area, before = 0.0, 0.0
+        for threshold in sorted(set(scores[known]), reverse=True):
+            called = label[known & (scores >= threshold)]
+            recall = called.sum() / (label == 1).sum()
+            area, before = area + (recall - before) * called.mean(), recall
+        value, reason = average_precision(scores, label)
+        assert (value, reason) == (pytest.approx(area, abs=1e-12), None)
+        assert value == pytest.approx(average_precision_score(label[known], scores[known]), abs=1e-12)
+
     def test_equal_scores_are_one_step(self):
         assert average_precision(np.full(4, 0.5), [1, 0, 0, 0])[0] == pytest.approx(1 / 4)
 

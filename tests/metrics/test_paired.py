@@ -272,12 +272,12 @@ class TestOutOfReach:
 
 
 def test_sizes_are_those_of_an_evaluation_and_paired():
-    methods = two_methods(40)
     area = np.where(np.arange(40) % 2, 600.0, 100.0)
-    metrics, notes = compare(methods, "ours", 50, 2, patch_area=area)
+    methods = {name: with_areas(each, area) for name, each in two_methods(40).items()}
+    metrics, notes = compare(methods, "ours", 50, 2)
     assert "area of the box in patches" in notes["size_tiers"]
     for name, each in methods.items():
-        single, _ = by_size(each, area, 50, 2)
+        single, _ = by_size(each, 50, 2)
         for finding in [*FINDINGS, "mean"]:
             for tier in ("size_small", "size_mid", "size_large"):
                 for end in ("", "/low", "/high"):
@@ -288,6 +288,19 @@ def test_sizes_are_those_of_an_evaluation_and_paired():
     key = "mean/size_mid/sens_at_1fp"
     difference = metrics[f"compare/ours/{key}"] - metrics[f"compare/theirs/{key}"]
     assert metrics[f"compare/theirs/{key}/difference"] == pytest.approx(difference)
+
+
+def with_areas(records: Records, area: np.ndarray) -> Records:
+    return replace(records, images=replace(records.images, patch_area=area))
+
+
+def test_a_detector_without_a_grid_is_judged_by_the_patches_of_the_reference():
+    methods = two_methods(20)
+    detector = with_areas(methods["theirs"], np.full(20, np.nan))
+    assert compare({**methods, "theirs": detector}, "ours", 20) == compare(methods, "ours", 20)
+    metrics, notes = compare({**methods, "theirs": detector}, "theirs", 20)  # and the other way round there is no grid
+    assert not any("size_" in key for key in metrics)
+    assert notes["size_tiers"].startswith("no figures by lesion size")
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +365,6 @@ class TestRefused:
             ({"fp_rates": ()}, "fp_rates must be given"),
             ({"fp_rates": (-1.0,)}, "fp_rates must be given"),
             ({"fp_rates": (2.0,)}, "operating_rates must be among the fp_rates"),
-            ({"patch_area": [1.0]}, "patch_area must give one number for each of the 12 images"),
         ],
     )
     def test_settings(self, records, settings, message):

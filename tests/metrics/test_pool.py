@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bundle.metrics import AUROCMetric, FROCMetric, Records, save_records, summarise
+from bundle.metrics import AUROCMetric, FROCMetric, Records, by_size, save_records, summarise
+from bundle.metrics.image_level import summarise_images
 from bundle.metrics.pool import pool_folds, pool_records
 from tests.metrics.drawn import random_evaluation
 
@@ -22,8 +23,9 @@ def records_of(tables: list, truths: list, scores: list) -> Records:
 
 @pytest.fixture(scope="module")
 def whole() -> tuple[list, list, list]:
-    """30 images, two of each patient."""
-    return random_evaluation(30, seed=3)
+    """30 images, two of each patient, their scores probabilities."""
+    tables, truths, scores = random_evaluation(30, seed=3)
+    return tables, truths, [{name: values / 2 for name, values in image.items()} for image in scores]
 
 
 def part_of(whole: tuple[list, list, list], start: int, stop: int) -> Records:
@@ -48,6 +50,7 @@ def test_the_pool_of_all_parts_is_the_whole(whole):
             else:
                 np.testing.assert_array_equal(mine[name], values, strict=True)
     assert summarise(pool, replicates=30) == summarise(expected, replicates=30)
+    assert summarise_images(pool, {}, replicates=30) == summarise_images(expected, {}, replicates=30)
 
 
 def test_a_part_without_lesions_or_candidates_counts_its_images(whole):
@@ -89,12 +92,17 @@ def test_folds_on_disk_become_one_result_with_its_denominators(whole, tmp_path):
         save_records(part_of(whole, start, stop), tmp_path / f"fold_{fold}" / "records")
     path = pool_folds(tmp_path, folds=3, replicates=20)
     metrics = json.loads(path.read_text())
-    expected, _ = summarise(records_of(*whole), replicates=20)
+    records = records_of(*whole)
+    image_level, why = summarise_images(records, {}, replicates=20)
+    expected = summarise(records, replicates=20)[0] | image_level | by_size(records, replicates=20)[0]
     assert {key: value for key, value in metrics.items() if not key.startswith("pool/")} == expected
+    assert {"ap/mean", "ap/A/low", "prevalence/A", "calibration/mean/ece", "calibration/A/brier"} <= metrics.keys()
+    assert not [key for key in metrics if key.startswith("operating/")]  # its thresholds are each fold's own
     lesions = sum((truth["box_finding"] >= 0).sum().item() for truth in whole[1])
     assert [metrics[f"pool/{key}"] for key in ("folds", "images", "lesions", "patients")] == [3, 30, lesions, 15]
     notes = json.loads((tmp_path / "notes.json").read_text())
     assert f"30 images of 15 patients with {lesions} lesions" in notes["pool"]
+    assert why.items() <= notes.items()
     assert (tmp_path / "records" / "records.json").is_file()
 
 

@@ -37,6 +37,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
             pytest.fail("the ranks wait for each other")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     alone = evaluate(every, IMAGES)
+    assert len(alone["area"].unique()) == IMAGES
     for case in range(5):
         for rank in range(2):
             assert ranks[rank][case].keys() == alone.keys()

@@ -2,13 +2,12 @@
 
 import csv
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
 from bundle.metrics import AUROCMetric, FROCMetric, Records, load_records, records_io, save_records, summarise
-from bundle.metrics.records import ImageRecords
 from tests.metrics.drawn import candidates, random_evaluation, truth
 
 FINDINGS = ["A", "Pleural, thickening", 'The "third"']
@@ -45,9 +44,10 @@ def test_what_is_saved_is_loaded_and_gives_the_same_figures(records, tmp_path):
 
 def test_a_person_can_read_them(tmp_path):
     metric = FROCMetric(["Nodule"])
+    grid = {"to_stored": np.diag([20.0, 10.0, 1.0]), "stored_size": (80, 80), "grid_size": (8, 4)}
     metric(
         [candidates((0, 0.75, 15, 15), (0, 0.5, 60.5, 60)), candidates()],
-        [truth(0, [1], [(0, 10, 10, 20, 20), (0, 40, 40, 50, 50)]), truth(7, [1])],
+        [truth(0, [1], [(0, 10, 10, 20, 20), (0, 40, 40, 50, 50)], **grid), truth(7, [1])],
     )
     save_records(metric.records(), tmp_path, {0: "images/0001.dcm"})
 
@@ -56,14 +56,14 @@ def test_a_person_can_read_them(tmp_path):
             return list(csv.reader(file))
 
     assert table("images.csv") == [
-        ["image", "name", "group", "finding", "label", "status"],
-        ["0", "images/0001.dcm", "0", "Nodule", "1.0", "counted"],
-        ["7", "", "7", "Nodule", "1.0", "unboxed"],
+        ["image", "name", "group", "finding", "label", "status", "patch_area"],
+        ["0", "images/0001.dcm", "0", "Nodule", "1.0", "counted", "200.0"],
+        ["7", "", "7", "Nodule", "1.0", "unboxed", ""],
     ]
     assert table("lesions.csv") == [
         ["image", "finding", "lesion", "score", "x0", "y0", "x1", "y1", "oracle", "cnr"],
-        ["0", "Nodule", "0", "0.75", "10.0", "10.0", "20.0", "20.0", "", ""],
-        ["0", "Nodule", "1", "-inf", "40.0", "40.0", "50.0", "50.0", "", ""],
+        ["0", "Nodule", "0", "0.75", "10.0", "10.0", "20.0", "20.0", "1.0", ""],
+        ["0", "Nodule", "1", "-inf", "40.0", "40.0", "50.0", "50.0", "0.0", ""],
     ]
     assert table("candidates.csv") == [
         ["image", "finding", "score", "peak_x", "peak_y", "x0", "y0", "x1", "y1", "hit_lesion"],
@@ -119,6 +119,19 @@ def test_another_version_is_refused(records, tmp_path):
         load_records(tmp_path)
 
 
+def test_the_first_version_knew_no_patch_areas(records, tmp_path):
+    images = replace(records.images, patch_area=np.full(20, np.nan))
+    save_records(replace(records, images=images), tmp_path)
+    header = json.loads((tmp_path / "records.json").read_text())
+    (tmp_path / "records.json").write_text(json.dumps({**header, "version": 1}))
+    with (tmp_path / "images.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    place = rows[0].index("patch_area")
+    with (tmp_path / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(row[:place] + row[place + 1 :] for row in rows)
+    assert_equal(replace(records, images=images), load_records(tmp_path))
+
+
 def test_a_missing_header_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_records(tmp_path)
@@ -131,9 +144,9 @@ def test_absolute_image_names_are_refused(records, tmp_path):
 
 def test_scores_of_other_images_are_refused(records):
     mine = records.images
-    other = ImageRecords(mine.index + 1, mine.group, mine.label, mine.status, {"x": mine.label})
+    other = replace(mine, index=mine.index + 1, scores={"x": mine.label})
     with pytest.raises(ValueError, match="other images"):
         records.with_scores(other)
-    other = ImageRecords(mine.index, mine.group, 1 - mine.label, mine.status, {"x": mine.label})
+    other = replace(mine, label=1 - mine.label, scores={"x": mine.label})
     with pytest.raises(ValueError, match="other labels"):
         records.with_scores(other)

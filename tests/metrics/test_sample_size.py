@@ -1,8 +1,13 @@
 """How many lesions an interval needs."""
 
+from pathlib import Path
+
 import pytest
 
 from bundle.metrics.sample_size import interval_width, lesions_needed
+from scripts.lesions_needed import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_width_is_wilsons() -> None:
@@ -22,3 +27,10 @@ def test_no_fewer_lesions_would_do(sensitivity: float, width: float) -> None:
 def test_what_cannot_be_is_refused(arguments: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match=r"sensitivity must lie|needs more than"):
         lesions_needed(*arguments)
+
+
+def test_the_table_of_the_documentation_is_what_the_script_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    table = capsys.readouterr().out
+    assert table.count("\n") == 7
+    assert f"\n\n{table}\n" in (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")

@@ -1,5 +1,7 @@
 """Sensitivity by size of the lesion."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,12 +60,12 @@ class TestTiers:
     )
     def test_refused(self, records, area, message):
         with pytest.raises(ValueError, match=message):
-            by_size(records, area)
+            by_size(records, patch_area=area)
 
 
 def test_each_tier_has_its_lesions_and_all_false_positives(records):
     area = np.where(np.arange(60) % 2, 600.0, 100.0)  # boxes have 225 to 1521 px
-    metrics, notes = by_size(records, area, replicates=50)
+    metrics, notes = by_size(records, replicates=50, patch_area=area)
     candidate, lesion = records.candidates, records.lesions
     size = (lesion.box[:, 2] - lesion.box[:, 0]) * (lesion.box[:, 3] - lesion.box[:, 1]) / area[lesion.index]
     inside = {"size_small": size < 1, "size_mid": (size >= 1) & (size <= 4), "size_large": size > 4}
@@ -86,7 +88,7 @@ def test_each_tier_has_its_lesions_and_all_false_positives(records):
 
 
 def test_one_tier_with_everything_is_the_evaluation(records):
-    metrics, notes = by_size(records, np.full(60, 1e-3), replicates=80, seed=4)
+    metrics, notes = by_size(records, replicates=80, seed=4, patch_area=np.full(60, 1e-3))
     whole, _ = summarise(records, replicates=80, seed=4)
     for finding in [*FINDINGS, "mean"]:
         for end in ("", "/low", "/high"):
@@ -95,3 +97,23 @@ def test_one_tier_with_everything_is_the_evaluation(records):
     assert notes["froc/A/size_small/sens_at_1fp"] == "no lesions of this size"
     assert notes["froc/mean/size_small/sens_at_1fp"] == "undefined for every finding"
     assert {key for key, value in metrics.items() if value is None} <= notes.keys()
+
+
+def with_areas(records, area):
+    return replace(records, images=replace(records.images, patch_area=np.asarray(area)))
+
+
+def test_areas_of_the_records_are_as_good_as_areas_given(records):
+    assert records.images.patch_area.tolist() == [12.5**2] * 60
+    assert by_size(records, 20) == by_size(records, 20, patch_area=[12.5**2] * 60)
+    area = np.where(np.arange(60) % 2, 600.0, 100.0)
+    assert by_size(with_areas(records, area), 20) == by_size(records, 20, patch_area=area)
+
+
+@pytest.mark.parametrize("unknown", [slice(None), slice(7, 8)])
+def test_an_area_that_the_records_lack_leaves_no_figure(records, unknown):
+    area = records.images.patch_area.copy()
+    area[unknown] = np.nan
+    metrics, notes = by_size(with_areas(records, area), 20)
+    assert metrics == {}
+    assert notes == {"size_tiers": "no figures by lesion size: the patches' geometry was not given"}

@@ -1,5 +1,6 @@
 """The report drawn again from what an evaluation left: no model, no image."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,11 @@ import pytest
 
 from bundle.atomic import write_json
 from bundle.comparison.outcome import Outcome, read_outcome, write_outcome
-from bundle.metrics import save_records, summarise
+from bundle.metrics import by_size, save_records, summarise
 from bundle.metrics.image_level import choose_operating_points, summarise_images
 from bundle.metrics.paired import compare
-from tests.report.cases import GRID, SIDE, made_records
+from scripts import redraw_report, show_metrics
+from tests.report.cases import FINDINGS, made_records
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = {"ours": 0, "theirs <b>": 1}
@@ -25,12 +27,13 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Path:
     points = choose_operating_points(made_records(seed=5), "image")
     metrics, notes = summarise(records, 20)
     more, more_notes = summarise_images(records, points, 20)
+    sizes, size_notes = by_size(records, 20)
     save_records(records, folder / "records")
-    write_json(folder / "metrics.json", metrics | more)
-    write_json(folder / "notes.json", more_notes | notes | {"description": "Simulated for a test."})
+    write_json(folder / "metrics.json", metrics | more | sizes)
+    write_json(folder / "notes.json", more_notes | size_notes | notes | {"description": "Simulated for a test."})
     write_json(folder / "plan.json", {"points": points})
-    area = [(SIDE / GRID) ** 2] * len(records.images.index)
-    figures, why = compare(dict.fromkeys(METHODS, records), "ours", 20, patch_area=area)
+    write_json(folder / "datalist.json", {"findings": [*FINDINGS, "Another"]})
+    figures, why = compare(dict.fromkeys(METHODS, records), "ours", 20)
     methods = {name: {"supervision": "none", "setting": "floor 0.1", "folder": "x"} for name in METHODS}
     write_outcome(Outcome(figures, why, methods, "ours"), folder)
     return folder
@@ -46,13 +49,37 @@ def test_the_outcome_is_read_back_as_it_was(left: Path) -> None:
 
 
 def test_the_script_draws_page_and_figures(left: Path) -> None:
-    command = [sys.executable, "-m", "scripts.redraw_report", str(left), "--plan", str(left / "plan.json")]
+    files = [f"--plan={left / 'plan.json'}", f"--datalist={left / 'datalist.json'}"]
+    command = [sys.executable, "-m", "scripts.redraw_report", str(left), *files]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     page = (left / "redrawn" / "report.html").read_text()
-    for title in ("Comparison with other methods", "Operating points and calibration", "Simulated images."):
+    for title in (
+        "By lesion size",
+        "Comparison with other methods",
+        "Operating points and calibration",
+        "Simulated images.",
+    ):
         assert title in page
+    assert "n = 12, ceiling 1.00" in page
     assert "theirs &lt;b&gt;" in page
     assert "theirs <b>" not in page
-    for name in ("comparison", "reliability", "froc"):
+    for name in ("comparison", "reliability", "froc", "size"):
         assert (left / "redrawn" / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_the_script_refuses_findings_that_the_datalist_does_not_know(left: Path, tmp_path: Path) -> None:
+    write_json(tmp_path / "datalist.json", {"findings": FINDINGS[:2]})
+    with pytest.raises(ValueError, match=r"the records hold \['Nodule'\], but the datalist knows"):
+        redraw_report.main(str(left), str(tmp_path / "out"), datalist=str(tmp_path / "datalist.json"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_main_figures_are_shown_with_those_by_size(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = json.loads((left / "metrics.json").read_text())
+    show_metrics.main(str(left / "metrics.json"))
+    rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    value = metrics["froc/mean/size_mid/sens_at_1fp"]
+    assert f"{value:.3f} (" in rows["mean, one to four patches"]
+    assert rows["mean, one to four patches"].split()[-2:] == ["1.00", "20"]
+    assert rows["mean, larger"].split()[2:] == ["no", "lesions", "0"]

@@ -65,6 +65,7 @@ def test_round_trip(samples):
     records = froc.records()
     assert (records.candidates.lesion >= 0).all()
     assert not (records.lesions.oracle == records.lesions.oracle).any()  # no grid, no ceiling
+    assert all(math.isnan(area) for area in records.images.patch_area)  # and no sizes
 
 
 def test_the_gallery_can_show_it(samples):

@@ -23,10 +23,11 @@ class Place:
         write_tiny_data(self.data)
 
     def arguments(self, run_id: str, *configs: str, **overrides: object) -> list[str]:
+        """The command's arguments; an override of None leaves a key as the configs have it."""
         files = [str(ROOT / "configs" / f"{name}.json") for name in configs[:1]] + [str(TINY)]
         files += [str(ROOT / "configs" / f"{name}.json") for name in configs[1:]]
         where = {"bundle_root": ROOT, "dataset_dir": self.data, "output_dir": self.eval, "ckpt_dir": self.models}
-        settings = [f"--{key}={value}" for key, value in {**where, **overrides}.items()]
+        settings = [f"--{key}={value}" for key, value in {**where, **overrides}.items() if value is not None]
         return ["-m", "monai.bundle", "run", run_id, f"--config_file={files}", *settings]
 
     def run(self, run_id: str, *configs: str, cwd: Path | None = None, **overrides: object) -> str:
