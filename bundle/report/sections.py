@@ -55,12 +55,9 @@ def figure_cell(metrics: Metrics, notes: Mapping[str, str], key: str, digits: in
     if value is None and count:
         return {"text": "", "interval": "", "why": "", "count": True}
     if value is None:
-        return {
-            "text": "not defined",
-            "interval": "",
-            "why": notes.get(key, "this evaluation does not have it"),
-            "count": False,
-        }
+        why = notes.get(key, "this evaluation does not have it")
+        never = why.startswith("plus infinity") and "never" in why
+        return {"text": "never reached" if never else "not defined", "interval": "", "why": why, "count": False}
     ends = [notes.get(f"{key}/{end}", "") for end in ("low", "high")]
     bounds = [
         f"{bound:.{digits}f}" if bound is not None else "∞" if "infinity" in end else ""
@@ -145,9 +142,8 @@ def comparison_section(
         "compare/{}/mean/sens_at_1fp/difference",
         "compare/{}/mean/fp_at_reference_sens_at_1fp",
         "compare/{}/mean/fp_at_reference_sens_at_1fp/ratio",
-        "compare/{}/mean/score",
-        "compare/{}/mean/wafroc",
     )
+    areas = [f"compare/{{}}/mean/{area}{end}" for area in ("score", "wafroc") for end in ("", "/difference")]
     sizes = [(f"compare/{{}}/mean/{tier}/sens_at_1fp", [*_lesions(metrics, tier).values()]) for tier in SIZE_TIERS]
     maps = [f"localization/{{}}/mean/{measure}" for measure in ("pointing", "iou", "dice", "cnr")]
     maps += [f"box_ap/{{}}/mean/iou_{iou}" for iou in ("0.1", "0.3", "0.5")]
@@ -169,10 +165,13 @@ def comparison_section(
                     "Difference",
                     f"FP per image at {reference}'s sensitivity",
                     "Ratio",
-                    "FROC score",
-                    "wAFROC area",
                 ),
                 [(name, [words(about["supervision"]), *cells(name, main)]) for name, about in methods.items()],
+            ),
+            Table(
+                "FROC score, the mean sensitivity over 1/8 to 8 FP per image, and area under the wAFROC curve.",
+                ("Method", "FROC score", "Difference", "wAFROC area", "Difference"),
+                [(name, cells(name, areas)) for name in methods],
             ),
             Table(
                 "Sensitivity at 1 FP per image by lesion size, in patches of the grid.",

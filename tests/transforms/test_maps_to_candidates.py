@@ -39,7 +39,7 @@ def test_the_image_at_fault_is_named(value):
     with pytest.raises(ValueError, match="image 41: "):
         MapsToCandidatesd(canvas=CANVAS)(broken)
     del broken["index"]
-    with pytest.raises(ValueError, match="^(a patch map|maps)"):
+    with pytest.raises(ValueError, match=r"^(a patch map|maps)"):
         MapsToCandidatesd(canvas=CANVAS)(broken)
 
 
