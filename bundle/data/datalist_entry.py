@@ -12,6 +12,7 @@ import numpy as np
 Complaint = tuple[str, str, str]  # field, found, wanted
 
 TEXT_FIELDS = ("report", "summary", "sex", "view", "site", "vendor")
+ATTRIBUTE_TEXTS = ("side", "zone", "lobe", "size", "density", "shape")
 
 
 def entry_complaints(
@@ -43,13 +44,29 @@ def entry_complaints(
     age = entry.get("age")
     if age is not None and not (is_number(age) and 0 <= age <= 150):
         yield "age", show(age), "a number of years, 0 to 150"
-    questions = entry.get("qa")
-    if questions is not None and not (
-        isinstance(questions, list) and all(isinstance(each, dict) for each in questions)
-    ):
-        yield "qa", show(questions), "a list of objects"
+    yield from _question_complaints(entry.get("qa"))
+    if entry.get("lungs") is not None:
+        yield from _corner_complaints(entry["lungs"], "lungs", size)
     if findings is not None:
         yield from _finding_complaints(entry, findings, size)
+
+
+def _question_complaints(questions: Any) -> Iterator[Complaint]:
+    """The faults of `qa`."""
+    if questions is None:
+        return
+    if not isinstance(questions, list):
+        yield "qa", show(questions), "a list of objects with question and answer"
+        return
+    for index, pair in enumerate(questions):
+        if not isinstance(pair, dict):
+            yield f"qa[{index}]", show(pair), "an object with question and answer"
+            continue
+        for key in ("question", "answer"):
+            if not (isinstance(pair.get(key), str) and pair[key].strip()):
+                yield f"qa[{index}].{key}", show(pair.get(key)), "text"
+        if pair.get("type") is not None and not isinstance(pair["type"], str):
+            yield f"qa[{index}].type", show(pair["type"]), "text, or no such key"
 
 
 def _finding_complaints(
@@ -99,23 +116,33 @@ def _finding_complaints(
 
 def _box_complaints(box: dict[str, Any], field: str, size: tuple[int, int] | None) -> Iterator[Complaint]:
     """The faults of one box: coordinates, and what may go with them."""
-    corners = box.get("box")
-    if not (isinstance(corners, list) and len(corners) == 4 and all(is_number(corner) for corner in corners)):
-        yield f"{field}.box", show(corners), "[x0, y0, x1, y1], four numbers"
-    else:
-        x0, y0, x1, y1 = corners
-        if not (x0 < x1 and y0 < y1):
-            yield f"{field}.box", f"{show(corners)}, an empty box", "x0 < x1 and y0 < y1"
-        elif min(x0, y0) < 0 or (size is not None and (x1 > size[1] or y1 > size[0])):
-            inside = f"the image of {size[1]} x {size[0]} (columns x rows)" if size is not None else "the image, from 0"
-            yield f"{field}.box", f"{show(corners)}, which leaves the image", f"a box inside {inside}"
+    yield from _corner_complaints(box.get("box"), f"{field}.box", size)
     caption, attributes = box.get("caption"), box.get("attributes")
     if caption is not None and not isinstance(caption, str):
         yield f"{field}.caption", show(caption), "text"
     if attributes is not None and not isinstance(attributes, dict):
         yield f"{field}.attributes", show(attributes), "an object"
-    elif attributes and attributes.get("cnr") is not None and not is_number(attributes["cnr"]):
-        yield f"{field}.attributes.cnr", show(attributes["cnr"]), "a number"
+        return
+    for name, value in (attributes or {}).items():
+        if name in ATTRIBUTE_TEXTS and value is not None and not isinstance(value, str):
+            yield f"{field}.attributes.{name}", show(value), "text"
+        elif name == "cnr" and value is not None and not is_number(value):
+            yield f"{field}.attributes.cnr", show(value), "a number"
+        elif name == "size_mm" and value is not None and not (is_number(value) and value > 0):
+            yield f"{field}.attributes.size_mm", show(value), "a number above 0"
+
+
+def _corner_complaints(corners: Any, field: str, size: tuple[int, int] | None) -> Iterator[Complaint]:
+    """The faults of the corners of a box."""
+    if not (isinstance(corners, list) and len(corners) == 4 and all(is_number(corner) for corner in corners)):
+        yield field, show(corners), "[x0, y0, x1, y1], four numbers"
+        return
+    x0, y0, x1, y1 = corners
+    if not (x0 < x1 and y0 < y1):
+        yield field, f"{show(corners)}, an empty box", "x0 < x1 and y0 < y1"
+    elif min(x0, y0) < 0 or (size is not None and (x1 > size[1] or y1 > size[0])):
+        inside = f"the image of {size[1]} x {size[0]} (columns x rows)" if size is not None else "the image, from 0"
+        yield field, f"{show(corners)}, which leaves the image", f"a box inside {inside}"
 
 
 def encode_entry(entry: dict[str, Any], findings: Sequence[str]) -> dict[str, Any]:
