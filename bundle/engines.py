@@ -53,6 +53,7 @@ class TrainingStep(Step):
         network_keys: see `Step`.
         full: see `Step`.
         max_grad_norm: clips the gradient's norm; None does not.
+        teacher: such as `bundle.networks.RegionTeacher`: what it makes of the batch joins the network's output.
 
     Raises:
         FloatingPointError: the loss is not finite; the message names the terms that are not.
@@ -64,15 +65,18 @@ class TrainingStep(Step):
         network_keys: tuple[str, ...] = ("patch_mask",),
         full: bool = True,
         max_grad_norm: float | None = None,
+        teacher: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
         super().__init__(precision, network_keys, full)
-        self.max_grad_norm = max_grad_norm
+        self.max_grad_norm, self.teacher = max_grad_norm, teacher
 
     def __call__(self, engine: Any, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
         engine.network.train()
         engine.optimizer.zero_grad(set_to_none=True)
         with self.precision.context(engine.state.device):
             output, target = self._forward(engine, batch)
+            if self.teacher is not None:
+                output = {**output, **self.teacher(target)}
             engine.fire_event(IterationEvents.FORWARD_COMPLETED)
         terms: dict[str, torch.Tensor] = engine.loss_function(output, target)
         engine.fire_event(IterationEvents.LOSS_COMPLETED)

@@ -45,6 +45,41 @@ def transform_boxes(boxes: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
     return torch.cat([moved.amin(1), moved.amax(1)], -1).to(boxes.dtype)
 
 
+def canvas_to_grid(boxes: torch.Tensor, canvas: tuple[int, int], grid: tuple[int, int]) -> torch.Tensor:
+    """Boxes (..., 4) from canvas pixels to the grid frame.
+
+    Args:
+        boxes: [x0, y0, x1, y1]. NaN rows stay NaN.
+        canvas: (Hc, Wc).
+        grid: (Gh, Gw).
+    """
+    return boxes * boxes.new_tensor([grid[1] / canvas[1], grid[0] / canvas[0]]).repeat(2)
+
+
+def patch_boxes(grid: tuple[int, int]) -> torch.Tensor:
+    """Every patch of a grid (Gh, Gw) as a box in the grid frame, row by row: (P, 4) float32."""
+    y, x = torch.meshgrid(torch.arange(float(grid[0])), torch.arange(float(grid[1])), indexing="ij")
+    low = torch.stack([x, y], -1).flatten(0, 1)  # (P, 2)
+    return torch.cat([low, low + 1], -1)
+
+
+def boxes_in_grid(boxes: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    """Which rows are boxes that show something: numbers, with an area inside the image.
+
+    Args:
+        boxes: (..., 4) as [x0, y0, x1, y1] in the grid frame (or the canvas frame). NaN rows are padding.
+        grid: (Gh, Gw) (or (Hc, Wc)).
+
+    Returns:
+        (...) bool. False too for a box of zero area, and for one that lies outside the image.
+    """
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    gh, gw = grid
+    wide = x1.clamp(0, gw) > x0.clamp(0, gw)  # False for NaN
+    high = y1.clamp(0, gh) > y0.clamp(0, gh)
+    return wide & high & torch.isfinite(boxes).all(-1)
+
+
 def boxes_to_patch_mask(
     boxes: torch.Tensor,
     box_finding: torch.Tensor,
@@ -79,9 +114,9 @@ def boxes_to_patch_mask(
     gh, gw = grid
     keep = torch.isfinite(boxes).all(-1) & (box_finding >= 0)
     boxes, box_finding = boxes[keep].double(), box_finding[keep]
-    scale = boxes.new_tensor([gw / canvas[1], gh / canvas[0]]).repeat(2)
     limit = boxes.new_tensor([gw, gh]).repeat(2)
-    x0, y0, x1, y1 = torch.minimum((boxes * scale).clamp(min=0), limit).unbind(-1)  # grid frame: a patch has area 1
+    inside = torch.minimum(canvas_to_grid(boxes, canvas, grid).clamp(min=0), limit)  # a patch has area 1
+    x0, y0, x1, y1 = inside.unbind(-1)
     inside_x = _overlap(x0, x1, gw)  # (N, Gw)
     inside_y = _overlap(y0, y1, gh)  # (N, Gh)
     overlap = inside_y[:, :, None] * inside_x[:, None, :]  # (N, Gh, Gw)

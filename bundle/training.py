@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ignite.engine import Events
 from torch import nn
 
 from bundle.atomic import atomic_path
+from bundle.comments import without_comments
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class ResumableTraining:
         seed: of the experiment.
         init_from: weights to begin with, when there is nothing to resume.
         best_filename: file of the best weights.
+        depends_on: what else decides what is learnt, by name, such as the fingerprint of a teacher's weights: a
+            training goes on with the same alone.
     """
 
     def __init__(
@@ -80,16 +84,18 @@ class ResumableTraining:
         seed: int = 0,
         init_from: str | Path | None = None,
         best_filename: str = "model.pt",
+        depends_on: Mapping[str, str] | None = None,
     ) -> None:
         self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
+        self.depends_on = without_comments(depends_on)
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
 
     def run(self) -> None:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other network or optimizer).
+            ValueError: `last.pt` is not of this training (other network, optimizer or teacher).
             FileNotFoundError: `init_from` does not exist.
         """
         if self.last.is_file():
@@ -128,6 +134,7 @@ class ResumableTraining:
         validation = self.evaluator.state if self.evaluator is not None else None
         content = {
             "format": FORMAT,
+            "depends_on": self.depends_on,
             "network": _unwrap(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
@@ -145,6 +152,11 @@ class ResumableTraining:
             raise ValueError(
                 f"{self.last} is of another training: {content.get('epoch_length')} iterations an epoch, here {length} "
                 "(other data, batch size or number of processes). Delete it to begin anew, or give another folder."
+            )
+        if (before := content.get("depends_on", self.depends_on)) != self.depends_on:
+            raise ValueError(
+                f"{self.last} learnt from {before}, this training from {self.depends_on}. Delete it to begin anew, or "
+                "give what it began with."
             )
         try:
             _unwrap(self.network).load_state_dict(content["network"])

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from bundle.grid import boxes_to_patch_mask, grid_to_stored, patch_map_to_image, transform_boxes
+from bundle.grid import (
+    boxes_to_patch_mask,
+    canvas_to_grid,
+    grid_to_stored,
+    patch_boxes,
+    patch_map_to_image,
+    transform_boxes,
+)
 from bundle.transforms.canvas import fit_to_canvas
 
 
@@ -49,6 +56,24 @@ def test_findings_do_not_mix_and_padding_marks_nothing():
     assert mask.sum((1, 2)).tolist() == [1, 0, 1]
     assert mask[0, 0, 0]
     assert mask[2, 3, 3]
+
+
+def test_canvas_to_grid_scales_each_axis():
+    boxes = torch.tensor([[[10.0, 10, 30, 20]], [[math.nan] * 4]])
+    moved = canvas_to_grid(boxes, canvas=(40, 80), grid=(4, 2))
+    torch.testing.assert_close(moved[0], torch.tensor([[0.25, 1, 0.75, 2]]))
+    assert torch.isnan(moved[1]).all()
+
+
+def test_patch_boxes_go_row_by_row():
+    assert patch_boxes((2, 3)).tolist() == [
+        [0, 0, 1, 1],
+        [1, 0, 2, 1],
+        [2, 0, 3, 1],
+        [0, 1, 1, 2],
+        [1, 1, 2, 2],
+        [2, 1, 3, 2],
+    ]
 
 
 def test_every_visible_lesion_has_a_patch():

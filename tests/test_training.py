@@ -1,16 +1,18 @@
 """Steps, learning rates, checkpoints: refusals and rules."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from ignite.engine import Engine
 from torch import nn
 
 from bundle.engines import TrainingStep
 from bundle.optim import parameter_groups
 from bundle.precision import Precision
-from bundle.training import better, load_weights, save_atomically
+from bundle.training import ResumableTraining, better, load_weights, save_atomically
 
 
 def test_first_matching_pattern_gives_the_rate():
@@ -67,6 +69,45 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_term():
     )
     with pytest.raises(FloatingPointError, match=r"Epoch 3, iteration 7: the loss terms \['patch', 'loss'\]"):
         TrainingStep(Precision("float32"), network_keys=(), full=False)(engine, {"image": torch.ones(1, 1, 2, 2)})
+
+
+def resumable(folder, **arguments):
+    """A training of one epoch, that needs nothing."""
+    net = nn.Linear(2, 2)
+    trainer = Engine(lambda engine, batch: None)
+    trainer.state.epoch_length, trainer.state.max_epochs, trainer.state.rank = 3, 1, 0
+    trainer.run = partial(trainer.run, [1, 2, 3], max_epochs=1)
+    return ResumableTraining(trainer, net, torch.optim.SGD(net.parameters(), 0.1), folder, **arguments)
+
+
+def test_a_training_goes_on_with_the_teacher_it_began_with(tmp_path):
+    resumable(tmp_path, depends_on={"_desc_": "not counted", "teacher": "abc"}).run()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["depends_on"] == {"teacher": "abc"}
+    resumable(tmp_path, depends_on={"teacher": "abc"}).run()
+    with pytest.raises(
+        ValueError, match=r"last\.pt learnt from \{'teacher': 'abc'\}, this training from \{'teacher': 'd"
+    ):
+        resumable(tmp_path, depends_on={"teacher": "def"}).run()
+    with pytest.raises(ValueError, match=r"this training from \{\}"):
+        resumable(tmp_path).run()
+
+
+def test_a_teacher_joins_the_output():
+    net, seen = nn.Conv2d(1, 1, 1), []
+    engine = SimpleNamespace(
+        network=net,
+        optimizer=torch.optim.SGD(net.parameters(), 0.1),
+        inferer=lambda image, network, **_: {"student": network(image)},
+        state=SimpleNamespace(device=torch.device("cpu"), epoch=1, iteration=1),
+        non_blocking=False,
+        fire_event=lambda _: None,
+        loss_function=lambda output, _: seen.append(sorted(output)) or {"loss": output["student"].sum()},
+    )
+    step = TrainingStep(
+        Precision("float32"), network_keys=(), full=False, teacher=lambda batch: {"teacher": batch["image"] + 1}
+    )
+    step(engine, {"image": torch.ones(1, 1, 2, 2)})
+    assert seen == [["student", "teacher"]]
 
 
 def test_unknown_precision_is_refused():

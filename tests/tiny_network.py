@@ -1,4 +1,4 @@
-"""A tiny real PatchCLIP."""
+"""A tiny real PatchCLIP, or RegionCLIP."""
 
 import torch
 
@@ -7,8 +7,10 @@ from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
 FINDINGS = ["Effusion", "Mass", "Nodule"]
 
 
-def tiny_patch_clip(tokenizer, seed=0, text=True, stem=True, layers=1, findings=FINDINGS, **arguments):
-    """132 px canvas, 32 px tower, 4x4 patches, width 16, D 12."""
+def tiny_patch_clip(
+    tokenizer, seed=0, text=True, stem=True, layers=1, findings=FINDINGS, network=PatchCLIP, **arguments
+):
+    """132 px canvas, 32 px tower, 4x4 patches, width 16, D 12; `network` is the class."""
     torch.manual_seed(seed)
     sizes = {"hidden_size": 16, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 16}
     clip = CLIPTowers(
@@ -19,4 +21,4 @@ def tiny_patch_clip(tokenizer, seed=0, text=True, stem=True, layers=1, findings=
         stem={"channels": [4, 8, 8], "depth": 1} if stem else None,
     )
     sparse = {"num_layers": 1, "num_heads": 2, "feedforward": 16, **arguments.pop("sparse", {})}
-    return PatchCLIP(findings, Downscaler(132, 32, 4), clip, tokenizer if text else None, sparse=sparse, **arguments)
+    return network(findings, Downscaler(132, 32, 4), clip, tokenizer if text else None, sparse=sparse, **arguments)

@@ -6,3 +6,4 @@ from bundle.comparison.methods import map_methods as map_methods
 from bundle.comparison.observe import Method as Method
 from bundle.comparison.plan import Grid as Grid
 from bundle.comparison.plan import PlanError as PlanError
+from bundle.comparison.regions import RegionEvaluation as RegionEvaluation

@@ -12,9 +12,10 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from monai.data import CacheDataset
 
 from bundle.atomic import write_json
+from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
+from bundle.comparison.workflow import prepared_workflow
 from bundle.guard import named_paths
-from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates, interval
-from bundle.metrics.records import Floats, Records, of_finding
+from bundle.metrics.bootstrap import interval
 from bundle.metrics.records_io import load_records
 from bundle.transforms import KeepBoxesd
 
@@ -135,13 +136,7 @@ class LabelEfficiency:
         workflow.finalize()
 
     def _workflow(self, files: Sequence[str], run_id: str, **override: Any) -> ConfigWorkflow:
-        workflow = ConfigWorkflow(
-            config_file=list(files), workflow_type="train", run_id=run_id, **(self.overrides | override)
-        )
-        # the guard looks for the command's files, and there is no such command here: overrides were checked above
-        steps = [step for step in workflow.parser[run_id] if "refuse_unknown_overrides" not in str(step)]
-        workflow.parser[run_id] = steps
-        return workflow
+        return prepared_workflow(files, run_id, self.overrides | override)
 
 
 def summarise_cells(output: Path, cells: Sequence[Cell], replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
@@ -162,31 +157,11 @@ def summarise_cells(output: Path, cells: Sequence[Cell], replicates: int = 1000,
     for share in dict.fromkeys(cell.share for cell in cells):
         mine = [cell for cell in cells if cell.share == share]
         metrics = [json.loads((output / cell.name / "metrics.json").read_text(encoding="utf-8")) for cell in mine]
-        draws = np.stack([_replicates(load_records(output / cell.name / "records"), replicates, seed) for cell in mine])
-        chosen = np.random.default_rng(seed).integers(len(mine), size=(len(mine), replicates))  # (S, R)
-        drawn = np.take_along_axis(draws, chosen[:, None, :], axis=0).mean(0)  # (figures, R)
+        draws = [record_replicates(load_records(output / cell.name / "records"), replicates, seed) for cell in mine]
         row: dict[str, Any] = {}
-        for number, figure in enumerate(FIGURES):
+        for figure in FIGURES:
             values = [cell[figure] for cell in metrics]
-            low, high, _ = interval(drawn[number])
+            low, high, _ = interval(mean_of_drawn_seeds([each[figure] for each in draws], seed))
             row[figure] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}
         summary[f"{share:g}"] = row
     return summary
-
-
-def _replicates(records: Records, replicates: int, seed: int) -> Floats:
-    """Macro sensitivity at 1 FP/image and macro AUROC in each replicate: (2, R)."""
-    units, unit = np.unique(records.images.group, return_inverse=True)
-    counts = draw_counts(len(units), replicates, seed)
-    sensitivity, area = [], []
-    scores = next(iter(records.images.scores.values()))
-    for k in range(len(records.findings)):
-        data = of_finding(records, k)
-        if len(data.lesion_score):
-            sensitivity.append(froc_replicates(counts, data, unit, [1.0])[0])
-        label = records.images.label[:, k]
-        negative, positive = label == 0, label == 1
-        if negative.any() and positive.any():
-            mine = scores[:, k]
-            area.append(auroc_replicates(counts, mine[negative], unit[negative], mine[positive], unit[positive]))
-    return np.stack([np.mean(sensitivity, 0), np.mean(area, 0)])

@@ -15,7 +15,7 @@ from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.classification import auroc
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.negation import negation_accuracy, prompt_auroc
-from bundle.metrics.records import Floats
+from bundle.metrics.records import Floats, Integers
 from bundle.metrics.retrieval import Retrieval, image_to_report, report_to_image
 from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, put_auroc
 from bundle.networks import PatchCLIP
@@ -66,6 +66,7 @@ class LanguageEvaluation:
         self.network, self.findings, self.loader, self.reports = network, list(findings), loader, list(reports)
         self.tokenizer, self.device, self.precision = tokenizer, device, precision
         self.zero_shot, self.replicates, self.seed = without_comments(zero_shot), replicates, seed
+        self.draws: dict[str, Floats] = {}  # of the last run: each figure's replicates
         for name, entry in self.zero_shot.items():
             if entry.get("finding") not in self.findings or not entry.get("positive") or not entry.get("negative"):
                 raise ValueError(
@@ -76,6 +77,7 @@ class LanguageEvaluation:
     def run(self) -> tuple[Metrics, Notes]:
         """Look at the section (collective) and sum up; without a text tower, only a note says so."""
         table = FigureTable(tuple(self.findings))
+        self.draws = table.draws
         if self.network.clip.text is None:
             table.notes["retrieval"] = "the network has no text tower"
             return table.finish()
@@ -151,17 +153,7 @@ class LanguageEvaluation:
             ("image_to_report", image_to_report(image, report, text_id)),
             ("report_to_image", report_to_image(image, report, text_id)),
         ):
-            self._put_retrieval(table, f"retrieval/{name}", found, unit[rows], counts)
-
-    def _put_retrieval(self, table: FigureTable, key: str, found: Retrieval, unit: Any, counts: Counts | None) -> None:
-        for k, recall in found.recall.items():
-            hit = (found.rank <= k).astype(np.float64)[:, None]
-            table.put(
-                f"{key}/r_at_{k}", recall, None, None if counts is None else mean_replicates(counts, hit, unit)[0]
-            )
-        table.put(f"{key}/median_rank", found.median_rank)
-        table.put(f"{key}/gallery_size", found.gallery_size)
-        table.put(f"{key}/distinct_texts", found.distinct_texts)
+            put_retrieval(table, f"retrieval/{name}", found, unit[rows], counts)
 
     def _judge_prompt(
         self,
@@ -180,3 +172,21 @@ class LanguageEvaluation:
         margin = cosine[:, 1] - cosine[:, 0]
         put_auroc(table, [f"zero_shot/{name}/auroc"], margin, mine, mine == 1, counts, unit)
         table.put(f"zero_shot/{name}/auroc_positive_only", *auroc(cosine[:, 1], mine))
+
+
+def put_retrieval(table: FigureTable, key: str, found: Retrieval, unit: Integers, counts: Counts | None) -> None:
+    """Put one direction of retrieval: `<key>/r_at_<k>`, `/median_rank`, `/gallery_size`, `/distinct_texts`.
+
+    Args:
+        table: to put into.
+        key: of the direction.
+        found: its ranks.
+        unit: (N,) unit of each query.
+        counts: (G, R) draws, or None.
+    """
+    for k, recall in found.recall.items():
+        hit = (found.rank <= k).astype(np.float64)[:, None]
+        table.put(f"{key}/r_at_{k}", recall, None, None if counts is None else mean_replicates(counts, hit, unit)[0])
+    table.put(f"{key}/median_rank", found.median_rank)
+    table.put(f"{key}/gallery_size", found.gallery_size)
+    table.put(f"{key}/distinct_texts", found.distinct_texts)

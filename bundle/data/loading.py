@@ -8,20 +8,23 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 from torch.utils.data import Dataset, DistributedSampler
 
-_PADDING = {"boxes": math.nan, "box_finding": -1, "box_cnr": math.nan}
+BOX_ROWS = {"box_finding": -1, "box_cnr": math.nan, "caption_id": -1, "negative_id": -1, "negative_kind": -1}
+"""What belongs to `boxes` row by row, where it is there, and what pads it: who drops a box drops these rows too."""
+_PADDING = {"boxes": math.nan, "regions": math.nan, "region_valid": False, **BOX_ROWS}
 
 
 def collate_radiographs(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Stack what has one shape; pad the boxes to the batch's largest number.
+    """Stack what has one shape; pad boxes and regions to the batch's largest number.
 
     Args:
-        samples: dicts. `boxes` (N, 4), `box_finding` (N,) and `box_cnr` (N,) are padded with NaN, -1 and NaN;
-            everything that is neither tensor, array nor number (reports, patient data) is left behind.
+        samples: dicts. `boxes` and `regions` (N, 4) are padded with NaN, `region_valid` (N,) with False, and what
+            belongs to them row by row as `BOX_ROWS` says. Everything that is neither tensor, array nor number
+            (reports, patient data) is left behind.
 
     Returns:
         A dict of tensors whose first axis is the batch.
     """
-    most = max((len(s["boxes"]) for s in samples if "boxes" in s), default=0)
+    most = {key: max((len(s[key]) for s in samples if key in s), default=0) for key in _PADDING}
     rows = []
     for sample in samples:
         row: dict[str, Any] = {}
@@ -30,7 +33,7 @@ def collate_radiographs(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 row[key] = value
             elif key in _PADDING:
                 tensor = torch.as_tensor(value)
-                padding = tensor.new_full((most - len(tensor), *tensor.shape[1:]), _PADDING[key])
+                padding = tensor.new_full((most[key] - len(tensor), *tensor.shape[1:]), _PADDING[key])
                 row[key] = torch.cat([tensor, padding])
             elif not isinstance(value, str | Mapping) and value is not None:
                 row[key] = torch.as_tensor(value)

@@ -13,6 +13,8 @@ from bundle.atomic import atomic_path
 
 # what inference.json shares with train.json, by name
 SHARED = ("findings", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
+# what of a network inference does not need: the prompts' embeddings lie with the weights
+TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip")
 
 
 def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path, bundle_root: str = ".") -> Path:
@@ -45,6 +47,11 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
     inference = _read(root / "configs" / "inference.json")
     inference.update({key: _resolved(parser, parser.get(key)) for key in SHARED})
     inference["clip"] = _clip_without_text(parser)
+    inference["network_def"] |= {
+        key: _resolved(parser, value)
+        for key, value in parser.get("network_def").items()
+        if key == "_target_" or key not in (*inference["network_def"], *TRAINING_ONLY)
+    }
     training = {key: value for key, value in parser.get().items() if key != "_meta_"}
     training |= {
         "bundle_root": ".",
@@ -87,7 +94,7 @@ def _clip_without_text(parser: ConfigParser) -> dict[str, Any]:
         more = ("hidden_act", "layer_norm_eps", "image_size")
         clip["vision"] = {key: getattr(config.vision_config, key) for key in (*fields, *more)}
         clip["projection_dim"] = config.projection_dim
-    return {**clip, "pretrained": None, "text": None}
+    return {**clip, "pretrained": None, "text": None, "text_encoder": None}
 
 
 def _metadata(metadata: dict[str, Any], inference: Mapping[str, Any], parser: ConfigParser) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ignite.engine import Events
 from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
-from bundle.comparison import Comparison, LanguageEvaluation
+from bundle.comparison import Comparison, LanguageEvaluation, RegionEvaluation
 from bundle.data.datalist import datalist_findings
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import images_of
@@ -64,6 +64,7 @@ class EvaluationReport:
         comparison: that has been evaluated: its tables join the report, and the thresholds and temperatures of its
             plan are judged.
         language: to be run at the end: retrieval, negation, zero-shot prompts.
+        regions: likewise: captions of regions among hard negatives and in retrieval, pointing by a description.
 
     Raises:
         ValueError: where the findings are not those of the metrics, or a number is negative.
@@ -85,6 +86,7 @@ class EvaluationReport:
         items: Sequence[Mapping[str, Any]] | None = None,
         comparison: Comparison | None = None,
         language: LanguageEvaluation | None = None,
+        regions: RegionEvaluation | None = None,
     ) -> None:
         for name, handler in (("froc", froc), ("auroc", auroc)):
             if handler is not None and tuple(handler.metric_fn.findings) != tuple(findings):
@@ -98,7 +100,7 @@ class EvaluationReport:
         self.froc, self.auroc, self.config = froc, auroc, config
         self.replicates, self.seed, self.primary = replicates, seed, primary
         self.description, self.datalist, self.gallery_size = description, datalist, gallery
-        self.items, self.comparison, self.language = items, comparison, language
+        self.items, self.comparison, self.language, self.regions = items, comparison, language, regions
         self._gallery = self._empty_gallery()
 
     def attach(self, engine: Any) -> None:
@@ -128,17 +130,17 @@ class EvaluationReport:
             for rank, theirs in enumerate(idist.all_gather(mine)):
                 if rank != idist.get_rank():
                     self._gallery.merge(theirs)
-        spoken = ({}, {}) if self.language is None else self.language.run()
+        spoken = [each.run() for each in (self.language, self.regions) if each is not None]
         if idist.get_rank() == 0:
-            self._report(records, *spoken)
+            self._report(records, spoken)
 
-    def _report(self, records: Records, spoken: Metrics, spoken_notes: Notes) -> None:
+    def _report(self, records: Records, spoken: Sequence[tuple[Metrics, Notes]]) -> None:
         if self.datalist is not None:
             check_records(records, known=datalist_findings(self.datalist))
         logger.info("Writing the report (%d bootstrap replicates) to %s.", self.replicates, self.output_dir)
         metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
         points = {} if self.comparison is None else self.comparison.points()
-        parts = [(spoken, spoken_notes), summarise_images(records, points, self.replicates, self.seed, self.primary)]
+        parts = [*spoken, summarise_images(records, points, self.replicates, self.seed, self.primary)]
         parts.append(by_size(records, self.replicates, self.seed))
         if self.items is not None:
             info = {int(item["index"]): item["info"] for item in self.items}

@@ -10,8 +10,8 @@ from bundle.metrics.froc import FP_RATES
 from bundle.metrics.froc_metric import FROCMetric
 
 
-class _Records(IgniteMetricHandler):
-    """Leaves the metric's figures per finding in `engine.state.metric_details[name]`, not its raw buffers."""
+class RecordsHandler(IgniteMetricHandler):
+    """Leaves the metric's parts in `engine.state.metric_details[name]`, not its raw buffers."""
 
     def compute(self) -> Any:
         value = self.metric_fn.aggregate().item()
@@ -23,11 +23,11 @@ class _Records(IgniteMetricHandler):
         return value
 
     def details(self) -> dict[str, float]:
-        """Figures per finding."""
+        """The parts, such as figures per finding."""
         raise NotImplementedError
 
 
-class FROC(_Records):
+class FROC(RecordsHandler):
     """Macro mean FROC score of a MONAI evaluator: attach as `key_val_metric` or among `additional_metrics`.
 
     Args:
@@ -59,7 +59,7 @@ class FROC(_Records):
         return metric.details()
 
 
-class AUROC(_Records):
+class AUROC(RecordsHandler):
     """Macro mean AUROC of a MONAI evaluator.
 
     Args:

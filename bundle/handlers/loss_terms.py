@@ -11,7 +11,8 @@ from ignite.engine import Events
 class LossTerms:
     """Puts the mean of each term over the epoch (and over the ranks) into `engine.state.metrics` as "loss/<term>".
 
-    Reads `loss` and `terms` of `bundle.engines.TrainingStep`. Attach it before handlers that log metrics.
+    Reads `loss` and `terms` of `bundle.engines.TrainingStep`. Attach it before handlers that log metrics. A term that
+    an epoch does not have (a curriculum dropped its loss) leaves the metrics.
     """
 
     def __init__(self) -> None:
@@ -24,7 +25,9 @@ class LossTerms:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
 
-    def _start(self, _: Any) -> None:
+    def _start(self, engine: Any) -> None:
+        for name in self._sums:
+            engine.state.metrics.pop(f"loss/{name}", None)
         self._sums, self._count = defaultdict(lambda: torch.zeros(())), 0
 
     def _add(self, engine: Any) -> None:

@@ -38,6 +38,12 @@ def auroc_pair(output: Output) -> tuple[list[dict[str, torch.Tensor]], Images]:
     return [{name: torch.nan_to_num(s, nan=0.0) for name, s in image["scores"].items()} for image in images], images
 
 
+def vqa_pair(output: Output) -> tuple[list[torch.Tensor], Images]:
+    """-> answers' logits of each image, and its questions."""
+    images = images_of(output)
+    return [image["answer_logits"] for image in images], images
+
+
 def _rows(values: Any) -> Sequence[Any]:
     """The images' parts of a batch's entry: of a tensor its rows, of a mapping a mapping each."""
     if isinstance(values, torch.Tensor):

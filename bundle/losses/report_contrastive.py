@@ -1,17 +1,19 @@
-"""Symmetric InfoNCE between radiographs and their reports, for pretraining."""
+"""Symmetric InfoNCE between radiographs and their reports, and summaries where there are any."""
 
 from collections.abc import Mapping
 
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
+
+from bundle.losses.gather import gather_rows
+from bundle.losses.info_nce import symmetric_info_nce
 
 
 class ReportContrastiveLoss(nn.Module):
     """CLIP's loss: each image must find its report among the batch's, and each report its image.
 
-    L = (CE(s·Z Tᵀ, 1..B) + CE(s·T Zᵀ, 1..B)) / 2, with Z the global and T the text embeddings, unit length.
+    L = (CE(s·Z Tᵀ, 1..B) + CE(s·T Zᵀ, 1..B)) / 2, with Z the global and T the text embeddings, unit length. Where the
+    network embeds summaries too (multilevel text), L is the mean of this loss for the reports and for the summaries.
 
     On several ranks the batch is the union of the ranks' batches, gathered with gradients. Source: Radford et al.,
     "Learning Transferable Visual Models From Natural Language Supervision", 2021, figure 3.
@@ -20,17 +22,34 @@ class ReportContrastiveLoss(nn.Module):
     def forward(
         self, output: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """`global_embedding`, `text_embedding` (B, D) and `logit_scale` -> {"report", "loss"}; `target` is not used."""
-        image, text = _gather(output["global_embedding"]), _gather(output["text_embedding"])
-        logits = output["logit_scale"] * image @ text.T  # (B, B)
-        own = torch.arange(len(logits), device=logits.device)
-        loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-        return {"report": loss, "loss": loss}
+        """Compare images with their texts.
+
+        Args:
+            output: `global_embedding`, `text_embedding` (B, D), the reports', `logit_scale` and, if there are
+                summaries, `summary_embedding` (B, D).
+            target: `report_id`, `summary_id` (B,) int64, if given: equal where the texts are (then they are no
+                negatives of one another; on several ranks the ids must be the data set's), below 0 where an image has
+                no such text (then it is left out). Without them every image has a text of its own.
+
+        Returns:
+            The terms `report` and, with summaries, `summary`, and their mean `loss`.
+        """
+        texts = {"report": output["text_embedding"]}
+        if "summary_embedding" in output:
+            texts["summary"] = output["summary_embedding"]
+        terms = {
+            name: _contrast(output["global_embedding"], text, output["logit_scale"], target.get(f"{name}_id"))
+            for name, text in texts.items()
+        }
+        return {**terms, "loss": torch.stack(list(terms.values())).mean()}
 
 
-def _gather(embedding: torch.Tensor) -> torch.Tensor:
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return embedding
-    from torch.distributed.nn.functional import all_gather  # its import needs a torch with distributed support
-
-    return torch.cat(all_gather(embedding))
+def _contrast(
+    image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, text_id: torch.Tensor | None
+) -> torch.Tensor:
+    if text_id is None:
+        image, text = gather_rows(image, text)
+        return symmetric_info_nce(image, text, scale)
+    has_text = text_id >= 0
+    image, text, text_id = gather_rows(image[has_text], text[has_text], text_id[has_text])
+    return symmetric_info_nce(image, text, scale, text_id)

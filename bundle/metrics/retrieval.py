@@ -17,7 +17,7 @@ RANKS = (1, 5, 10)
 
 _CHUNK = 1 << 22  # similarities at a time: 32 MiB
 _LENGTH_TOLERANCE = 1e-3  # of an embedding's length from 1: float32 that was normalised is within it
-_TIE = 1e-9  # similarities of equal vectors differ by rounding, according to where in the matrix they stand
+TIE = 1e-9  # similarities of equal vectors differ by rounding, according to where in the matrix they stand
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Retrieval:
             `(rank <= k)[:, None]` to `bundle.metrics.means.mean_with_intervals`: queries are drawn, the gallery stays.
         recall: by k, the share of queries with rank <= k, 0..1.
         median_rank: of `rank`.
-        gallery_size: N, how many items each query had to choose from, duplicates counted. A recall means nothing
+        gallery_size: how many items each query had to choose from, duplicates counted. A recall means nothing
             without it.
         distinct_texts: how many different texts these are.
     """
@@ -81,30 +81,69 @@ def report_to_image(
     return _retrieve(_checked("report", report), _checked("image", image), text_id, ranks)
 
 
+def retrieve(
+    query: torch.Tensor | ArrayLike,
+    gallery: torch.Tensor | ArrayLike,
+    query_text: ArrayLike,
+    gallery_text: ArrayLike,
+    ranks: Sequence[int] = RANKS,
+) -> Retrieval:
+    """Every query asks for what carries its text, in a gallery of its own; else as `image_to_report`.
+
+    Args:
+        query: (N, D) embeddings of unit length.
+        gallery: (G, D) embeddings of unit length.
+        query_text: (N,) which text each query asks for.
+        gallery_text: (G,) which text each item carries; each that is asked for is carried by at least one.
+        ranks: k of the recalls.
+
+    Returns:
+        Ranks and what follows from them.
+
+    Raises:
+        ValueError: as `image_to_report`, or where nothing carries the text that a query asks for.
+    """
+    asking, offered = _checked("query", query), _checked("gallery", gallery)
+    names = [np.asarray(text) for text in (query_text, gallery_text)]
+    for vectors, text in zip((asking, offered), names, strict=True):
+        if text.shape != (len(vectors),):
+            raise ValueError(f"{len(vectors)} embeddings but texts of shape {text.shape}")
+    _, number = np.unique(np.concatenate(names), return_inverse=True)
+    wanted, carried = number[: len(asking)], number[len(asking) :]
+    lacking = ~np.isin(wanted, carried)
+    if lacking.any():
+        raise ValueError(f"nothing in the gallery carries the text of query {int(lacking.argmax())}")
+    return _ranked(asking, offered, wanted, carried, ranks)
+
+
 def _retrieve(query: Floats, gallery: Floats, text_id: ArrayLike | None, ranks: Sequence[int]) -> Retrieval:
     if query.shape != gallery.shape:
         raise ValueError(f"images and reports come in pairs, got {query.shape} and {gallery.shape}")
-    if min(ranks, default=0) < 1:
-        raise ValueError(f"ranks must be given and be >= 1, got {tuple(ranks)}")
     n = len(query)
     names = np.arange(n) if text_id is None else np.asarray(text_id)
     if names.shape != (n,):
         raise ValueError(f"{n} reports but text_id of shape {names.shape}")
-    distinct, text = np.unique(names, return_inverse=True)
-    rank = np.empty(n, np.int64)
-    height = max(1, _CHUNK // n)
-    for start in range(0, n, height):
+    _, text = np.unique(names, return_inverse=True)
+    return _ranked(query, gallery, text, text, ranks)
+
+
+def _ranked(query: Floats, gallery: Floats, wanted: Integers, carried: Integers, ranks: Sequence[int]) -> Retrieval:
+    if min(ranks, default=0) < 1:
+        raise ValueError(f"ranks must be given and be >= 1, got {tuple(ranks)}")
+    rank = np.empty(len(query), np.int64)
+    height = max(1, _CHUNK // len(gallery))
+    for start in range(0, len(query), height):
         rows = slice(start, start + height)
-        similarity = query[rows] @ gallery.T  # (n, N)
-        match = text[rows, None] == text
+        similarity = query[rows] @ gallery.T  # (n, G)
+        match = wanted[rows, None] == carried
         best = np.where(match, similarity, -np.inf).max(1, keepdims=True)
-        rank[rows] = 1 + (~match & (similarity >= best - _TIE)).sum(1)
+        rank[rows] = 1 + (~match & (similarity >= best - TIE)).sum(1)
     return Retrieval(
         rank=rank,
         recall={int(k): float((rank <= k).mean()) for k in ranks},
         median_rank=float(np.median(rank)),
-        gallery_size=n,
-        distinct_texts=len(distinct),
+        gallery_size=len(gallery),
+        distinct_texts=len(np.unique(carried)),
     )
 
 

@@ -7,6 +7,7 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from bundle.networks.stem import ConvStem
+from bundle.networks.text_encoder import TextEncoder
 
 
 class VisionFeatures(NamedTuple):
@@ -15,10 +16,12 @@ class VisionFeatures(NamedTuple):
     Attributes:
         global_embedding: (B, D), the class token after the final LayerNorm, projected; not normalised.
         patch_tokens: (B, P, W), the last block's output *before* the final LayerNorm.
+        class_token: (B, W), likewise.
     """
 
     global_embedding: torch.Tensor
     patch_tokens: torch.Tensor
+    class_token: torch.Tensor
 
 
 class VisionTower(nn.Module):
@@ -49,9 +52,10 @@ class VisionTower(nn.Module):
         self._interpolate = image_size != model.config.image_size
 
     def forward(self, pixels: torch.Tensor) -> VisionFeatures:
-        """(B, 3, S, S) -> (B, D) and (B, P, W)."""
+        """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
         out = self.model(pixel_values=pixels, interpolate_pos_encoding=self._interpolate)
-        return VisionFeatures(self.projection(out.pooler_output), out.last_hidden_state[:, 1:])
+        tokens = out.last_hidden_state
+        return VisionFeatures(self.projection(out.pooler_output), tokens[:, 1:], tokens[:, 0])
 
     def patch_positions(self) -> torch.Tensor:
         """The positional embedding of each patch: (P, W)."""
@@ -77,7 +81,11 @@ class TextTower(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """(N, L) ids and mask -> (N, D) embeddings, not normalised."""
-        return self.projection(self.model(input_ids=input_ids, attention_mask=attention_mask).pooler_output)
+        return self.projection(self.pooled(input_ids, attention_mask))
+
+    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """(N, L) ids and mask -> (N, H), the end-of-text token after the final LayerNorm: what is projected."""
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).pooler_output
 
 
 class CLIPTowers(nn.Module):
@@ -91,11 +99,12 @@ class CLIPTowers(nn.Module):
             then read with the weights.
         projection_dim: D, likewise.
         stem: `channels` (and `depth`) of a `ConvStem` in place of the patch embedding, for training from scratch.
-        with_text: False leaves the pretrained text tower out (inference).
+        with_text: False leaves the text tower out (inference).
+        text_encoder: the text tower, in place of CLIP's.
 
     Raises:
         FileNotFoundError: `pretrained` cannot be found.
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not fit together, or both `text` and `text_encoder`.
     """
 
     def __init__(
@@ -107,12 +116,16 @@ class CLIPTowers(nn.Module):
         projection_dim: int = 512,
         stem: dict[str, Any] | None = None,
         with_text: bool = True,
+        text_encoder: TextEncoder | None = None,
     ) -> None:
         super().__init__()
+        if text is not None and text_encoder is not None:
+            raise ValueError("CLIPTowers: `text` and `text_encoder` both describe the text tower; set one to null.")
+        clip_text = with_text and text_encoder is None
         if pretrained is None:
             vision = {"image_size": image_size, **(vision or {})}
-            with_text = with_text and text is not None
-            config = _random_config(vision, text if with_text and text is not None else _SMALLEST, projection_dim)
+            clip_text = clip_text and text is not None
+            config = _random_config(vision, text if clip_text and text is not None else _SMALLEST, projection_dim)
             clip = CLIPModel(config)
         else:
             clip = _load(pretrained)
@@ -122,10 +135,19 @@ class CLIPTowers(nn.Module):
             embeddings.patch_embedding = ConvStem(
                 width=self.vision.width, patch_size=embeddings.patch_size, in_channels=3, **stem
             )
-        self.text = TextTower(clip.text_model, clip.text_projection) if with_text else None
-        self.logit_scale = nn.Parameter(clip.logit_scale.detach().clone())
         self.embedding_dim: int = clip.config.projection_dim
         self.context_length: int = clip.config.text_config.max_position_embeddings
+        self.text: TextTower | TextEncoder | None = None
+        if clip_text:
+            self.text = TextTower(clip.text_model, clip.text_projection)
+        elif with_text and text_encoder is not None:
+            if text_encoder.embedding_dim != self.embedding_dim:
+                raise ValueError(
+                    f"The text encoder's embedding_dim is {text_encoder.embedding_dim}, but the vision tower's "
+                    f"projection_dim is {self.embedding_dim}; set them to the same number."
+                )
+            self.text, self.context_length = text_encoder, text_encoder.context_length
+        self.logit_scale = nn.Parameter(clip.logit_scale.detach().clone())
 
 
 _SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}

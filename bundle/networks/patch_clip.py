@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.comments import without_comments
-from bundle.networks.clip import CLIPTowers
+from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
 from bundle.networks.freezing import Freezing
 from bundle.networks.heads import (
@@ -22,6 +22,7 @@ from bundle.networks.heads import (
 from bundle.networks.image_score import ImageScore
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
+from bundle.networks.text_bank import TextBank
 
 
 class PatchCLIP(nn.Module):
@@ -90,32 +91,28 @@ class PatchCLIP(nn.Module):
         self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
 
-        texts = Prompts(self.findings, **(prompts or {})).texts()
-        self._prompt_counts = [len(side) for pair in texts for side in pair]
+        sides = [side for pair in Prompts(self.findings, **(prompts or {})).texts() for side in pair]
+        self._prompt_counts = [len(side) for side in sides]
         self.register_buffer("prompt_embeddings", torch.zeros(k, 2, dim))
         self._prompts_current = False
+        self.prompt_bank: TextBank | None = None
         if clip.text is not None:
             if tokenizer is None:
                 raise ValueError(
                     "PatchCLIP: a text tower needs a tokenizer; give `tokenizer`, or `text: null` in clip."
                 )
-            tokens = tokenizer(
-                [t for pair in texts for side in pair for t in side],
-                padding="max_length",
-                truncation=True,
-                max_length=clip.context_length,
-                return_tensors="pt",
-            )
-            self.register_buffer("prompt_ids", tokens["input_ids"], persistent=False)
-            self.register_buffer("prompt_mask", tokens["attention_mask"], persistent=False)
-        self._freezing = Freezing(self, trainable)
+            texts = [text for side in sides for text in side]
+            distinct = list(dict.fromkeys(texts))
+            self._prompt_numbers = torch.tensor([distinct.index(text) for text in texts])
+            self.prompt_bank = TextBank(distinct, tokenizer, clip.text, clip.context_length)
+        self.freezing = Freezing(self, trainable)
         self.register_state_dict_pre_hook(_refresh_prompts)
         self.register_load_state_dict_pre_hook(_reconcile)
 
     def train(self, mode: bool = True) -> "PatchCLIP":
         """As `nn.Module.train`, but frozen parts stay in eval mode."""
         super().train(mode)
-        self._freezing.apply()
+        self.freezing.apply()
         if mode and self._text_trains():
             self._prompts_current = False
         return self
@@ -153,27 +150,49 @@ class PatchCLIP(nn.Module):
             - `scores`: dict of (B, K) probabilities `global`, `pooled`, `sparse` (NaN where absent), `patch` (the best
               patch's), and `image`, the configured one.
         """
-        features = self.clip.vision(self.downscaler((image - self.pixel_mean) / self.pixel_std))
-        scale = self.clip.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp().float()
-        global_embedding = F.normalize(features.global_embedding.float(), dim=-1)
+        features = self.features(image)
         if input_ids is not None:
             if self.clip.text is None:
                 raise ValueError("PatchCLIP was built without a text tower; it cannot read reports.")
-            text = F.normalize(self.clip.text(input_ids, attention_mask).float(), dim=-1)
-            return {"global_embedding": global_embedding, "text_embedding": text, "logit_scale": scale}
-
-        prompts = self.prompts()
+            return {
+                "global_embedding": F.normalize(features.global_embedding.float(), dim=-1),
+                "text_embedding": F.normalize(self.clip.text(input_ids, attention_mask).float(), dim=-1),
+                "logit_scale": self.scale(),
+            }
         patch_embedding = self.projection(features.patch_tokens)  # (B, P, D)
+        return self.read(features, patch_embedding, patch_mask) if full else self.maps(patch_embedding)
+
+    def features(self, image: torch.Tensor) -> VisionFeatures:
+        """The vision tower's tokens of images (B, 1, Hc, Wc); a step of `forward`, for subclasses."""
+        return self.clip.vision(self.downscaler((image - self.pixel_mean) / self.pixel_std))
+
+    def scale(self) -> torch.Tensor:
+        """The scalar s = exp(logit scale), at most 100."""
+        return self.clip.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp().float()
+
+    def maps(self, patch_embedding: torch.Tensor) -> torch.Tensor:
+        """Patch embeddings (B, P, D) -> patch probabilities (B, K, Gh, Gw); a step of `forward`, for subclasses."""
+        logits = pair_logits(patch_embedding, self.prompts(), self.scale())  # (B, P, K, 2)
+        return finding_probability(logits).transpose(1, 2).unflatten(-1, self.grid)
+
+    def read(
+        self, features: VisionFeatures, patch_embedding: torch.Tensor, patch_mask: torch.Tensor | None
+    ) -> dict[str, Any]:
+        """The full output of `forward`, which lists it; a step of `forward`, for subclasses.
+
+        Args:
+            features: of the images.
+            patch_embedding: (B, P, D), unit length, of every patch.
+            patch_mask: as for `forward`.
+        """
+        prompts, scale = self.prompts(), self.scale()
         patch_logits = pair_logits(patch_embedding, prompts, scale).transpose(1, 2)  # (B, K, P, 2)
         probability = finding_probability(patch_logits)  # (B, K, P)
-        maps = probability.unflatten(-1, self.grid)  # (B, K, Gh, Gw)
-        if not full:
-            return maps
-
+        global_embedding = F.normalize(features.global_embedding.float(), dim=-1)  # (B, D)
         pooled_embedding = self.projection(self.pooled(features.patch_tokens))  # (B, D)
         sparse_embedding, sparse_valid = self._look_sparsely(features.patch_tokens, probability, patch_mask)
         output: dict[str, Any] = {
-            "pred": maps,
+            "pred": probability.unflatten(-1, self.grid),
             "global_embedding": global_embedding,
             "pooled_embedding": pooled_embedding,
             "sparse_embedding": sparse_embedding,
@@ -207,7 +226,10 @@ class PatchCLIP(nn.Module):
         return embedding, valid.any(-1)
 
     def prompts(self) -> torch.Tensor:
-        """Prompt embeddings (K, 2, D), unit length: cached while the text tower does not train, else computed."""
+        """Prompt embeddings (K, 2, D), unit length: kept while the text tower does not train.
+
+        Of a tower of which only the projection trains, what is projected is kept.
+        """
         if self.clip.text is None or self._prompts_current:
             return self.prompt_embeddings
         if self.training and self._text_trains():
@@ -216,9 +238,9 @@ class PatchCLIP(nn.Module):
         return self.prompt_embeddings
 
     def _encode_prompts(self) -> torch.Tensor:
-        if self.clip.text is None:
+        if self.prompt_bank is None:
             return self.prompt_embeddings
-        return average_prompts(self.clip.text(self.prompt_ids, self.prompt_mask), self._prompt_counts)
+        return average_prompts(self.prompt_bank(self._prompt_numbers), self._prompt_counts)
 
     @torch.no_grad()
     def _cache_prompts(self) -> None:

@@ -13,6 +13,7 @@ from bundle.metrics.table import Metrics, Notes
 from bundle.report.comparison_figure import draw_comparison
 from bundle.report.figures import draw_figures
 from bundle.report.html import Example, render_report
+from bundle.report.region_section import region_section
 from bundle.report.reliability_figure import draw_reliability
 from bundle.report.sections import (
     Section,
@@ -92,4 +93,5 @@ def _sections(
         drawn = [] if reliability is None else [reliability]
         sections.append(operating_section(records.findings, metrics, notes, drawn))
     sections += [subgroup_section(metrics, notes), language_section(records.findings, metrics, notes)]
+    sections += [region_section(metrics, notes)]
     return [section for section in sections if section is not None]

@@ -10,4 +10,5 @@ from bundle.transforms.dictionary import LoadRadiographd as LoadRadiographd
 from bundle.transforms.dictionary import MapsToCandidatesd as MapsToCandidatesd
 from bundle.transforms.dictionary import SelectSampled as SelectSampled
 from bundle.transforms.dictionary import TokenizeReportd as TokenizeReportd
+from bundle.transforms.regions import RegionsToCanvasd as RegionsToCanvasd
 from bundle.transforms.save_findings import SaveFindingsd as SaveFindingsd

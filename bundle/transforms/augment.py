@@ -1,10 +1,13 @@
 """Augmentation of a radiograph on its canvas, drawn from (seed, epoch, image) and nothing else."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
 
 import torch
 import torch.nn.functional as F
+
+from bundle.comments import without_comments
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Augmentation:
     contrast: float = 0.15
     gamma: float = 0.2
     noise: float = 0.02
+
+
+def is_off(ranges: Mapping[str, float] | None) -> bool:
+    """Whether ranges, fields of `Augmentation` in a configuration, leave every image as it is."""
+    return not any(astuple(Augmentation(**without_comments(ranges))))
 
 
 def generator_for(seed: int, epoch: int, index: int) -> torch.Generator:

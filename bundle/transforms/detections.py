@@ -9,6 +9,7 @@ from monai.data.box_utils import clip_boxes_to_image
 from monai.transforms import MapTransform
 
 from bundle.comments import without_comments
+from bundle.data.loading import BOX_ROWS
 from bundle.grid import grid_to_stored, transform_boxes
 from bundle.metrics.detections import candidates_from_boxes, candidates_to_maps, image_scores
 
@@ -19,7 +20,7 @@ class BoxesToCanvasd(MapTransform):
     """`boxes` from stored to canvas pixels, by `canvas_from_stored`, cut to the canvas.
 
     Boxes of which less than one pixel is left on either axis (augmentation moved them out) are dropped, and with them
-    their `box_finding`.
+    their rows of `BOX_ROWS`.
 
     Args:
         keys: the boxes, (N, 4).
@@ -35,7 +36,7 @@ class BoxesToCanvasd(MapTransform):
         for key in self.keys:
             boxes = transform_boxes(torch.as_tensor(d[key]), d["canvas_from_stored"])
             d[key], kept = clip_boxes_to_image(boxes, self.canvas)
-            d["box_finding"] = torch.as_tensor(d["box_finding"])[kept]
+            d |= {row: torch.as_tensor(d[row])[kept] for row in BOX_ROWS if row in d}
         return d
 
 

@@ -20,6 +20,7 @@ from monai.transforms import MapTransform
 from monai.transforms.traits import RandomizableTrait
 
 from bundle.comments import without_comments
+from bundle.data.loading import BOX_ROWS
 from bundle.data.report_text import tokenize_reports
 from bundle.grid import boxes_to_patch_mask, grid_to_stored, transform_boxes
 from bundle.metrics.candidates import extract_candidates, extract_candidates_batch
@@ -148,8 +149,8 @@ class KeepBoxesd(MapTransform):
     """Forget the boxes of all but a share of the images, for label efficiency; labels, images and reports stay.
 
     Image i keeps its boxes if u_i < fraction, with u_i in [0, 1) made of SHA-256(seed, `index`): so the boxes of a
-    smaller share are among those of a larger one. A positive finding without its boxes is no longer `boxed`; a finding
-    labelled 0 has none to forget.
+    smaller share are among those of a larger one. What belongs to the boxes (`BOX_ROWS`) goes with them. A positive
+    finding without its boxes is no longer `boxed`; a finding labelled 0 has none to forget.
 
     Args:
         keys: the boxes.
@@ -174,7 +175,7 @@ class KeepBoxesd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         d = dict(data)
         if not self.keeps(int(d["index"])):
-            for key in (*self.keys, "box_finding", "box_cnr"):
+            for key in (*self.keys, *(key for key in BOX_ROWS if key in d)):
                 d[key] = d[key][:0]
             d["boxed"] = torch.as_tensor(d["boxed"]) & (torch.as_tensor(d["label"]) == 0)
         return d
@@ -204,8 +205,8 @@ class TokenizeReportd(MapTransform):
 class MapsToCandidatesd(MapTransform):
     """Patch maps -> `candidates` in stored pixels (post-processing of one image, or of a whole batch at once).
 
-    A batch, as an evaluator with `decollate: false` hands it over, costs a quarter of its images one by one, and gives
-    the same tables. Adds also `to_stored` (3, 3), the grid to stored frame, and `grid_size`, (Gh, Gw).
+    A batch, as an evaluator with `decollate: false` hands it over, takes about half the time of its images one by one,
+    and gives the same tables. Adds also `to_stored` (3, 3), the grid to stored frame, and `grid_size`, (Gh, Gw).
 
     Args:
         keys: the maps, (K, Gh, Gw), or (B, K, Gh, Gw) with `candidates` then a list of B tables and all else stacked.

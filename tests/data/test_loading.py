@@ -22,6 +22,27 @@ def test_boxes_are_padded_and_texts_left_behind():
     assert batch["box_finding"].tolist() == [[-1, -1], [1, 0]]
 
 
+def test_regions_are_padded_with_what_belongs_to_them():
+    def sample(count):
+        return {
+            "boxes": torch.zeros(3, 4),  # more boxes than regions: a cap
+            "regions": torch.zeros(count, 4),
+            "region_valid": torch.ones(count, dtype=torch.bool),
+            "caption_id": torch.arange(count),
+            "negative_id": torch.arange(2 * count).view(count, 2),
+            "report_id": 7,
+        }
+
+    batch = collate_radiographs([sample(1), sample(2), sample(0)])
+    assert torch.isnan(batch["regions"][0, 1]).all()
+    assert batch["region_valid"].tolist() == [[True, False], [True, True], [False, False]]
+    assert batch["caption_id"].tolist() == [[0, -1], [0, 1], [-1, -1]]
+    assert batch["negative_id"].shape == (3, 2, 2)
+    assert batch["negative_id"][2].tolist() == [[-1, -1], [-1, -1]]
+    assert batch["boxes"].shape == (3, 3, 4)
+    assert batch["report_id"].tolist() == [7, 7, 7]
+
+
 def items(count=7):
     affine = torch.eye(3, dtype=torch.float64)
     return [{"image": torch.full((1, 8, 8), 0.5), "index": i, "canvas_from_stored": affine} for i in range(count)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bundle.metrics import retrieval
-from bundle.metrics.retrieval import image_to_report, report_to_image
+from bundle.metrics.retrieval import image_to_report, report_to_image, retrieve
 
 
 def unit(*angles: float) -> np.ndarray:
@@ -93,3 +93,15 @@ def test_tensors_and_one_pair():
 def test_faults(image, report, options, message):
     with pytest.raises(ValueError, match=message):
         image_to_report(image, report, **options)
+
+
+def test_a_gallery_of_its_own():
+    query, gallery = unit(0, 90, 0), unit(20, 10, 95)
+    found = retrieve(query, gallery, ["mass", "effusion", "nodule"], ["mass", "nodule", "effusion"])
+    assert found.rank.tolist() == [2, 1, 1]
+    assert (found.gallery_size, found.distinct_texts) == (3, 3)
+    assert retrieve(query, gallery[:2], [1, 1, 1], [1, 0]).rank.tolist() == [2, 1, 2]
+    with pytest.raises(ValueError, match="carries the text of query 1"):
+        retrieve(query, gallery, [0, 9, 1], [0, 1, 2])
+    with pytest.raises(ValueError, match="3 embeddings but texts of shape"):
+        retrieve(query, gallery, [0, 1, 2], [0, 1])

@@ -81,18 +81,27 @@ def test_prompts_are_averaged_and_follow_the_names(build, tokenizer):
 def test_prompts_are_cached_only_while_the_text_tower_is_frozen(build, image):
     calls = []
     frozen = build(trainable=["downscaler.*"])
-    frozen.clip.text.register_forward_hook(lambda *_: calls.append("frozen"))
+    frozen.clip.text.model.register_forward_hook(lambda *_: calls.append("frozen"))
     frozen.train()
     for _ in range(3):
         frozen(image)
     assert calls == ["frozen"]
     training = build(trainable=["clip.text.*"])
-    training.clip.text.register_forward_hook(lambda *_: calls.append("training"))
+    training.clip.text.model.register_forward_hook(lambda *_: calls.append("training"))
     training.train()
     training(image).sum().backward()
     training(image)
     assert calls.count("training") == 2
     assert training.clip.text.projection.weight.grad.abs().max() > 0
+    half = build(seed=1, trainable=["clip.text.projection.*"])
+    half.clip.text.model.register_forward_hook(lambda *_: calls.append("half"))
+    half.train()
+    before = half.prompts().detach()
+    half(image).sum().backward()
+    with torch.no_grad():
+        half.clip.text.projection.weight.sub_(half.clip.text.projection.weight.grad)
+    assert calls.count("half") == 1  # only what is projected is kept, not the projection
+    assert (half.prompts() - before).abs().max() > 1e-3
 
 
 def test_saved_weights_need_no_text_tower(build, image, tmp_path):

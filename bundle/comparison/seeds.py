@@ -1,0 +1,52 @@
+"""Intervals that include the seeds: another training gives other figures, and an honest interval says so."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
+from bundle.metrics.records import Floats, Records, of_finding
+
+
+def mean_of_drawn_seeds(draws: Sequence[Floats], seed: int) -> Floats:
+    """Replicates of the mean over S trainings: each draws patients and, of the S trainings, S with replacement.
+
+    Args:
+        draws: of each training its (R,) replicates, all by the same draws of patients.
+        seed: of the choice of trainings.
+
+    Returns:
+        (R,).
+    """
+    table = np.stack(draws)  # (S, R)
+    chosen = np.random.default_rng(seed).integers(len(table), size=table.shape)
+    mean: Floats = np.take_along_axis(table, chosen, axis=0).mean(0)
+    return mean
+
+
+def record_replicates(records: Records, replicates: int, seed: int, score: str | None = None) -> Mapping[str, Floats]:
+    """Replicates of the macro sensitivity at 1 FP/image and of the macro AUROC, drawing patients.
+
+    Args:
+        records: of an evaluation.
+        replicates: R.
+        seed: of the draws.
+        score: name of the image score; None for the first.
+
+    Returns:
+        `froc/mean/sens_at_1fp` and `auroc/mean`: (R,) each.
+    """
+    units, unit = np.unique(records.images.group, return_inverse=True)
+    counts = draw_counts(len(units), replicates, seed)
+    sensitivity, area = [], []
+    scores = records.images.scores[score] if score is not None else next(iter(records.images.scores.values()))
+    for k in range(len(records.findings)):
+        data = of_finding(records, k)
+        if len(data.lesion_score):
+            sensitivity.append(froc_replicates(counts, data, unit, [1.0])[0])
+        label = records.images.label[:, k]
+        negative, positive = label == 0, label == 1
+        if negative.any() and positive.any():
+            mine = scores[:, k]
+            area.append(auroc_replicates(counts, mine[negative], unit[negative], mine[positive], unit[positive]))
+    return {"froc/mean/sens_at_1fp": np.mean(sensitivity, 0), "auroc/mean": np.mean(area, 0)}

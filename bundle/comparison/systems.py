@@ -1,0 +1,247 @@
+"""Four systems on the same images, backbone and budget, over several seeds, one cell at a time."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from monai.bundle import ConfigWorkflow
+
+from bundle.atomic import atomic_path, write_json
+from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
+from bundle.comparison.workflow import prepared_workflow
+from bundle.metrics.answers_io import load_answers
+from bundle.metrics.bootstrap import draw_counts, interval
+from bundle.metrics.means import mean_replicates
+from bundle.metrics.records import Floats
+from bundle.metrics.records_io import load_records
+
+logger = logging.getLogger(__name__)
+
+PLAIN, BLIND = "plain_clip", "blind"
+FIGURES = {
+    "auroc/mean": "AUROC",
+    "froc/mean/sens_at_1fp": "sensitivity at 1 FP/image",
+    "retrieval/image_to_report/r_at_1": "image → report R@1",
+    "retrieval/image_to_report/r_at_5": "R@5",
+    "retrieval/image_to_report/r_at_10": "R@10",
+    "retrieval/report_to_image/r_at_1": "report → image R@1",
+    "retrieval/report_to_image/r_at_5": "R@5",
+    "retrieval/report_to_image/r_at_10": "R@10",
+    "regions/accuracy": "caption among hard negatives",
+    "vqa/accuracy": "VQA accuracy",
+}
+
+
+class System(NamedTuple):
+    """One system.
+
+    Attributes:
+        name: in the table.
+        training: overlays of the base configuration that train it.
+        judging: further overlays that judge it, after evaluate.json and evaluate_texts.json.
+    """
+
+    name: str
+    training: tuple[str, ...]
+    judging: tuple[str, ...] = ()
+
+
+SYSTEMS = {
+    PLAIN: System("plain CLIP", ("plain_clip.json",), ("saliency_maps.json",)),
+    "patch_clip": System("Patch-CLIP", ("patch_clip_reports.json",)),
+    "region_aware_medclip": System("Region-Aware MedCLIP", ("region_aware_medclip.json",)),
+    "regionmed_clip": System("RegionMed-CLIP", ("regionmed_clip.json",)),
+}
+
+
+class SystemsComparison:
+    """Trains and judges every cell, a system with a seed, that is not done yet, then sums up.
+
+    All cells see the same images and reports, have the same towers, and train for the same number of epochs with the
+    same schedule; plain CLIP of a seed comes first, because it is that seed's teacher. Each is judged on the test
+    section with its last weights: nothing is chosen on validation. On its frozen tower a head learns to answer
+    questions, and, once a seed, one that does not see the image: the language-only baseline.
+
+    A cell is done when its `cell.json` is there; an interrupted one goes on after its last whole epoch.
+
+    Args:
+        config_files: train.json and the overlays that all systems share.
+        configs: folder of the systems' overlays.
+        output: folder of the cells.
+        seeds: of the initial weights and the order of images.
+        vqa_epochs: epochs of the heads.
+        overrides: of all configurations, by id.
+        replicates: R of the bootstrap over patients.
+    """
+
+    def __init__(
+        self,
+        config_files: Sequence[str | Path],
+        configs: str | Path,
+        output: str | Path,
+        seeds: Sequence[int] = (0, 1, 2),
+        vqa_epochs: int = 6,
+        overrides: Mapping[str, Any] | None = None,
+        replicates: int = 1000,
+    ) -> None:
+        self.base, self.configs = [str(file) for file in config_files], Path(configs)
+        self.output, self.overrides = Path(output).absolute(), dict(overrides or {})
+        self.seeds, self.vqa_epochs, self.replicates = list(seeds), vqa_epochs, replicates
+        self._kept: dict[str, Any] = {}  # data of one system at a time, and of what all share
+
+    def run(self) -> dict[str, Any]:
+        """All cells, then `systems.json`, whose content is returned: `summarise_systems`."""
+        for system in SYSTEMS:
+            self._kept = {key: data for key, data in self._kept.items() if not key.startswith("training")}
+            for seed in self.seeds:
+                folder = cell_folder(self.output, system, seed)
+                if (folder / "cell.json").is_file():
+                    logger.info("%s: done already.", folder.name)
+                    continue
+                logger.info("%s.", folder.name)
+                self._cell(system, seed, folder)
+        summary = summarise_systems(self.output, self.seeds)
+        write_json(self.output / "systems.json", summary)
+        return summary
+
+    def _cell(self, system: str, seed: int, folder: Path) -> None:
+        own = [self._file(name) for name in SYSTEMS[system].training]
+        draws: dict[str, Floats] = {}
+        where = {"seed": seed, "ckpt_dir": str(folder), "output_dir": str(folder)}
+        teacher = {"teacher_weights": str(cell_folder(self.output, PLAIN, seed) / "model.pt")}
+        named = teacher if system == "region_aware_medclip" else {}
+        self._train([*self.base, *own], "training images", **where, **named)
+
+        judging = ["evaluate.json", "evaluate_texts.json", *SYSTEMS[system].judging]
+        files = [*self.base, *own, *(self._file(name) for name in judging)]
+        spoken = self._judge(
+            files,
+            "test images",
+            ckpt_path=str(folder / "model.pt"),
+            gallery=0,
+            replicates=self.replicates,
+            **where,
+            **named,
+        )
+        for key in ("language", "regions"):
+            draws |= spoken.parser.get_parsed_content(key).draws
+        records = load_records(folder / "records")
+        draws |= record_replicates(records, self.replicates, 0)
+
+        for blind in (False, True)[: 1 + (system == PLAIN)]:
+            head = [*self.base, *own, self._file("vqa.json")]
+            settings = {"blind": blind, "max_epochs": self.vqa_epochs, "ckpt_path": str(folder / "model.pt"), **where}
+            self._train(head, "question images", **settings, **named)
+            self._judge([*head, self._file("vqa_evaluate.json")], "test questions", replicates=0, **settings, **named)
+            answers = load_answers(folder / ("vqa_blind" if blind else "vqa") / "answers.csv")
+            units, unit = np.unique(answers.group, return_inverse=True)
+            counts = draw_counts(len(units), self.replicates, 0)
+            right = answers.right[:, None].astype(np.float64)
+            draws["vqa/accuracy" + f"/{BLIND}" * blind] = mean_replicates(counts, right, unit)[0]
+
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        for name in ("vqa", "vqa_blind"):
+            if (folder / name / "metrics.json").is_file():
+                told = json.loads((folder / name / "metrics.json").read_text(encoding="utf-8"))
+                ending = f"/{BLIND}" if name == "vqa_blind" else ""
+                metrics |= {key + ending: value for key, value in told.items() if key.startswith("vqa/")}
+        keys = [key for key in draws if metrics.get(key) is not None]
+        with atomic_path(folder / "replicates.npy") as temporary, temporary.open("wb") as stream:
+            np.save(stream, np.stack([draws[key] for key in keys]))  # (figures, R), in the order of cell.json
+        write_json(folder / "cell.json", {"system": system, "seed": seed, "figures": {k: metrics[k] for k in keys}})
+
+    def _train(self, files: Sequence[str], kept: str, **override: Any) -> None:
+        workflow = self._workflow(files, "training", val_interval=10**6, **{"resumable#evaluator": None}, **override)
+        self._run(workflow, kept, "train")
+
+    def _judge(self, files: Sequence[str], kept: str, **override: Any) -> ConfigWorkflow:
+        workflow = self._workflow(files, "evaluating", **override)
+        for handler in workflow.parser["validate"]["handlers"]:
+            handler.pop("items", None)  # no subgroups: they read the dataset's items, which a kept dataset hides
+        return self._run(workflow, kept, "validate")
+
+    def _run(self, workflow: ConfigWorkflow, kept: str, part: str) -> ConfigWorkflow:
+        """Run with the data of the last such run, where there was one."""
+        if kept in self._kept:
+            workflow.parser["text_data"], workflow.parser[part]["dataset"] = self._kept[kept]
+        workflow.initialize()
+        workflow.run()
+        self._kept[kept] = tuple(workflow.parser.get_parsed_content(key) for key in ("text_data", f"{part}#dataset"))
+        workflow.finalize()
+        return workflow
+
+    def _workflow(self, files: Sequence[str], run_id: str, **override: Any) -> ConfigWorkflow:
+        return prepared_workflow(files, run_id, self.overrides | override)
+
+    def _file(self, name: str) -> str:
+        return str(self.configs / name)
+
+
+def cell_folder(output: Path, system: str, seed: int) -> Path:
+    """Where a cell lies."""
+    return output / f"{system}_seed_{seed}"
+
+
+def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict[str, Any]:
+    """Mean over seeds of every system's figures, with intervals that include the seeds, and paired differences.
+
+    A replicate draws patients and, of the S seeds, S with replacement. A difference of two systems is made in the same
+    draws of patients and of seeds.
+
+    Args:
+        output: folder of the cells.
+        seeds: that are done.
+        seed: of the choice of seeds.
+
+    Returns:
+        `systems`: system -> figure -> `value`, `low`, `high`, `seeds` (each seed's value);
+        `differences`: system -> other system -> figure -> `value`, `low`, `high`, of the first minus the other;
+        `blind`: of system `blind`, plain CLIP's head that does not see the image.
+    """
+    values: dict[str, dict[str, list[float]]] = {}
+    draws: dict[str, dict[str, Floats]] = {}
+    for system in SYSTEMS:
+        folders = [cell_folder(output, system, number) for number in seeds]
+        cells = [json.loads((folder / "cell.json").read_text(encoding="utf-8"))["figures"] for folder in folders]
+        tables = [
+            dict(zip(cell, np.load(folder / "replicates.npy"), strict=True))
+            for cell, folder in zip(cells, folders, strict=True)
+        ]
+        keys = [key for key in cells[0] if all(key in cell for cell in cells)]
+        values[system] = {key: [cell[key] for cell in cells] for key in keys}
+        draws[system] = {key: mean_of_drawn_seeds([table[key] for table in tables], seed) for key in keys}
+    summary: dict[str, Any] = {"systems": {}, "differences": {}}
+    for system, mine in values.items():
+        summary["systems"][system] = {
+            key: {"value": float(np.mean(each)), **_ends(draws[system][key]), "seeds": each}
+            for key, each in mine.items()
+        }
+        summary["differences"][system] = {
+            other: {
+                key: {
+                    "value": float(np.mean(mine[key]) - np.mean(theirs[key])),
+                    **_ends(draws[system][key] - draws[other][key]),
+                }
+                for key in FIGURES
+                if key in mine and key in theirs
+            }
+            for other, theirs in values.items()
+            if other != system
+        }
+        blind = f"vqa/accuracy/{BLIND}"
+        if blind in values[PLAIN] and "vqa/accuracy" in mine:
+            summary["differences"][system][BLIND] = {
+                "vqa/accuracy": {
+                    "value": float(np.mean(mine["vqa/accuracy"]) - np.mean(values[PLAIN][blind])),
+                    **_ends(draws[system]["vqa/accuracy"] - draws[PLAIN][blind]),
+                }
+            }
+    return summary
+
+
+def _ends(draws: Floats) -> dict[str, float]:
+    low, high, _ = interval(draws)
+    return {"low": low, "high": high}

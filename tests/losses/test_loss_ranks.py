@@ -1,0 +1,60 @@
+"""Two real processes under DistributedDataParallel: the losses and gradients of one with all images."""
+
+import time
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from tests.losses.ranks import WEIGHTS, images, train_once, work
+
+# images 0, 2, 3 and 5 have three, two, one and one regions, the others none
+SHARDS = [
+    [[0, 1, 2], [3, 4, 5]],
+    [[0, 1, 2, 3], [4, 5]],  # uneven numbers of images
+    [[0, 2, 3, 5], [1, 4]],  # a rank without any region
+    [[1, 4], [5, 0]],  # and as the first
+    [[1], [4]],  # no region at all
+    [[3], [4]],  # one region
+    [[3], [5]],  # two regions, one caption
+]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ranks")
+    # forked, not spawned: each process would otherwise spend most of a minute's work on importing MONAI again
+    processes = mp.start_processes(work, args=(SHARDS, str(folder)), nprocs=2, join=False, start_method="fork")
+    deadline = time.monotonic() + 120
+    while not processes.join(timeout=1):
+        if time.monotonic() > deadline:
+            for process in processes.processes:
+                process.kill()
+            pytest.fail("the ranks wait for each other")
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("weights", range(len(WEIGHTS)), ids=["+".join(w) for w in WEIGHTS])
+@pytest.mark.parametrize("case", range(len(SHARDS)), ids=[str(s) for s in SHARDS])
+def test_two_processes_give_the_losses_and_gradients_of_one(ranks, case, weights):
+    alone = train_once([image for shard in SHARDS[case] for image in shard], WEIGHTS[weights])
+    for rank in ranks:
+        found = rank["losses"][case][weights]
+        assert found.keys() == alone.keys()
+        for name, value in alone.items():
+            torch.testing.assert_close(found[name], value, rtol=0, atol=1e-12, msg=f"{name}: {found[name]} {value}")
+
+
+def test_the_cases_are_what_they_say():
+    assert images()["region_valid"].sum(1).tolist() == [3, 0, 2, 1, 0, 1]
+    whole = [train_once(list(range(6)), weights) for weights in WEIGHTS]
+    assert all(w["loss"].min() > 0.1 and w["log_scale"].abs() > 1e-3 for w in whole)
+
+
+def test_rows_of_all_ranks_in_order_and_the_sum_of_their_gradients(ranks):
+    for rank, rows in ((0, 2), (1, 0)):
+        found = ranks[rank]["gather"]
+        assert found["rows"].tolist() == [[0, 1], [2, 3]]
+        assert found["ids"].tolist() == [8, 9]
+        assert found["gradient"].tolist() == [[3, 3], [3, 3]][:rows]  # 1 of rank 0 and 2 of rank 1
+        assert len(found["left"]) == rows

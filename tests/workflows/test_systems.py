@@ -1,0 +1,42 @@
+"""The comparison of systems as a user starts it: every cell, interrupted and continued, and what it sums up."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from bundle.comparison.systems import BLIND, FIGURES, PLAIN, SYSTEMS
+from tests.workflows.conftest import ROOT
+
+
+@pytest.mark.slow
+def test_systems_go_on_where_they_were(place):
+    output = place.folder / "systems"
+    command = [sys.executable, "-m", "scripts.compare_systems", "--output", str(output), "--seeds", "0,1"]
+    command += ["--config_file", str([str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")])]
+    command += ["--bundle_root", str(ROOT), "--dataset_dir", str(place.data)]
+    command += ["--max_epochs", "3", "--vqa_epochs", "1"]
+
+    printed = place.execute(command, cwd=ROOT)
+    summary = json.loads((output / "systems.json").read_text())
+    assert list(summary["systems"]) == list(SYSTEMS)
+    for system, figures in summary["systems"].items():
+        assert set(FIGURES) <= set(figures), system
+        for key, figure in figures.items():
+            assert len(figure["seeds"]) == 2
+            assert figure["value"] == pytest.approx(np.mean(figure["seeds"])), key
+            assert figure["low"] <= figure["high"], key
+        assert set(summary["differences"][system]) == {*SYSTEMS, BLIND} - {system}
+    plain, other = (summary["systems"][name]["auroc/mean"]["value"] for name in (PLAIN, "regionmed_clip"))
+    assert summary["differences"]["regionmed_clip"][PLAIN]["auroc/mean"]["value"] == pytest.approx(other - plain)
+    assert "| figure | plain CLIP | Patch-CLIP | Region-Aware MedCLIP | RegionMed-CLIP |" in printed
+    assert "SecretReport" not in printed
+    assert not any("SecretReport" in path.read_text() for path in output.rglob("*.json"))
+
+    kept = (output / "plain_clip_seed_0" / "cell.json").stat().st_mtime_ns
+    (output / "regionmed_clip_seed_1" / "cell.json").unlink()
+    printed = place.execute(command, cwd=ROOT)
+    assert "plain_clip_seed_0: done already" in printed
+    assert (output / "plain_clip_seed_0" / "cell.json").stat().st_mtime_ns == kept
+    assert json.loads((output / "systems.json").read_text()) == summary
