@@ -112,7 +112,9 @@ class ResumableTraining:
         elif self.init_from is not None:
             load_weights(self.network, self.init_from)
             logger.info(f"Starting from the weights in {self.init_from}.")
-        self.trainer.add_event_handler(Events.EPOCH_STARTED, self._seed_epoch)
+        # not when the epoch starts: a new iterator of the loader, made before that after a restart and else after it,
+        # draws a number too
+        self.trainer.add_event_handler(Events.ITERATION_STARTED, self._seed_epoch)
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._save_best)
         # added last, so that validation and the schedule have had their turn
@@ -120,7 +122,9 @@ class ResumableTraining:
         self.trainer.run()
 
     def _seed_epoch(self, engine: Any) -> None:
-        torch.manual_seed(self.seed * 1_000_003 + engine.state.epoch * 1009 + engine.state.rank)
+        """Before an epoch's first step."""
+        if (engine.state.iteration - 1) % engine.state.epoch_length == 0:
+            torch.manual_seed(self.seed * 1_000_003 + engine.state.epoch * 1009 + engine.state.rank)
 
     def _save_best(self, engine: Any) -> None:
         if engine.state.rank == 0 and engine.state.best_metric_epoch == engine.state.epoch:
