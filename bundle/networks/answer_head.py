@@ -34,7 +34,7 @@ class AnswerHead(nn.Module):
         num_answers: int,
         width: int = 128,
         num_heads: int = 4,
-        layers: int = 2,
+        layers: int = 1,
         dropout: float = 0.1,
         blind: bool = False,
     ) -> None:
