@@ -244,7 +244,9 @@ class PatchCLIP(nn.Module):
 
     @torch.no_grad()
     def _cache_prompts(self) -> None:
-        self.prompt_embeddings.copy_(self._encode_prompts())
+        # in float32 whatever the caller's autocast: those that are saved, outside it, are the same
+        with torch.autocast(self.prompt_embeddings.device.type, enabled=False):
+            self.prompt_embeddings.copy_(self._encode_prompts())
         self._prompts_current = True
 
     def _text_trains(self) -> bool:

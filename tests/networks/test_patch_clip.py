@@ -104,6 +104,13 @@ def test_prompts_are_cached_only_while_the_text_tower_is_frozen(build, image):
     assert (half.prompts() - before).abs().max() > 1e-3
 
 
+def test_kept_prompts_are_those_that_are_saved_whatever_the_autocast(build):
+    net = build(trainable=["downscaler.*"]).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        used = net.prompts().clone()
+    assert torch.equal(net.state_dict()["prompt_embeddings"], used)
+
+
 def test_saved_weights_need_no_text_tower(build, image, tmp_path):
     net = build(seed=1).eval()
     save_atomically(net.state_dict(), tmp_path / "model.pt")
