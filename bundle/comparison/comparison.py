@@ -1,6 +1,5 @@
 """The comparison: plan on validation, freeze, judge on test, with paired intervals of the differences."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from bundle.comparison.localize import localization_figures
 from bundle.comparison.observe import Method, Observed, Truth, observe
 from bundle.comparison.outcome import Outcome, write_outcome
 from bundle.comparison.plan import Grid, as_setting, choose, read_plan, records_of, setting_dict, write_plan
+from bundle.fingerprint import file_fingerprint
 from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
@@ -188,8 +188,7 @@ def _fingerprint(file: Path) -> str:
     """
     if not file.is_file():
         raise FileNotFoundError(f"comparison: there is no {file}; train first, or set the path under comparison#files.")
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    return file_fingerprint(file)
 
 
 def _words(content: Mapping[str, Any]) -> str:

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from monai.bundle import ConfigWorkflow
-from monai.bundle.reference_resolver import ReferenceResolver
 from monai.data import CacheDataset
 
 from bundle.atomic import write_json
 from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
-from bundle.comparison.workflow import prepared_workflow
-from bundle.guard import named_paths
+from bundle.comparison.workflow import check_overrides, prepared_workflow
 from bundle.metrics.bootstrap import interval
 from bundle.metrics.records_io import load_records
 from bundle.transforms import KeepBoxesd
@@ -76,9 +74,7 @@ class LabelEfficiency:
         self.evaluate_files = [*self.config_files, *(str(file) for file in evaluate_files)]
         self.output, self.overrides = Path(output), dict(overrides or {})
         self.cells = [Cell(share, seed) for seed in seeds for share in shares]  # whole curves first
-        known = named_paths(self.evaluate_files)
-        if unknown := [key for key in self.overrides if ReferenceResolver.normalize_id(key) not in known]:
-            raise ValueError(f"Unknown overrides {unknown}: none of the configs {self.evaluate_files} names them.")
+        check_overrides(self.evaluate_files, self.overrides)
         self._training: CacheDataset | None = None
         self._test: CacheDataset | None = None
 

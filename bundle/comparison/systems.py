@@ -11,7 +11,7 @@ from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
 from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
-from bundle.comparison.workflow import prepared_workflow
+from bundle.comparison.workflow import check_overrides, prepared_workflow
 from bundle.metrics.answers_io import load_answers
 from bundle.metrics.bootstrap import draw_counts, interval
 from bundle.metrics.means import mean_replicates
@@ -75,6 +75,9 @@ class SystemsComparison:
         vqa_epochs: epochs of the heads.
         overrides: of all configurations, by id.
         replicates: R of the bootstrap over patients.
+
+    Raises:
+        ValueError: an override that no config names.
     """
 
     def __init__(
@@ -90,6 +93,9 @@ class SystemsComparison:
         self.base, self.configs = [str(file) for file in config_files], Path(configs)
         self.output, self.overrides = Path(output).absolute(), dict(overrides or {})
         self.seeds, self.vqa_epochs, self.replicates = list(seeds), vqa_epochs, replicates
+        overlays = {name for system in SYSTEMS.values() for name in (*system.training, *system.judging)}
+        judging = ("evaluate.json", "evaluate_texts.json", "vqa.json", "vqa_evaluate.json")
+        check_overrides([*self.base, *map(self._file, sorted(overlays)), *map(self._file, judging)], self.overrides)
         self._kept: dict[str, Any] = {}  # data of one system at a time, and of what all share
 
     def run(self) -> dict[str, Any]:

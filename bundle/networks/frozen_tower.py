@@ -1,11 +1,11 @@
 """The vision tower of a trained network, frozen, as a source of image tokens."""
 
-import hashlib
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from bundle.fingerprint import file_fingerprint
 from bundle.networks.patch_clip import PatchCLIP
 from bundle.training import load_weights
 
@@ -35,8 +35,7 @@ class FrozenTower(nn.Module):
         self.fingerprint = ""
         if weights is not None:
             load_weights(network, weights)
-            with Path(weights).open("rb") as stream:
-                self.fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+            self.fingerprint = file_fingerprint(weights)
         self.network = network.requires_grad_(False)
         self.width = network.clip.vision.width
         self._kept: dict[tuple[bool, int], torch.Tensor] | None = {} if keep else None

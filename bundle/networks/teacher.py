@@ -1,6 +1,5 @@
 """A frozen CLIP that looks at regions: the teacher of a distillation."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.fingerprint import file_fingerprint
 from bundle.grid import boxes_in_grid, canvas_to_grid
 from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
@@ -176,5 +176,4 @@ class RegionTeacher(nn.Module):
                 f"{sizes} (of {len(wrong)} that differ)."
             )
         self.load_state_dict({name: stored[name] for name in own})
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        return file_fingerprint(path)
