@@ -1,0 +1,126 @@
+"""C-STORE into the node, by dcmtk's storescu and by pynetdicom where storescu will not do wrong."""
+
+import logging
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pynetdicom import AE, _config
+
+from bundle.node.queue import DiskQueue
+from bundle.node.receiver import CANNOT_UNDERSTAND, NOT_THE_CLASS, OUT_OF_RESOURCES, start_receiver
+from tests.tiny import write_dicom
+
+
+@pytest.fixture
+def queue(tmp_path):
+    return DiskQueue(tmp_path / "queue", capacity=3)
+
+
+@pytest.fixture
+def node(queue):
+    server = start_receiver(queue, port=0, max_bytes=200_000)
+    yield server.server_address[1]
+    server.shutdown()
+
+
+@pytest.fixture
+def radiograph(tmp_path):
+    return write_dicom(tmp_path / "radiograph.dcm", np.arange(96 * 80).reshape(96, 80) % 4096)
+
+
+def store(port, dataset, called="PATCHCLIP"):
+    """The answer to a C-STORE of a dataset, or of a file, whose UID in the request is then its file meta's."""
+    entity = AE(ae_title="TEST")
+    entity.add_requested_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", port, ae_title=called)
+    assert association.is_established
+    answer = association.send_c_store(dataset)
+    association.release()
+    return answer
+
+
+@pytest.mark.skipif(shutil.which("storescu") is None, reason="needs dcmtk: apt-get install dcmtk")
+def test_storescu_is_served(node, queue, radiograph):
+    for program, files in (("echoscu", []), ("storescu", [radiograph])):
+        subprocess.run([program, "-aec", "PATCHCLIP", "127.0.0.1", str(node), *files], check=True, timeout=60)
+    assert queue.counts()["incoming"] == 1
+    taken = dcmread(queue.next_incoming())
+    assert taken == dcmread(radiograph)
+    assert subprocess.run(["echoscu", "-aec", "OTHER", "127.0.0.1", str(node)], capture_output=True).returncode != 0
+
+
+def test_a_duplicate_is_taken_once(node, queue, radiograph):
+    for _ in range(2):
+        assert store(node, dcmread(radiograph)).Status == 0
+    assert queue.counts()["incoming"] == 1
+
+
+def test_what_is_no_radiograph_is_refused_with_a_reason_and_the_next_is_taken(
+    node, queue, radiograph, tmp_path, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+    colour = dcmread(radiograph)
+    colour.SamplesPerPixel, colour.PhotometricInterpretation, colour.PlanarConfiguration = 3, "RGB", 0
+    colour.PixelData = colour.PixelData * 3
+    short = dcmread(radiograph)
+    short.PixelData = short.PixelData[:1000]
+    empty = dcmread(radiograph)
+    del empty.PixelData
+    for broken in (colour, short, empty):
+        answer = store(node, broken)
+        assert answer.Status == CANNOT_UNDERSTAND
+        assert 0 < len(answer.ErrorComment) <= 64
+    contradicts = dcmread(radiograph)
+    contradicts.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    contradicts.save_as(tmp_path / "contradicts.dcm")
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    assert store(node, tmp_path / "contradicts.dcm").Status == NOT_THE_CLASS
+    monkeypatch.undo()
+    large = write_dicom(tmp_path / "large.dcm", np.zeros((400, 400)))
+    answer = store(node, dcmread(large))
+    assert answer.Status == OUT_OF_RESOURCES
+    assert "200000" in answer.ErrorComment
+    assert sum(queue.counts().values()) == 0
+    assert store(node, dcmread(radiograph)).Status == 0
+    assert queue.counts()["incoming"] == 1
+    for secret in ("Secret", "SECRET", dcmread(radiograph).SOPInstanceUID):
+        assert secret not in caplog.text
+
+
+def test_a_full_queue_sends_away(node, queue, tmp_path):
+    answers = [store(node, dcmread(write_dicom(tmp_path / f"{i}.dcm", np.full((40, 40), i)))).Status for i in range(4)]
+    assert answers == [0, 0, 0, OUT_OF_RESOURCES]
+    queue.finish(queue.next_incoming().stem, [])
+    queue.deliver(queue.next_results().name)
+    assert store(node, dcmread(tmp_path / "3.dcm")).Status == 0
+
+
+def test_other_classes_are_not_offered(node):
+    other = Dataset()
+    other.file_meta = FileMetaDataset()
+    other.SOPClassUID, other.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    entity = AE()
+    entity.add_requested_context(other.SOPClassUID)
+    association = entity.associate("127.0.0.1", node, ae_title="PATCHCLIP")
+    assert not association.accepted_contexts
+    association.abort()
+
+
+def test_only_named_callers_if_wanted(queue, radiograph):
+    server = start_receiver(queue, port=0, allowed=("MODALITY",))
+    try:
+        entity = AE(ae_title="STRANGER")
+        entity.add_requested_context("1.2.840.10008.1.1")
+        assert not entity.associate("127.0.0.1", server.server_address[1], ae_title="PATCHCLIP").is_established
+    finally:
+        server.shutdown()
+
+
+def test_another_address_than_loopback_is_warned_of(queue, caplog):
+    start_receiver(queue, host="0.0.0.0", port=0).shutdown()
+    assert "whoever reaches that address can send to it" in caplog.text
