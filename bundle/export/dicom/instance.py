@@ -1,0 +1,135 @@
+"""What the three result objects have in common: who made them, when, under which UIDs, about whom."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID, generate_uid
+from pydicom.valuerep import DA, DT, TM
+
+from bundle.export.dicom.source import DicomSource
+
+MANUFACTURER = "Patch-CLIP bundle for MONAI"
+# Behind the numbers that devices give their series, so that lists show results after images.
+SERIES_NUMBERS = {"sr": 9901, "gsps": 9902, "sc": 9903}
+BODY_PART = "CHEST"
+_UNICODE = "ISO_IR 192"
+_LO, _LO_MORE = 64, "..."
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who made the results, when, and how their UIDs arise.
+
+    Attributes:
+        algorithm: name of the algorithm.
+        version: of the algorithm.
+        notice: what every result says to whoever opens it.
+        moment: date and time of all results.
+        entropy: what the UIDs are derived from; none makes them random.
+    """
+
+    algorithm: str
+    version: str
+    notice: str
+    moment: datetime
+    entropy: tuple[str, ...] = field(default=(), repr=False)
+
+    def uid(self, role: str) -> UID:
+        """A new UID; with entropy, the same for the same entropy and role."""
+        return generate_uid(entropy_srcs=[*self.entropy, role] if self.entropy else None)
+
+    def device_uid(self) -> UID:
+        """Of the algorithm in this version, the same in all results."""
+        return generate_uid(entropy_srcs=["device", MANUFACTURER, self.algorithm, self.version])
+
+    def equipment(self) -> dict[str, Any]:
+        """Arguments of highdicom that describe the device."""
+        return {
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": short(self.algorithm),
+            "software_versions": short(self.version),
+        }
+
+    def series(self, kind: str, description: str) -> dict[str, Any]:
+        """Arguments of highdicom that describe a series of one instance; `kind` is sr, gsps or sc."""
+        return {
+            "series_instance_uid": self.uid(f"{kind} series"),
+            "series_number": SERIES_NUMBERS[kind],
+            "sop_instance_uid": self.uid(f"{kind} instance"),
+            "instance_number": 1,
+            "series_description": short(f"{self.algorithm} {description}"),
+        }
+
+
+def study_moment(identity: Dataset) -> datetime:
+    """Date and time of the study, as the moment of results that must come out the same again.
+
+    Midnight where the time is absent or malformed, 1900-01-01 where the date is.
+    """
+    date, time = str(identity.get("StudyDate") or ""), str(identity.get("StudyTime") or "").partition(".")[0]
+    for text, form in ((date + time, "%Y%m%d%H%M%S"), (date, "%Y%m%d")):
+        try:
+            return datetime.strptime(text, form)
+        except ValueError:
+            continue
+    return datetime(1900, 1, 1)
+
+
+def complete(result: Dataset, source: DicomSource, maker: Maker) -> Dataset:
+    """Give a result its patient, its study and its moment, and leave out the clock's.
+
+    Args:
+        result: as highdicom built it, with an empty patient and study; changed in place.
+        source: of the image.
+        maker: of the result.
+
+    Returns:
+        The result.
+    """
+    for element in source.identity:
+        result[element.tag] = deepcopy(element)
+    if not _is_ascii(result, source.identity):  # a finding's name, say, that the image's own characters may not have
+        result.SpecificCharacterSet = _UNICODE
+    if result.Modality != "SR":  # an SR's series has no body part; others must name one, or a laterality (C.7.3.1)
+        result.BodyPartExamined = BODY_PART
+    for dataset in (result, *result.get("ContributingEquipmentSequence", [])):
+        for element in list(dataset):
+            if element.keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
+                continue
+            if element.VR in ("DA", "TM", "DT"):
+                element.value = {"DA": DA, "TM": TM, "DT": DT}[element.VR](_written(element.VR, maker.moment))
+    return result
+
+
+def short(text: str, most: int = _LO) -> str:
+    """The text, cut to what an attribute holds (64 characters of an LO), with the cut shown; no backslash."""
+    text = text.replace("\\", "/")
+    return text if len(text) <= most else text[: most - len(_LO_MORE)].rstrip() + _LO_MORE
+
+
+@contextmanager
+def quiet_highdicom() -> Iterator[None]:
+    """Keeps highdicom's log, which names instances and patients, out of ours."""
+    logger = logging.getLogger("highdicom")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _written(vr: str, moment: datetime) -> str:
+    return moment.strftime({"DA": "%Y%m%d", "TM": "%H%M%S", "DT": "%Y%m%d%H%M%S"}[vr])
+
+
+def _is_ascii(dataset: Dataset, identity: Dataset) -> bool:
+    """Whether all text that is not the patient's and study's is ASCII."""
+    texts = (element.value for element in dataset.iterall() if element.tag not in identity and element.VR != "SQ")
+    return all(value.isascii() for value in texts if isinstance(value, str))

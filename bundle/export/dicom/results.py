@@ -1,0 +1,173 @@
+"""All DICOM results about one radiograph, from its image and from what was found in it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+
+from bundle.atomic import atomic_path
+from bundle.export.dicom.instance import Maker, study_moment
+from bundle.export.dicom.presentation_state import presentation_state
+from bundle.export.dicom.secondary_capture import secondary_capture
+from bundle.export.dicom.shown import shown_candidates
+from bundle.export.dicom.source import read_source
+from bundle.export.dicom.structured_report import structured_report
+
+# Endings of the files, by kind; `bundle.data.inputs` passes files of these names over.
+ENDINGS = {"sr": "_sr.dcm", "gsps": "_gsps.dcm", "sc": "_sc.dcm"}
+
+
+@dataclass(frozen=True)
+class DicomOptions:
+    """What DICOM results hold, and how they are made.
+
+    Attributes:
+        min_score: the lowest score of a candidate that is shown; also where the map's tint and contours begin.
+        min_image_score: findings with a lower image score have no candidates shown.
+        max_per_finding: the most candidates shown of one finding.
+        deterministic: whether equal input gives equal files: UIDs derived from the image, the findings, the maps and
+            these options, and the study's date for the clock's. Results made twice are then one and the same to an
+            archive, which may refuse or replace the second.
+        codes: codes of findings, name -> (value, scheme designator, meaning); see `finding_code`.
+    """
+
+    min_score: float = 0.5
+    min_image_score: float = 0.5
+    max_per_finding: int = 3
+    deterministic: bool = False
+    codes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DicomResults:
+    """The objects, each with its file meta information, ready to be written or sent.
+
+    Attributes:
+        sr: scores and boxes (Comprehensive SR, TID 1500).
+        gsps: boxes and contours over the original (Grayscale Softcopy Presentation State).
+        sc: the picture (Secondary Capture).
+    """
+
+    sr: Dataset
+    gsps: Dataset
+    sc: Dataset
+
+    def by_kind(self) -> dict[str, Dataset]:
+        """sr, gsps and sc by these names."""
+        return {"sr": self.sr, "gsps": self.gsps, "sc": self.sc}
+
+
+def dicom_results(
+    image: str | Path,
+    document: Mapping[str, Any],
+    maps: npt.NDArray[np.floating[Any]] | None = None,
+    options: DicomOptions | None = None,
+) -> DicomResults:
+    """Build the three results.
+
+    Algorithm, version and notice are the document's (`model`, `note`).
+
+    Args:
+        image: the DICOM file that was looked at.
+        document: what was found in it (`bundle.report.findings_file.findings_document`).
+        maps: (K, h, w) over the whole image, NaN where the network has not looked; None where there are none.
+        options: None takes the defaults.
+
+    Returns:
+        The results.
+
+    Raises:
+        DicomSourceError: the image cannot be referred to.
+        RadiographError: it is not one grey image.
+        ValueError: image, document and maps do not belong together.
+    """
+    options = options or DicomOptions()
+    source = read_source(image)
+    size = (document["stored_size"]["height"], document["stored_size"]["width"])
+    if size != tuple(source.meta["stored_size"]):
+        raise ValueError(f"{image}: the image is {source.meta['stored_size']}, but the findings are of one of {size}")
+    if maps is not None and (maps.ndim != 3 or len(maps) != len(document["findings"])):
+        raise ValueError(
+            f"{image}: the maps are {maps.shape}; wanted ({len(document['findings'])}, h, w), one a finding"
+        )
+    shown = shown_candidates(document, options.min_score, options.min_image_score, options.max_per_finding)
+    if not shown and all(scores.get("image") is None for scores in document["findings"].values()):
+        raise ValueError(f"{image}: nothing to report: no candidate is shown, and no finding has an image score")
+    model = document.get("model", {})
+    maker = Maker(
+        algorithm=str(model.get("name", "Patch-CLIP")),
+        version=str(model.get("version", "unknown")),
+        notice=str(document["note"]),
+        moment=study_moment(source.identity) if options.deterministic else datetime.now(),
+        entropy=_entropy(source.header, document, maps, options) if options.deterministic else (),
+    )
+    parameters = [
+        f"candidates with a score of {options.min_score:g} or more",
+        f"at most {options.max_per_finding} of a finding",
+        f"of findings with an image score of {options.min_image_score:g} or more",
+        maker.notice,
+    ]
+    return DicomResults(
+        sr=structured_report(source, document, shown, maker, parameters, options.codes),
+        gsps=presentation_state(source, document, shown, maker, maps, options.min_score),
+        sc=secondary_capture(source, document, shown, maker, maps, options.min_score),
+    )
+
+
+def save_dicom_results(results: DicomResults, folder: str | Path, name: str) -> list[Path]:
+    """Write `<name>_sr.dcm`, `<name>_gsps.dcm` and `<name>_sc.dcm`, each atomically.
+
+    Args:
+        results: to write.
+        folder: made if missing.
+        name: may hold "/" for subfolders (`bundle.data.output_names`).
+
+    Returns:
+        The files.
+    """
+    paths = []
+    for kind, dataset in results.by_kind().items():
+        path = Path(folder) / f"{name}{ENDINGS[kind]}"
+        with atomic_path(path) as temporary:
+            dataset.save_as(temporary, enforce_file_format=True)
+        paths.append(path)
+    return paths
+
+
+def read_findings(path: str | Path) -> tuple[dict[str, Any], npt.NDArray[np.float32] | None]:
+    """What `SaveFindingsd` wrote about one radiograph.
+
+    Args:
+        path: the JSON; its map, if it names one, lies beside it.
+
+    Returns:
+        The document, and the maps (K, h, w), None where it names none.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    path = Path(path)
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    missing = [key for key in ("note", "stored_size", "findings", "candidates") if key not in document]
+    if missing:
+        raise ValueError(f"{path}: no {', '.join(missing)} in it; wanted a JSON file that inference wrote")
+    if "map" not in document:
+        return document, None
+    volumes = np.asarray(nibabel.load(path.parent / document["map"]["file"]).dataobj, np.float32)  # (w, h, 1, K)
+    return document, np.ascontiguousarray(volumes[:, :, 0].transpose(2, 1, 0))
+
+
+def _entropy(
+    header: Dataset, document: Mapping[str, Any], maps: npt.NDArray[np.floating[Any]] | None, options: DicomOptions
+) -> tuple[str, ...]:
+    """All that results depend on, as text."""
+    seen = "" if maps is None else hashlib.sha256(np.ascontiguousarray(maps, np.float32).tobytes()).hexdigest()
+    return str(header.SOPInstanceUID), json.dumps(document, sort_keys=True), seen, repr(options)

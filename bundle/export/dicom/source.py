@@ -1,0 +1,127 @@
+"""The DICOM image that results refer to: what of its header they need, and what makes it impossible to refer to it."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from bundle.transforms.dicom_header import parse
+from bundle.transforms.radiograph import read_radiograph
+from bundle.transforms.radiograph_error import RadiographError, refusal
+
+# What a result repeats so that archives file it with its image (PS3.3 C.7.1.1, C.7.2.1), and no more of the patient.
+PATIENT = (
+    *("PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),
+    *("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"),
+)
+STUDY = (
+    *("StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "StudyID"),
+    *("ReferringPhysicianName", "StudyDescription"),
+)
+REFERENCES = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+# Type 2: written without a value where the image has none.
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "AccessionNumber", "StudyID", "ReferringPhysicianName"),
+)
+GREY = ("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence")
+IMAGE = (
+    *("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "PatientOrientation", "BurnedInAnnotation"),
+    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
+)
+_TAGS = tuple(map(Tag, dict.fromkeys((*REFERENCES, *PATIENT, *STUDY, *GREY, *IMAGE, "SpecificCharacterSet"))))
+
+
+class DicomSourceError(RadiographError):
+    """A radiograph can be read, but no DICOM result can refer to it."""
+
+
+@dataclass(frozen=True)
+class DicomSource:
+    """A DICOM radiograph that results can refer to.
+
+    Attributes:
+        image: (1, H, W), 0..1, bright is dense, as the network's reader gives it.
+        meta: its metadata (`read_radiograph`).
+        header: references, size and grey values, with empty patient and study: what the libraries that build results
+            are shown, because they log names and refuse unusual ones.
+        identity: the patient and study attributes, as the image has them; they go into the results as they are.
+    """
+
+    image: npt.NDArray[np.float32]
+    meta: dict[str, Any]
+    header: Dataset
+    identity: Dataset
+
+
+def read_source(path: str | Path) -> DicomSource:
+    """Read a radiograph and what results must say about it.
+
+    Missing values of type 2 (a patient's name, say) become empty. A missing identity of the image cannot be mended:
+    a result that refers to an invented study would be filed with nobody.
+
+    Args:
+        path: the DICOM file.
+
+    Returns:
+        The source.
+
+    Raises:
+        DicomSourceError: the file is not DICOM, lacks one of `REFERENCES` or has no UID there, or its pixels are
+            floats, which a presentation state cannot refer to.
+        RadiographError: the file is not one grey image.
+    """
+    path = Path(path)
+    image, meta = read_radiograph(path)
+    if meta["format"] != "DICOM":
+        found = f"this is a {meta['format']} file"
+        remedy = "DICOM results refer to a DICOM image: give the one this was made from"
+        raise refusal(path, found, remedy, DicomSourceError)
+    if meta["bits_stored"] is None:
+        raise refusal(path, "the pixels are floats", "DICOM results want stored integers", DicomSourceError)
+    with path.open("rb") as file:
+        whole, _ = parse(path, file, _TAGS, stop_before_pixels=True)
+    wrong = [keyword for keyword in REFERENCES if not _is_uid(whole.get(keyword))]
+    if wrong:
+        remedy = "DICOM results refer to the image by these UIDs: take the file from the archive, not an edited copy"
+        raise refusal(path, f"{', '.join(wrong)} is missing or not a UID", remedy, DicomSourceError)
+
+    if whole.original_encoding[1] is False and any(
+        keyword in whole for keyword in ("ModalityLUTSequence", "VOILUTSequence")
+    ):
+        found = "it has lookup tables in Explicit VR Big Endian, a retired syntax"
+        raise refusal(path, found, "DCMTK's `dcmconv +te in out` writes little endian", DicomSourceError)
+
+    identity = _only(whole, (*PATIENT, *STUDY, "SpecificCharacterSet"))
+    header = _only(whole, (*REFERENCES, *GREY, *IMAGE))
+    for keyword in TYPE_2:
+        setattr(header, keyword, None)
+        if keyword not in identity:
+            setattr(identity, keyword, None)
+    if "RescaleSlope" in header or "RescaleIntercept" in header:  # the one without the other is read as by the reader
+        header.RescaleSlope = _or(header.get("RescaleSlope"), 1)
+        header.RescaleIntercept = _or(header.get("RescaleIntercept"), 0)
+    return DicomSource(image, meta, header, identity)
+
+
+def _only(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:
+    """Copies of these elements, where they are there."""
+    part = Dataset()
+    for keyword in keywords:
+        if keyword in dataset:
+            part.add(deepcopy(dataset[keyword]))
+    return part
+
+
+def _is_uid(value: Any) -> bool:
+    return bool(value) and isinstance(value, str) and UID(value).is_valid
+
+
+def _or(value: Any, other: int) -> Any:
+    return other if value in (None, "") else value
