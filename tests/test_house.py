@@ -52,7 +52,7 @@ def test_bundle_imports_nothing_from_scripts():
 
 def test_metadata_is_valid():
     metadata = json.loads((ROOT / "configs" / "metadata.json").read_text())
-    schema = json.loads((ROOT / "tests" / "meta_schema.json").read_text())
+    schema = json.loads((ROOT / "bundle" / "export" / "meta_schema.json").read_text())
     jsonschema.validate(metadata, schema)
     assert metadata["version"] in metadata["changelog"]
     pinned = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().split() if "==" in line)

@@ -69,7 +69,7 @@ class SparseHead(nn.Module):
 
     def forward(self, tokens: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Selected tokens (N, n, W), with positions added, and valid (N, n) -> (N, W)."""
-        class_token = self.class_token.to(tokens.dtype).expand(len(tokens), 1, -1)
+        class_token = self.class_token.to(tokens.dtype).expand(tokens.shape[0], 1, -1)  # a trace would freeze len()
         padding = F.pad(~valid, (1, 0), value=False)  # the class token is always there
         encoded = self.encoder(torch.cat([class_token, tokens], 1), src_key_padding_mask=padding)
         return F.normalize(encoded[:, 0].float(), dim=-1)

@@ -129,7 +129,7 @@ class RegionCLIP(PatchCLIP):
         named = {"text": report_id, "summary": summary_id, "caption": caption_id, "negative": negative_id}
         numbers = {f"{name}_embedding": ids for name, ids in named.items() if ids is not None}
         canvas = (image.shape[-2], image.shape[-1])
-        boxes = image.new_full((len(image), 0, 4), math.nan) if regions is None else regions
+        boxes = image.new_full((image.shape[0], 0, 4), math.nan) if regions is None else regions
         boxes = canvas_to_grid(boxes.float(), canvas, self.grid)
 
         features = self.features(image)
@@ -156,7 +156,7 @@ class RegionCLIP(PatchCLIP):
         if self.processor is None:
             regions = torch.cat([tokens, roi_align(tokens, boxes, self.grid)], 1)
         else:
-            patches = patch_boxes(self.grid).to(boxes.device).expand(len(boxes), -1, -1)
+            patches = patch_boxes(self.grid).to(boxes.device).expand(boxes.shape[0], -1, -1)
             positions = self.clip.vision.patch_positions()
             regions = self.processor(
                 tokens, features.class_token, positions, torch.cat([patches, boxes], 1), self.grid
@@ -170,7 +170,7 @@ class RegionCLIP(PatchCLIP):
             return features
         with torch.no_grad():
             likeliest, place = self.maps(patch_embedding).flatten(2).max(-1)  # (B, K)
-        image = torch.arange(len(place), device=place.device)[:, None]
+        image = torch.arange(place.shape[0], device=place.device)[:, None]
         own = (likeliest[..., None] * patch_embedding[image, place]).mean(1)  # (B, D)
         alone = F.normalize(features.global_embedding.float(), dim=-1)
         return features._replace(global_embedding=alone + self.fusion_gate.tanh() * own)

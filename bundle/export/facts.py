@@ -1,0 +1,67 @@
+"""What has to travel with exported weights so that they can be used without this repository."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from bundle.comments import without_comments
+from bundle.export.exportable import INPUT, OUTPUTS
+from bundle.export.packaged import PackagedBundle
+from bundle.networks.prompts import Prompts
+from bundle.report.versions import versions
+
+# read as it stands by people; tests/export/test_onnx_example.py runs what docs/exports.md makes of it
+PREPROCESSING = {
+    "values": "float32, 0..1, one channel, bright is dense. DICOM: modality LUT or rescale, then VOI LUT or window to "
+    "0..1, then inversion for MONOCHROME1 or Presentation LUT Shape INVERSE. PNG, JPEG, TIFF: the type's range, "
+    "0..255 or 0..65535. NIfTI, MetaImage: percentiles 0.5 to 99.5.",
+    "resize": "s = min(canvas / H, canvas / W); to round(s H) x round(s W), bilinear with antialiasing",
+    "pad": "with 0, centred: (canvas - size) // 2 at the top and at the left",
+    "normalisation": "none: it is inside the network",
+}
+
+
+def export_facts(package: PackagedBundle) -> dict[str, str]:
+    """The metadata of an export: names to text, JSON where it is not plain text.
+
+    `name`, `version`, `notice`; `findings`: the K names in the order of the outputs; `prompts`: for each finding the
+    negative and the positive texts, where the package knows them; `canvas`: side in pixels; `grid`: [Gh, Gw];
+    `inputs`, `outputs`: shapes; `preprocessing`; `candidates`: how `inferring` makes boxes of maps; `thresholds`:
+    `min_score` of a box and `min_image_score`; `versions`: of the software; `weights_sha256`.
+
+    Args:
+        package: to be exported.
+    """
+    config = package.config
+    findings, canvas = list(config["findings"]), config["image_size"]
+    grid = list(package.network.grid)  # type: ignore[arg-type]
+    facts: dict[str, Any] = {
+        "name": config.get("algorithm_name", package.metadata["name"]),
+        "version": config.get("algorithm_version", package.metadata["version"]),
+        "notice": config.get("notice", package.metadata["intended_use"]),
+        "findings": findings,
+        "canvas": canvas,
+        "grid": grid,
+        "inputs": {INPUT: ["batch", 1, canvas, canvas]},
+        "outputs": {OUTPUTS[0]: ["batch", len(findings), *grid], OUTPUTS[1]: ["batch", len(findings)]},
+        "preprocessing": PREPROCESSING,
+        "candidates": without_comments(config["candidates"]),
+        "thresholds": {key: config[key] for key in ("min_score", "min_image_score")},
+        "versions": versions(),
+        "weights_sha256": sha256(package.weights),
+    }
+    if package.prompts is not None:
+        texts = Prompts(findings, **without_comments(package.prompts)).texts()
+        facts["prompts"] = dict(zip(findings, texts, strict=True))
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,103 @@
+"""The configs of a packaged bundle: what a training's configuration becomes when it stands alone."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from transformers import CLIPConfig
+
+Config = dict[str, Any]
+
+# what inference.json shares with train.json, by name
+SHARED = ("findings", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
+SHARED_IF_THERE = ("notice", "algorithm_name", "algorithm_version")
+# what of a network inference does not need: the prompts' embeddings lie with the weights
+TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip")
+
+
+def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
+    """inference.json, train.json, evaluate.json and metadata.json of a package, by name.
+
+    inference.json gets the architecture in it; train.json is the overlays merged, with folders of its own;
+    evaluate.json judges inference's network, since the package's weights have no text tower; metadata.json has the
+    shapes, findings and measured figures of this experiment.
+
+    Args:
+        parser: the training's configuration, parsed.
+        root: the repository, whose configs the rest is taken from.
+    """
+    inference = _read(root / "configs" / "inference.json")
+    inference.update({key: _resolved(parser, parser.get(key)) for key in SHARED})
+    inference.update({key: parser[key] for key in SHARED_IF_THERE if key in parser})
+    inference["clip"] = _clip_without_text(parser)
+    inference["network_def"] |= {
+        key: _resolved(parser, value)
+        for key, value in parser.get("network_def").items()
+        if key == "_target_" or key not in (*inference["network_def"], *TRAINING_ONLY)
+    }
+    training = {key: value for key, value in parser.get().items() if key != "_meta_"}
+    training |= {
+        "bundle_root": ".",
+        "dataset_dir": "$@bundle_root + '/data'",
+        "output_dir": "$@bundle_root + '/eval'",
+        "ckpt_dir": "$@bundle_root + '/models'",
+        "init_checkpoint": None,
+    }
+    without_text = {"clip": inference["clip"], "network_def": inference["network_def"]}
+    return {
+        "inference.json": inference,
+        "train.json": training,
+        "evaluate.json": _read(root / "configs" / "evaluate.json") | without_text,
+        "metadata.json": _metadata(_read(root / "configs" / "metadata.json"), inference, parser),
+    }
+
+
+def _clip_without_text(parser: ConfigParser) -> Config:
+    """The vision tower's sizes, from the configuration or from the pretrained folder's."""
+    clip: Config = _resolved(parser, parser.get("clip"))
+    pretrained = parser.get_parsed_content("pretrained")
+    if pretrained is not None:
+        config = CLIPConfig.from_pretrained(pretrained)
+        fields = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size")
+        more = ("hidden_act", "layer_norm_eps", "image_size")
+        clip["vision"] = {key: getattr(config.vision_config, key) for key in (*fields, *more)}
+        clip["projection_dim"] = config.projection_dim
+    return {**clip, "pretrained": None, "text": None, "text_encoder": None}
+
+
+def _metadata(metadata: Config, inference: Mapping[str, Any], parser: ConfigParser) -> Config:
+    side, findings = inference["image_size"], inference["findings"]
+    grid = inference["tower_size"] // inference["clip"]["vision"]["patch_size"]
+    formats = metadata["network_data_format"]
+    formats["inputs"]["image"]["spatial_shape"] = [side, side]
+    formats["outputs"]["pred"] |= {
+        "num_channels": len(findings),
+        "spatial_shape": [grid, grid],
+        "channel_def": {str(i): name for i, name in enumerate(findings)},
+    }
+    measured = Path(parser.get_parsed_content("output_dir")) / "metrics.json"
+    if measured.is_file():
+        figures = _read(measured)
+        wanted = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
+        metadata["eval_metrics"] = {key: figures[key] for key in wanted if key in figures}
+    return metadata
+
+
+def _resolved(parser: ConfigParser, value: Any) -> Any:
+    """Replace references and expressions by what they stand for, all the way down."""
+    if isinstance(value, dict):
+        return {key: _resolved(parser, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(parser, item) for item in value]
+    if isinstance(value, str) and value.startswith("@"):
+        return _resolved(parser, parser.get(value[1:]))
+    if isinstance(value, str) and value.startswith("$"):
+        return ConfigParser({**parser.get(), "_value": value}).get_parsed_content("_value")
+    return value
+
+
+def _read(path: Path) -> Config:
+    content: Config = json.loads(path.read_text(encoding="utf-8"))
+    return content
