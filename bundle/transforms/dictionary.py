@@ -34,7 +34,8 @@ Sample = dict[Hashable, Any]
 class LoadRadiographd(MapTransform):
     """Read a radiograph from its path: (1, H, W) float32, 0..1, rows down, columns right, bright is dense.
 
-    The metadata of `read_radiograph` go with the MetaTensor; `stored_size` joins the sample.
+    The metadata of `read_radiograph` go with the MetaTensor; `stored_size` and `reading`, the same metadata for whoever
+    handles one sample (batches leave it behind), join the sample.
 
     Args:
         keys: keys of paths.
@@ -47,6 +48,7 @@ class LoadRadiographd(MapTransform):
         d = dict(data)
         for key in self.keys:
             array, meta = read_radiograph(d[key])
+            d["reading"] = dict(meta)
             affine = torch.tensor(meta.pop("affine"), dtype=torch.float64)
             d[key] = MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)
             d["stored_size"] = torch.tensor(array.shape[-2:])

@@ -1,0 +1,168 @@
+"""What a viewer is answered: a label mask or a heat map over the radiograph, and all that was found, as plain values.
+
+The last steps of a service such as MONAI Label; `bundle.transforms.SaveFindingsd` is their counterpart for files.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from bundle.grid import grid_to_stored, patch_map_to_image
+from bundle.metrics.candidates import FINDING, SCORE
+from bundle.report.findings_file import NOT_CLINICAL, findings_document, viewer_affine
+from bundle.report.segments import paint_segments
+from bundle.report.versions import versions
+
+SHOW = ("regions", "boxes", "map")
+
+
+class RequestError(ValueError):
+    """A request asks for what there is not; the message says what there is."""
+
+
+class SpreadOutputd(MapTransform):
+    """{"pred": {"pred": maps, "scores": ...}} -> {"pred": maps, "scores": ...}: an output that came under one key."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            if isinstance(d[key], Mapping):
+                d.update(d.pop(key))
+        return d
+
+
+class ViewerResultd(MapTransform):
+    """Puts what a viewer shows in place of the maps, and into `result` what was found.
+
+    The maps' key becomes (W, H, 1): x to the right, y down, one slice, the stored image's pixels, with the affine that
+    ITK, and with it 3D Slicer, gives the radiograph. What it holds, the sample's `show` says:
+
+    - `regions` (default): uint8, finding k as k + 1, each candidate where its map reaches half of its maximum;
+    - `boxes`: the same with whole boxes;
+    - `map`: float32, the patch probabilities of the finding that `finding` names (default: the one with the highest
+      image score), drawn bilinearly; NaN where the network has not looked.
+
+    Painted are the findings whose image score reaches `min_image_score`, of each the best `max_per_finding` candidates
+    from `min_score` on. The sample may bring its own `min_score` and `min_image_score`. `result` always holds
+    everything: what `bundle.report.findings_file.findings_document` lists, `prediction` (the image scores as
+    MONAI Label's classifiers give them), `segments` (finding -> value in the mask, of those painted) and `notice`.
+
+    Args:
+        keys: the patch maps, (K, Gh, Gw).
+        findings: names of the K findings, in the network's order.
+        min_score: see above.
+        min_image_score: see above.
+        max_per_finding: see above.
+        box_fraction: as the candidates were made with.
+        image_key: the canvas.
+        result_key: where the plain values go.
+        notice: goes into the result; None is "Research software, not for clinical use."
+        extension: format of the file that MONAI Label writes, where a request names none (it would write DICOM for
+            DICOM, which holds no mask).
+
+    Raises:
+        RequestError: on call, for a `show`, `finding` or score that does not exist.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection = "pred",
+        findings: Sequence[str] = (),
+        min_score: float = 0.5,
+        min_image_score: float = 0.5,
+        max_per_finding: int = 3,
+        box_fraction: float = 0.5,
+        image_key: str = "image",
+        result_key: str = "result",
+        notice: str | None = None,
+        extension: str = ".nii.gz",
+    ) -> None:
+        super().__init__(keys)
+        self.findings, self.notice = list(findings), notice or NOT_CLINICAL
+        self.limits = {"min_score": min_score, "min_image_score": min_image_score}
+        self.max_per_finding, self.box_fraction = max_per_finding, box_fraction
+        self.image_key, self.result_key, self.extension = image_key, result_key, extension
+        self.versions = versions()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            d[key], d[self.result_key] = self._answer(d, torch.as_tensor(d[key]).as_subclass(torch.Tensor))
+            d["result_extension"] = d.get("result_extension") or self.extension
+        return d
+
+    def _answer(self, d: Mapping[Hashable, Any], maps: torch.Tensor) -> tuple[MetaTensor, dict[str, Any]]:
+        maps = maps.detach().cpu().float()
+        show = _choice(d, "show", SHOW)
+        reading, canvas = d["reading"], d[self.image_key]
+        size: tuple[int, int] = reading["stored_size"]
+        scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d["scores"].items()}
+        candidates = torch.as_tensor(d["candidates"]).cpu()
+        limits = {key: _share(d, key, default) for key, default in self.limits.items()}
+        painted = self._painted(candidates, scores, **limits)
+        to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), _plane(canvas), _plane(maps))
+        grid_from_stored = torch.linalg.inv(to_stored)
+
+        result = findings_document(self.findings, scores, candidates, size, reading["spacing"])
+        image = scores["image"].tolist()
+        result["notice"] = self.notice
+        result["prediction"] = [
+            {"idx": k, "label": name, "score": round(image[k], 6)} for k, name in enumerate(self.findings)
+        ]
+        result["show"] = show
+        if show == "map":
+            names = sorted(self.findings, key=lambda name: -image[self.findings.index(name)])
+            finding = _choice(d, "finding", names)
+            k = self.findings.index(finding)
+            plane = patch_map_to_image(maps[k : k + 1], grid_from_stored, size)[0].numpy()
+            result |= {"finding": finding, "segments": {}}
+        else:
+            within = maps if show == "regions" else None
+            plane = paint_segments(painted, size, within, grid_from_stored, self.box_fraction)
+            result["segments"] = {self.findings[value - 1]: int(value) for value in np.unique(plane) if value}
+        result |= {"painted": limits | {"max_per_finding": self.max_per_finding}, "versions": self.versions}
+        affine = torch.from_numpy(viewer_affine(reading["filename_or_obj"], reading))
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(plane.T)[..., None]), affine=affine), result
+
+    def _painted(
+        self, candidates: torch.Tensor, scores: Mapping[str, torch.Tensor], min_score: float, min_image_score: float
+    ) -> torch.Tensor:
+        """The candidates that are painted."""
+        kept = []
+        for k, score in enumerate(scores["image"].tolist()):
+            own = candidates[(candidates[:, FINDING] == k) & (candidates[:, SCORE] >= min_score)]
+            if not score < min_image_score:
+                kept.append(own[torch.argsort(-own[:, SCORE], stable=True)][: self.max_per_finding])
+        return torch.cat(kept) if kept else candidates[:0]
+
+
+def _choice(data: Mapping[Hashable, Any], key: str, known: Sequence[str]) -> str:
+    """What a sample asks for; the first where it asks for nothing, or hands on the whole list of choices."""
+    asked = data.get(key)
+    if not asked or isinstance(asked, list | tuple):
+        return known[0]
+    for name in known:
+        if str(asked).casefold() == name.casefold():
+            return name
+    raise RequestError(f"{key} is {str(asked)[:60]!r}; it can be {', '.join(known)}")
+
+
+def _share(data: Mapping[Hashable, Any], key: str, default: float) -> float:
+    asked = data.get(key)
+    try:
+        value = default if asked is None else float(asked)
+    except (TypeError, ValueError):
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise RequestError(f"{key} is {str(asked)[:60]!r}; it can be a number from 0 to 1")
+    return value
+
+
+def _plane(tensor: torch.Tensor) -> tuple[int, int]:
+    """(rows, columns)."""
+    return int(tensor.shape[-2]), int(tensor.shape[-1])
