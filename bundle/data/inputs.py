@@ -18,6 +18,8 @@ ACCEPTED = f"DICOM files with or without extension, and {', '.join(SUFFIXES)}"
 CHECKS = ("pixels", "header", "none")
 # What SaveFindingsd writes: an output folder inside the input folder must not be read the next time.
 _OWN = ("_overlay.png", "_map.nii.gz")
+# What SaveDicomResultsd writes, beside a JSON; a radiograph of the users' own may have such a name.
+_OWN_DICOM = ("_sr.dcm", "_gsps.dcm", "_sc.dcm")
 
 
 def radiograph_files(
@@ -29,8 +31,8 @@ def radiograph_files(
     """Paths of the radiographs in a folder and its subfolders, or of one file.
 
     Candidates are files with one of `SUFFIXES`, and files without one that begin as DICOM does. Hidden files, DICOMDIR,
-    what `SaveFindingsd` wrote, and folders that are links are passed over. A candidate that cannot be read as one
-    grey radiograph is logged and left out, so that it does not stop the others later.
+    what `SaveFindingsd` and `SaveDicomResultsd` wrote, and folders that are links are passed over. A candidate that
+    cannot be read as one grey radiograph is logged and left out, so that it does not stop the others later.
 
     Args:
         source: a folder, or one file, which must then be readable.
@@ -96,7 +98,7 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 def _is_candidate(path: Path) -> bool:
     name = path.name.lower()
-    if name == "dicomdir" or name.endswith(_OWN):
+    if name == "dicomdir" or name.endswith(_OWN) or _is_result(path):
         return False
     if name.endswith(SUFFIXES):
         return True
@@ -105,6 +107,12 @@ def _is_candidate(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def _is_result(path: Path) -> bool:
+    """Whether a file is a DICOM result: one of these names, beside the findings that it belongs to."""
+    ending = next((ending for ending in _OWN_DICOM if path.name.endswith(ending)), None)
+    return ending is not None and path.with_name(f"{path.name.removesuffix(ending)}.json").is_file()
 
 
 def _check(path: Path, check: str) -> None:

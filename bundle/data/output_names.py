@@ -3,8 +3,9 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 # Suffixes of the formats that are read. Of a name without one of these, the dots belong to it: a DICOM UID has many.
 SUFFIXES = (
@@ -50,6 +51,50 @@ def output_names(files: Sequence[str | os.PathLike[str]], anonymous: bool = Fals
         taken.add(name.casefold())
         chosen[str(path)] = name
     return chosen
+
+
+class OutputNames:
+    """The name of what is written about one file after the other, for transforms that see a file at a time.
+
+    Args:
+        inputs: every file of the run, as paths or as mappings with `image_key`. None names each output by its file
+            alone and refuses to give another file's name.
+        image_key: of the mappings.
+        anonymous: as in `output_names`; wants `inputs`.
+        owner: who asks, for messages.
+
+    Raises:
+        ValueError: `anonymous` without `inputs`.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Any] | None = None, image_key: str = "image", anonymous: bool = False, owner: str = ""
+    ) -> None:
+        if anonymous and inputs is None:
+            raise ValueError(f"{owner}: anonymous_names numbers the files of `inputs`; give the list of all files")
+        files = None if inputs is None else [item[image_key] if isinstance(item, Mapping) else item for item in inputs]
+        self._names = None if files is None else output_names(files, anonymous)
+        self._given: dict[str, str] = {}
+        self._owner = owner
+
+    def __call__(self, file: str | os.PathLike[str]) -> str:
+        """The file's name.
+
+        Raises:
+            ValueError: the file is not among `inputs`, or, without them, another file has had this name.
+        """
+        absolute = str(Path(file).absolute())
+        if self._names is not None:
+            if absolute not in self._names:
+                raise ValueError(f"{self._owner}: {file} is not among `inputs`; give the list that is being read")
+            return self._names[absolute]
+        name = output_names([file])[absolute]
+        if self._given.setdefault(name.casefold(), absolute) != absolute:
+            raise ValueError(
+                f"{self._owner}: {file} and {self._given[name.casefold()]} would both be written as {name!r}; give "
+                "the list of all files as `inputs`, which makes the names differ"
+            )
+        return name
 
 
 def _stem(name: str) -> str:

@@ -23,6 +23,7 @@ def findings_document(
     candidates: torch.Tensor,
     stored_size: tuple[int, int],
     spacing: tuple[float, float] | None,
+    note: str = NOT_CLINICAL,
     **more: Any,
 ) -> dict[str, Any]:
     """What the network found in one radiograph, as plain values; nothing that identifies a patient.
@@ -33,6 +34,7 @@ def findings_document(
         candidates: (M, 8) table, columns of `bundle.metrics.candidates.COLUMNS`.
         stored_size: (H, W).
         spacing: (row, column) distance in mm, or None where unknown.
+        note: what the findings are not to be used for.
         more: further entries, put last.
 
     Returns:
@@ -49,7 +51,7 @@ def findings_document(
         raise ValueError(f"a candidate's finding is outside 0..{len(findings) - 1}")
     table = table[np.argsort(-table[:, SCORE], kind="stable")]
     return {
-        "note": NOT_CLINICAL,
+        "note": note,
         "frame": "pixels of the stored image, x right, y down; box [x0, y0, x1, y1] with x1 and y1 exclusive",
         "stored_size": {"height": int(stored_size[0]), "width": int(stored_size[1])},
         "spacing_mm": None if spacing is None else {"row": _number(spacing[0]), "column": _number(spacing[1])},

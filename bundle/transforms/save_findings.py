@@ -11,7 +11,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from bundle.atomic import atomic_path, write_json
-from bundle.data.output_names import output_names
+from bundle.data.output_names import OutputNames
 from bundle.grid import grid_to_stored
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
 from bundle.report.overlay import draw_overlay
@@ -51,6 +51,7 @@ class SaveFindingsd(MapTransform):
             None takes the stored image's pixels.
         anonymous_names: number the outputs in the order of `inputs`, and keep file names out of them.
         model: what to write about the model (name, version, ...), as JSON can hold it.
+        notice: what every output says to whoever opens it.
 
     Raises:
         ValueError: where the settings contradict each other; on call, where a sample does not fit them.
@@ -71,6 +72,7 @@ class SaveFindingsd(MapTransform):
         map_side: int | None = 512,
         anonymous_names: bool = False,
         model: Mapping[str, Any] | None = None,
+        notice: str = NOT_CLINICAL,
     ) -> None:
         super().__init__(keys)
         if not findings or not 0 <= min_score < 1:
@@ -78,15 +80,12 @@ class SaveFindingsd(MapTransform):
                 "SaveFindingsd: findings must be named and min_score lie in [0, 1), got "
                 f"{list(findings)} and {min_score}"
             )
-        if anonymous_names and inputs is None:
-            raise ValueError("SaveFindingsd: anonymous_names numbers the files of `inputs`; give the list of all files")
         self.findings, self.output_dir = list(findings), Path(output_dir)
         self.min_score, self.min_image_score, self.max_per_finding = min_score, min_image_score, max_per_finding
         self.image_key, self.overlay, self.maps, self.map_side = image_key, overlay, maps, map_side
         self.anonymous, self.model = anonymous_names, dict(model or {})
-        files = None if inputs is None else [item[image_key] if isinstance(item, Mapping) else item for item in inputs]
-        self._names = None if files is None else output_names(files, anonymous_names)
-        self._written: dict[str, str] = {}
+        self.notice = notice
+        self._name = OutputNames(inputs, image_key, anonymous_names, "SaveFindingsd")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -158,7 +157,7 @@ class SaveFindingsd(MapTransform):
             }
         more |= {"model": self.model} if self.model else {}
         document = findings_document(
-            self.findings, scores, candidates, size, meta["spacing"], **more, versions=versions()
+            self.findings, scores, candidates, size, meta["spacing"], note=self.notice, **more, versions=versions()
         )
         write_json(self._path(name, ".json"), document)
 
@@ -170,7 +169,7 @@ class SaveFindingsd(MapTransform):
         return [k for k, score in enumerate(image.tolist()) if not score < self.min_image_score]  # NaN is drawn
 
     def _caption(self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int]) -> str:
-        parts = [NOT_CLINICAL, f"{name}:" if name else ""]
+        parts = [self.notice, f"{name}:" if name else ""]
         if "image" in scores:
             text = [f"{finding} {scores['image'][k]:.2f}" for k, finding in enumerate(self.findings)]
             if drawn:
@@ -181,20 +180,6 @@ class SaveFindingsd(MapTransform):
 
     def _path(self, name: str, ending: str) -> Path:
         return self.output_dir / f"{name}{ending}"
-
-    def _name(self, file: str) -> str:
-        absolute = str(Path(file).absolute())
-        if self._names is not None:
-            if absolute not in self._names:
-                raise ValueError(f"SaveFindingsd: {file} is not among `inputs`; give the list that is being read")
-            return self._names[absolute]
-        name = output_names([file])[absolute]
-        if self._written.setdefault(name.casefold(), absolute) != absolute:
-            raise ValueError(
-                f"SaveFindingsd: {file} and {self._written[name.casefold()]} would both be written as {name!r}; give "
-                "the list of all files as `inputs`, which makes the names differ"
-            )
-        return name
 
 
 def _plane(tensor: torch.Tensor) -> tuple[int, int]:
