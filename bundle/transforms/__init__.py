@@ -12,7 +12,6 @@ from bundle.transforms.dictionary import SelectSampled as SelectSampled
 from bundle.transforms.dictionary import TokenizeReportd as TokenizeReportd
 from bundle.transforms.regions import RegionsToCanvasd as RegionsToCanvasd
 from bundle.transforms.save_dicom_results import SaveDicomResultsd as SaveDicomResultsd
-from bundle.transforms.save_dicom_results import SaveDicomResultsd as SaveDicomResultsd
 from bundle.transforms.save_findings import SaveFindingsd as SaveFindingsd
 from bundle.transforms.viewer_result import SpreadOutputd as SpreadOutputd
 from bundle.transforms.viewer_result import ViewerResultd as ViewerResultd
