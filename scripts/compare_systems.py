@@ -5,12 +5,14 @@ python -m scripts.compare_systems --max_epochs 3
 
 import logging
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import fire
 
 from bundle.comparison.systems import BLIND, FIGURES, PLAIN, SYSTEMS, SystemsComparison
+from bundle.data.questions import TYPES
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -22,7 +24,7 @@ def main(
     vqa_epochs: int = 6,
     **overrides: Any,
 ) -> None:
-    """Print a table of the systems and their differences to plain CLIP; leave `systems.json` and a folder a cell.
+    """Print tables of figures, differences and answers by type; leave `systems.json` and a folder a cell.
 
     Files without a folder are those of the bundle's configs. Any key of the configurations can be given.
     """
@@ -30,17 +32,26 @@ def main(
     files = [config_file] if isinstance(config_file, str) else list(config_file)
     files = [file if Path(file).parent != Path() else CONFIGS / file for file in files]
     summary = SystemsComparison(files, CONFIGS, output, seeds, vqa_epochs, overrides).run()
-    print(table("figure", {system: about.name for system, about in SYSTEMS.items()}, summary["systems"]))
-    others = {system: f"{about.name} - plain CLIP" for system, about in SYSTEMS.items() if system != PLAIN}
-    print(table("difference", others, {system: summary["differences"][system][PLAIN] for system in others}))
-    seen = {system: f"{about.name} - language only" for system, about in SYSTEMS.items()}
-    print(table("difference", seen, {system: summary["differences"][system][BLIND] for system in seen}))
+    names = {system: about.name for system, about in SYSTEMS.items()}
+    print(table("figure", FIGURES, names, summary["systems"]))
+    pairs = [(b, a) for a, b in combinations(names, 2)]
+    for wanted in (True, False):  # first those to plain CLIP
+        chosen = [pair for pair in pairs if (PLAIN in pair) == wanted]
+        columns = {f"{a}/{b}": f"{names[a]} - {names[b]}" for a, b in chosen}
+        print(table("difference", FIGURES, columns, {f"{a}/{b}": summary["differences"][a][b] for a, b in chosen}))
+
+    kinds = {"vqa/accuracy": "all", **{f"vqa/accuracy/{kind}": kind for kind in TYPES}}
+    plain = summary["systems"][PLAIN]
+    blind = {key: plain[f"{key}/{BLIND}"] for key in kinds if f"{key}/{BLIND}" in plain}
+    print(table("questions", kinds, {BLIND: "language only"} | names, summary["systems"] | {BLIND: blind}))
+    seen = {system: f"{name} - language only" for system, name in names.items()}
+    print(table("difference", kinds, seen, {system: summary["differences"][system][BLIND] for system in seen}))
 
 
-def table(corner: str, columns: dict[str, str], figures: dict[str, Any]) -> str:
-    """A markdown table, a row a figure and a column a system."""
+def table(corner: str, rows: dict[str, str], columns: dict[str, str], figures: dict[str, Any]) -> str:
+    """A markdown table, a row a figure and a column a system; a figure that no system has is left out."""
     lines = [f"| {corner} | {' | '.join(columns.values())} |", "|---" * (len(columns) + 1) + "|"]
-    for key, name in FIGURES.items():
+    for key, name in rows.items():
         cells = [figures[system].get(key) for system in columns]
         if any(cells):
             shown = [f"{c['value']:.3f} ({c['low']:.3f} to {c['high']:.3f})" if c else "-" for c in cells]

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from bundle.data.questions import TYPES
 from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
+from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Records, of_finding
+from bundle.metrics.vqa import Answers
 
 
 def mean_of_drawn_seeds(draws: Sequence[Floats], seed: int) -> Floats:
@@ -50,3 +53,25 @@ def record_replicates(records: Records, replicates: int, seed: int, score: str |
             mine = scores[:, k]
             area.append(auroc_replicates(counts, mine[negative], unit[negative], mine[positive], unit[positive]))
     return {"froc/mean/sens_at_1fp": np.mean(sensitivity, 0), "auroc/mean": np.mean(area, 0)}
+
+
+def answer_replicates(answers: Answers, replicates: int, seed: int) -> tuple[dict[str, float], dict[str, Floats]]:
+    """Accuracy of answers and its replicates, of all questions and of each type, drawing patients.
+
+    Args:
+        answers: of an evaluation.
+        replicates: R.
+        seed: of the draws.
+
+    Returns:
+        By `vqa/accuracy` and `vqa/accuracy/<type>`: the figure, and its (R,) replicates.
+    """
+    units, unit = np.unique(answers.group, return_inverse=True)
+    counts = draw_counts(len(units), replicates, seed)
+    asked = {f"/{TYPES[number]}": answers.type == number for number in np.unique(answers.type)}
+    figures, draws = {}, {}
+    for ending, mine in {"": np.ones(len(answers.type), bool), **asked}.items():
+        figures[f"vqa/accuracy{ending}"] = float(answers.right[mine].mean())
+        right = np.where(mine, answers.right, np.nan)[:, None]
+        draws[f"vqa/accuracy{ending}"] = mean_replicates(counts, right, unit)[0]
+    return figures, draws

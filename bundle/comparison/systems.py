@@ -10,11 +10,10 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
-from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
+from bundle.comparison.seeds import answer_replicates, mean_of_drawn_seeds, record_replicates
 from bundle.comparison.workflow import check_overrides, prepared_workflow
 from bundle.metrics.answers_io import load_answers
-from bundle.metrics.bootstrap import draw_counts, interval
-from bundle.metrics.means import mean_replicates
+from bundle.metrics.bootstrap import interval
 from bundle.metrics.records import Floats
 from bundle.metrics.records_io import load_records
 
@@ -142,18 +141,8 @@ class SystemsComparison:
             settings = {"blind": blind, "max_epochs": self.vqa_epochs, "ckpt_path": str(folder / "model.pt"), **where}
             self._train(head, "question images", **settings, **named)
             self._judge([*head, self._file("vqa_evaluate.json")], "test questions", replicates=0, **settings, **named)
-            answers = load_answers(folder / ("vqa_blind" if blind else "vqa") / "answers.csv")
-            units, unit = np.unique(answers.group, return_inverse=True)
-            counts = draw_counts(len(units), self.replicates, 0)
-            right = answers.right[:, None].astype(np.float64)
-            draws["vqa/accuracy" + f"/{BLIND}" * blind] = mean_replicates(counts, right, unit)[0]
 
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        for name in ("vqa", "vqa_blind"):
-            if (folder / name / "metrics.json").is_file():
-                told = json.loads((folder / name / "metrics.json").read_text(encoding="utf-8"))
-                ending = f"/{BLIND}" if name == "vqa_blind" else ""
-                metrics |= {key + ending: value for key, value in told.items() if key.startswith("vqa/")}
         keys = [key for key in draws if metrics.get(key) is not None]
         with atomic_path(folder / "replicates.npy") as temporary, temporary.open("wb") as stream:
             np.save(stream, np.stack([draws[key] for key in keys]))  # (figures, R), in the order of cell.json
@@ -205,17 +194,25 @@ def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict
     Returns:
         `systems`: system -> figure -> `value`, `low`, `high`, `seeds` (each seed's value);
         `differences`: system -> other system -> figure -> `value`, `low`, `high`, of the first minus the other;
-        `blind`: of system `blind`, plain CLIP's head that does not see the image.
+        `blind`: of system `blind`, plain CLIP's head that does not see the image, for all questions and by type; what
+        that head reaches itself stands among plain CLIP's figures as `vqa/accuracy/blind`, `vqa/accuracy/<type>/blind`.
     """
     values: dict[str, dict[str, list[float]]] = {}
     draws: dict[str, dict[str, Floats]] = {}
     for system in SYSTEMS:
-        folders = [cell_folder(output, system, number) for number in seeds]
-        cells = [json.loads((folder / "cell.json").read_text(encoding="utf-8"))["figures"] for folder in folders]
-        tables = [
-            dict(zip(cell, np.load(folder / "replicates.npy"), strict=True))
-            for cell, folder in zip(cells, folders, strict=True)
-        ]
+        cells, tables = [], []
+        for number in seeds:
+            folder = cell_folder(output, system, number)
+            figures = json.loads((folder / "cell.json").read_text(encoding="utf-8"))["figures"]
+            stored = np.load(folder / "replicates.npy")
+            table = dict(zip(figures, stored, strict=True))
+            for name in ("vqa", "vqa_blind")[: 1 + (system == PLAIN)]:
+                told, drawn = answer_replicates(load_answers(folder / name / "answers.csv"), stored.shape[1], 0)
+                ending = f"/{BLIND}" * (name == "vqa_blind")
+                figures |= {key + ending: value for key, value in told.items()}
+                table |= {key + ending: value for key, value in drawn.items()}
+            cells.append(figures)
+            tables.append(table)
         keys = [key for key in cells[0] if all(key in cell for cell in cells)]
         values[system] = {key: [cell[key] for cell in cells] for key in keys}
         draws[system] = {key: mean_of_drawn_seeds([table[key] for table in tables], seed) for key in keys}
@@ -237,14 +234,14 @@ def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict
             for other, theirs in values.items()
             if other != system
         }
-        blind = f"vqa/accuracy/{BLIND}"
-        if blind in values[PLAIN] and "vqa/accuracy" in mine:
-            summary["differences"][system][BLIND] = {
-                "vqa/accuracy": {
-                    "value": float(np.mean(mine["vqa/accuracy"]) - np.mean(values[PLAIN][blind])),
-                    **_ends(draws[system]["vqa/accuracy"] - draws[PLAIN][blind]),
-                }
+        summary["differences"][system][BLIND] = {
+            key: {
+                "value": float(np.mean(mine[key]) - np.mean(theirs)),
+                **_ends(draws[system][key] - draws[PLAIN][f"{key}/{BLIND}"]),
             }
+            for key in mine
+            if (theirs := values[PLAIN].get(f"{key}/{BLIND}")) is not None
+        }
     return summary
 
 

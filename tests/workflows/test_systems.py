@@ -31,6 +31,13 @@ def test_systems_go_on_where_they_were(place):
     plain, other = (summary["systems"][name]["auroc/mean"]["value"] for name in (PLAIN, "regionmed_clip"))
     assert summary["differences"]["regionmed_clip"][PLAIN]["auroc/mean"]["value"] == pytest.approx(other - plain)
     assert "| figure | plain CLIP | Patch-CLIP | Region-Aware MedCLIP | RegionMed-CLIP |" in printed
+    for system in SYSTEMS:
+        mine, blind = summary["systems"][system], summary["differences"][system][BLIND]
+        assert {"vqa/accuracy", "vqa/accuracy/presence", "vqa/accuracy/location"} <= set(blind)
+        for key, difference in blind.items():
+            other = summary["systems"][PLAIN][f"{key}/{BLIND}"]["value"]
+            assert difference["value"] == pytest.approx(mine[key]["value"] - other), key
+    assert "| questions | language only | plain CLIP |" in printed
     assert "SecretReport" not in printed
     assert not any("SecretReport" in path.read_text() for path in output.rglob("*.json"))
 
