@@ -10,7 +10,6 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 from bundle.data.output_names import OutputNames
-from bundle.export.dicom import DicomOptions, DicomSourceError, dicom_results, read_findings, save_dicom_results
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +52,16 @@ class SaveDicomResultsd(MapTransform):
         image_key: str = "image",
         anonymous_names: bool = False,
     ) -> None:
+        from bundle.export.dicom import DicomOptions  # a second to load: only for those who write DICOM
+
         super().__init__(keys)
         self.output_dir, self.image_key = Path(output_dir), image_key
         self.options = DicomOptions(min_score, min_image_score, max_per_finding, deterministic, dict(codes or {}))
         self._name = OutputNames(inputs, image_key, anonymous_names, "SaveDicomResultsd")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        from bundle.export.dicom import DicomSourceError, dicom_results, read_findings, save_dicom_results
+
         file = str(getattr(data[self.image_key], "meta", {}).get("filename_or_obj", ""))
         if not file:
             raise ValueError(
