@@ -1,13 +1,8 @@
 """Results to a PACS: dcmtk's storescp, and Orthanc by both ways; one that is down, full, or will not have them."""
 
 import contextlib
-import json
 import shutil
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -17,74 +12,14 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation
 
 from bundle.node.sender import NotDeliveredError, RefusedError, make_sender
+from tests.orthanc import free_port, running_orthanc, wait_for
 from tests.tiny import write_dicom
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def answers(url):
-    with contextlib.suppress(urllib.error.URLError, ConnectionError), urllib.request.urlopen(url) as answer:
-        return json.load(answer)
-    return None
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.1)
-
-
-class Orthanc:
-    """A real PACS on loopback, with its data in a folder, that can be stopped and started again."""
-
-    def __init__(self, folder):
-        self.http, self.dicom = free_port(), free_port()
-        settings = {
-            "StorageDirectory": str(folder / "storage"),
-            "IndexDirectory": str(folder / "storage"),
-            "HttpPort": self.http,
-            "DicomPort": self.dicom,
-            "DicomAet": "ORTHANC",
-            "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
-            "DicomAlwaysAllowStore": True,
-            "Plugins": ["/usr/share/orthanc/plugins"],
-            "DicomWeb": {"Enable": True},
-        }
-        folder.mkdir()
-        self.settings = folder / "orthanc.json"
-        self.settings.write_text(json.dumps(settings))
-        self.log = folder / "log"
-        self.start()
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(["Orthanc", str(self.settings)], stdout=log, stderr=log)
-        wait_for(lambda: answers(self.url("system")) is not None)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(30)
-
-    def url(self, path):
-        return f"http://127.0.0.1:{self.http}/{path}"
-
-    def instances(self):
-        return answers(self.url("instances"))
 
 
 @pytest.fixture
 def orthanc(tmp_path):
-    if shutil.which("Orthanc") is None:
-        pytest.skip("needs a PACS: apt-get install orthanc orthanc-dicomweb")
-    server = Orthanc(tmp_path / "orthanc")
-    yield server
-    server.stop()
+    with running_orthanc(tmp_path / "orthanc") as server:
+        yield server
 
 
 @pytest.fixture
