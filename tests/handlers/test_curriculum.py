@@ -3,14 +3,12 @@
 import copy
 import logging
 import os
-import time
 from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from ignite.engine import Events
 from monai.bundle import ConfigParser
@@ -24,6 +22,7 @@ from bundle.losses import NegativeCaptionLoss, RegionContrastiveLoss, ReportCont
 from bundle.networks.freezing import Freezing
 from bundle.precision import Precision
 from bundle.training import ResumableTraining
+from tests.forked_ranks import run_ranks
 from tests.losses.regions import drawn
 
 STAGES = [
@@ -178,13 +177,7 @@ def on_rank(rank, folder):
 
 
 def test_two_processes_go_through_the_stages_as_one_does(tmp_path):
-    processes = mp.start_processes(on_rank, args=(tmp_path,), nprocs=2, join=False, start_method="fork")
-    deadline = time.monotonic() + 120
-    while not processes.join(timeout=1):
-        if time.monotonic() > deadline:
-            for process in processes.processes:
-                process.kill()
-            pytest.fail("the ranks wait for each other")
+    run_ranks(on_rank, tmp_path)
     alone = [weights for *_, weights in Training(tmp_path / "alone", epochs=6, dropout=0.0).run().seen]
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     for epoch in range(6):

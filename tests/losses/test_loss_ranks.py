@@ -1,11 +1,9 @@
 """Two real processes under DistributedDataParallel: the losses and gradients of one with all images."""
 
-import time
-
 import pytest
 import torch
-import torch.multiprocessing as mp
 
+from tests.forked_ranks import run_ranks
 from tests.losses.ranks import WEIGHTS, images, train_once, work
 
 # images 0, 2, 3 and 5 have three, two, one and one regions, the others none
@@ -23,14 +21,7 @@ SHARDS = [
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    # forked, not spawned: each process would otherwise spend most of a minute's work on importing MONAI again
-    processes = mp.start_processes(work, args=(SHARDS, str(folder)), nprocs=2, join=False, start_method="fork")
-    deadline = time.monotonic() + 120
-    while not processes.join(timeout=1):
-        if time.monotonic() > deadline:
-            for process in processes.processes:
-                process.kill()
-            pytest.fail("the ranks wait for each other")
+    run_ranks(work, SHARDS, str(folder))
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

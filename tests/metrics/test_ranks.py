@@ -1,11 +1,8 @@
 """Two real processes, uneven shards: the same numbers as one."""
 
-import time
-
-import pytest
 import torch
-import torch.multiprocessing as mp
 
+from tests.forked_ranks import run_ranks
 from tests.metrics.drawn import random_evaluation
 from tests.metrics.ranks import evaluate, work
 
@@ -25,16 +22,7 @@ def test_two_processes_give_the_numbers_of_one(tmp_path):
         [every, []],  # one rank has nothing at all
         [[], []],
     ]
-    # forked, not spawned: each process would otherwise spend most of a minute's work on importing MONAI again
-    processes = mp.start_processes(
-        work, args=(shards, IMAGES, str(tmp_path)), nprocs=2, join=False, start_method="fork"
-    )
-    deadline = time.monotonic() + 120
-    while not processes.join(timeout=1):
-        if time.monotonic() > deadline:
-            for process in processes.processes:
-                process.kill()
-            pytest.fail("the ranks wait for each other")
+    run_ranks(work, shards, IMAGES, str(tmp_path))
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     alone = evaluate(every, IMAGES)
     assert len(alone["area"].unique()) == IMAGES

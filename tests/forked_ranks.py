@@ -1,0 +1,20 @@
+"""Two ranks in two processes of a test."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch.multiprocessing as mp
+
+
+def run_ranks(work: Callable[..., None], *args: Any, seconds: float = 120) -> None:
+    """Run `work(rank, *args)` on ranks 0 and 1; fails where they do not both end in time."""
+    # forked, not spawned: each process would otherwise spend most of a minute's work on importing MONAI again
+    processes = mp.start_processes(work, args=args, nprocs=2, join=False, start_method="fork")
+    deadline = time.monotonic() + seconds
+    while not processes.join(timeout=1):
+        if time.monotonic() > deadline:
+            for process in processes.processes:
+                process.kill()
+            pytest.fail("the ranks wait for each other")
