@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
@@ -85,7 +86,8 @@ def read_source(path: str | Path) -> DicomSource:
         raise refusal(path, found, remedy, DicomSourceError)
     if meta["bits_stored"] is None:
         raise refusal(path, "the pixels are floats", "DICOM results want stored integers", DicomSourceError)
-    with path.open("rb") as file:
+    # pydicom's warnings about unusual values quote them, and some are the patient's.
+    with path.open("rb") as file, disable_value_validation():
         whole, _ = parse(path, file, _TAGS, stop_before_pixels=True)
     wrong = [keyword for keyword in REFERENCES if not _is_uid(whole.get(keyword))]
     if wrong:

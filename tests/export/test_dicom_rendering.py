@@ -1,0 +1,94 @@
+"""What dcmtk, which shares no code with us, shows of the results: the picture, and the original's grey values."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from bundle.export.dicom import dicom_results, save_dicom_results
+from bundle.export.dicom.secondary_capture import BANNER, LONG_SIDE
+from bundle.report.colours import finding_colour, rgb
+from bundle.transforms.radiograph import read_radiograph
+from tests.export.dicom_case import CANDIDATES, HEIGHT, LESION, WIDTH, document, maps, program, write_radiograph
+
+MASS = np.array(rgb(finding_colour(1)))
+
+
+def test_dcmtk_shows_heat_and_boxes_where_they_belong(tmp_path):
+    source = write_radiograph(tmp_path / "in.dcm")
+    _, _, capture = save_dicom_results(dicom_results(source, document(), maps()), tmp_path, "in")
+    program("dcmj2pnm", "+on", capture, tmp_path / "sc.png")
+    picture = np.asarray(Image.open(tmp_path / "sc.png"))
+    assert picture.shape[2] == 3
+    assert tuple(picture[0, 0]) == rgb(BANNER)
+    scale = picture.shape[1] / WIDTH
+    assert round(HEIGHT * scale) == round(LONG_SIDE * 2 / 3)  # a small image is enlarged to that
+    top = int((picture == rgb(BANNER)).all(2)[:, 0].sum())  # rows of the banner
+
+    def at(x: float, y: float) -> np.ndarray:
+        return picture[top + round(y * scale), round(x * scale)].astype(int)
+
+    def tint(x: float, y: float) -> float:
+        """How far from grey towards the colour of Mass."""
+        colour = MASS - MASS.mean()
+        return float((at(x, y) - at(x, y).mean()) @ colour / (colour @ colour))
+
+    x0, y0, _, y1 = LESION
+    assert tint(x0 + 8, y1 - 8) == pytest.approx(0.45, abs=0.02)  # the map is 1: a full tint
+    assert abs(tint(x0 - 12, y0 + 12)) < 0.01  # 0: grey
+    for box in (CANDIDATES[0][4:], CANDIDATES[1][4:]):
+        left, upper, right, lower = (round(n * scale) for n in box)  # the line lies within the box
+        middle, across = top + (upper + lower) // 2 + 9, (left + right) // 2 + 12
+        for row, column in ((middle, left), (middle, right - 1), (top + lower - 1, across)):
+            assert tuple(picture[row, column]) == tuple(MASS)
+    not_shown = CANDIDATES[3][4:]
+    assert abs(tint(not_shown[0], 52)) < 0.01
+
+
+def lut(values: np.ndarray, first: int) -> Dataset:
+    """An item of a VOI LUT Sequence with entries of 8 bits in 16."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(values), first, 8])
+    item.add_new("LUTData", "OW", values.astype("<u2").tobytes())
+    return item
+
+
+CURVE = lut(np.round(255 * np.linspace(0, 1, 4096) ** 0.5), 0)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"WindowCenter": 1000, "WindowWidth": 1500},
+        {"WindowCenter": [1000, 3000], "WindowWidth": [1500, 100]},
+        {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 1000, "WindowWidth": 1500},
+        {"WindowCenter": 1000, "WindowWidth": 3000, "RescaleSlope": 2, "RescaleIntercept": -1024},
+        {"WindowCenter": 1000, "WindowWidth": 1500, "VOILUTSequence": [CURVE]},
+        {"PresentationIntentType": "FOR PROCESSING"},
+        {},
+    ],
+    ids=["window", "two windows", "MONOCHROME1", "rescaled", "LUT", "FOR PROCESSING", "bits stored"],
+)
+def test_the_presentation_state_shows_what_the_network_saw(tmp_path, tags):
+    source = write_radiograph(tmp_path / "in.dcm", **tags)
+    _, state, _ = save_dicom_results(dicom_results(source, document(), maps()), tmp_path, "in")
+    shown = render(source, state, tmp_path)
+    assert shown.shape == (HEIGHT, WIDTH)
+    assert np.abs(shown - 255 * read_radiograph(source)[0][0]).max() < 2  # two roundings to 8 bits
+
+
+def render(source: Path, state: Path, folder: Path) -> np.ndarray:
+    """The image through a presentation state, by dcmtk, 0..255."""
+    said = program("dcmp2pgm", "-p", state, source, folder / "shown.pgm")
+    assert (folder / "shown.pgm").is_file(), said
+    return np.asarray(Image.open(folder / "shown.pgm"), np.float64)
+
+
+def test_dcmtk_finds_the_state_well_formed(tmp_path):
+    source = write_radiograph(tmp_path / "in.dcm")
+    _, state, _ = save_dicom_results(dicom_results(source, document(), maps()), tmp_path, "in")
+    report = program("dcmpschk", state)
+    assert "Test passed" in report
+    assert "Error" not in report
