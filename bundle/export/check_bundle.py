@@ -91,7 +91,7 @@ def _large_file_faults(folder: Path, source: Path | None) -> Iterator[str]:
 def _path_faults(folder: Path) -> Iterator[str]:
     for file in sorted((folder / "configs").glob("*.json")):
         for key, value in _texts(_read(file)):
-            if (_ABSOLUTE_TEXT if value.startswith("$") else _ABSOLUTE).match(value):
+            if (_ABSOLUTE_TEXT.search if value.startswith("$") else _ABSOLUTE.match)(value):
                 yield f"configs/{file.name}: {key} is '{value}', a path of one machine. Wanted: one below @bundle_root."
 
 
@@ -110,7 +110,8 @@ def _property_faults(folder: Path, data: Path) -> Iterator[str]:
     places = {"bundle_root": str(folder), "dataset_dir": str(data), "output_dir": str(data / "out")}
     # without the pretrained folder, which does not come with the bundle: inference's sizes and the smallest text tower
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
-    small = {"pretrained": None, "tokenizer_folder": None, "clip": {**inference["clip"], "text": sizes}}
+    small: dict[str, Any] = {"pretrained": None, "tokenizer_folder": None}
+    small |= {"clip": {**inference["clip"], "text": sizes}}
     small |= {"ckpt_dir": str(data / "out"), "num_workers": 0, "batch_size": 2, "image_dir": None}
     evaluated = {
         key: small[key] for key in ("pretrained", "tokenizer_folder", "num_workers", "batch_size", "image_dir")

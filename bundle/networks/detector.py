@@ -11,6 +11,7 @@ from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetCon
 from transformers.image_transforms import center_to_corners_format, corners_to_center_format
 
 from bundle.comments import without_comments
+from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.patch_clip import PatchCLIP
 
 _STEM_STRIDE = 4
@@ -126,15 +127,16 @@ class BoxDetector(nn.Module):
             "targets": targets,
         }
 
-    def get_extra_state(self) -> dict[str, list[str]]:
+    def get_extra_state(self) -> torch.Tensor:
         """The findings go with the weights, so that weights are never read for another list."""
-        return {"findings": self.findings}
+        return names_to_tensor(self.findings)
 
-    def set_extra_state(self, state: dict[str, list[str]]) -> None:
+    def set_extra_state(self, state: torch.Tensor | Mapping[str, list[str]]) -> None:
         """Refuse weights of other findings."""
-        if state["findings"] != self.findings:
+        findings = names_from_state(state)
+        if findings != self.findings:
             raise ValueError(
-                f"These weights are for the findings {state['findings']}, but the configuration says {self.findings}; "
+                f"These weights are for the findings {findings}, but the configuration says {self.findings}; "
                 "set `findings` to the weights' list."
             )
 

@@ -20,6 +20,7 @@ from bundle.networks.heads import (
     pair_logits,
 )
 from bundle.networks.image_score import ImageScore
+from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
 from bundle.networks.text_bank import TextBank
@@ -252,15 +253,16 @@ class PatchCLIP(nn.Module):
     def _text_trains(self) -> bool:
         return self.clip.text is not None and any(p.requires_grad for p in self.clip.text.parameters())
 
-    def get_extra_state(self) -> dict[str, list[str]]:
+    def get_extra_state(self) -> torch.Tensor:
         """The findings go with the weights, so that weights are never read for another list."""
-        return {"findings": self.findings}
+        return names_to_tensor(self.findings)
 
-    def set_extra_state(self, state: dict[str, list[str]]) -> None:
+    def set_extra_state(self, state: torch.Tensor | Mapping[str, list[str]]) -> None:
         """Refuse weights of other findings, unless the text tower makes their prompts anew."""
-        if self.clip.text is None and state["findings"] != self.findings:
+        findings = names_from_state(state)
+        if self.clip.text is None and findings != self.findings:
             raise ValueError(
-                f"These weights are for the findings {state['findings']}, but the configuration says {self.findings}. "
+                f"These weights are for the findings {findings}, but the configuration says {self.findings}. "
                 "Without a text tower the prompts cannot be made anew: set `findings` to the weights' list."
             )
         self._prompts_current = False

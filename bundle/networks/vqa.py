@@ -10,6 +10,7 @@ from torch import nn
 from bundle.comments import without_comments
 from bundle.networks.answer_head import AnswerHead
 from bundle.networks.frozen_tower import FrozenTower
+from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.text_bank import TextBank
 
 _SAME = 1e-8  # variance of what does not differ: close texts, as unit vectors, have less than batch norm's usual 1e-5
@@ -103,14 +104,15 @@ class VQANetwork(nn.Module):
         own = F.batch_norm(own, self.question_mean, self.question_variance, training=batch, eps=_SAME)
         return text.masked_scatter(asked[..., None], own)
 
-    def get_extra_state(self) -> dict[str, list[str]]:
+    def get_extra_state(self) -> torch.Tensor:
         """The answers go with the weights."""
-        return {"answers": self.answers}
+        return names_to_tensor(self.answers)
 
-    def set_extra_state(self, state: dict[str, list[str]]) -> None:
+    def set_extra_state(self, state: torch.Tensor | Mapping[str, list[str]]) -> None:
         """Refuse weights of other answers."""
-        if state["answers"] != self.answers:
+        answers = names_from_state(state)
+        if answers != self.answers:
             raise ValueError(
-                f"These weights know {len(state['answers'])} answers, which are not the {len(self.answers)} of this "
+                f"These weights know {len(answers)} answers, which are not the {len(self.answers)} of this "
                 "configuration, or not in this order: give the datalist and training section that they were trained on."
             )

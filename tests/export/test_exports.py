@@ -168,5 +168,5 @@ def test_what_is_missing_is_named(package, tmp_path):
     (package / "models" / "model.pt").unlink()
     with pytest.raises(FileNotFoundError, match="No weights at"):
         export_package(package, tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"No configs/inference\.json in .* package_bundle"):
+    with pytest.raises(FileNotFoundError, match=r"No configs/inference\.json in .*scripts.package_bundle"):
         export_package(tmp_path, tmp_path)
