@@ -27,6 +27,8 @@ class FullOutputInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What `network` says of `inputs`, (B, 1, Hc, Wc); further arguments go to the network."""
         image = self.precision.layout(plain(inputs))
+        # in another layout bf16 rounds differently, by thousandths of a probability; nothing moves the second time
+        network = self.precision.place(network, image.device)
         with self.precision.context(image.device):
             output = network(image, *args, **{**kwargs, "full": True})
         return {key: output[key] for key in self.outputs}

@@ -108,7 +108,7 @@ class ViewerResultd(MapTransform):
         to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), _plane(canvas), _plane(maps))
         grid_from_stored = torch.linalg.inv(to_stored)
 
-        result = findings_document(self.findings, scores, candidates, size, reading["spacing"])
+        result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice)
         image = scores["image"].tolist()
         result["notice"] = self.notice
         result["prediction"] = [

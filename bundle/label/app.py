@@ -1,0 +1,126 @@
+"""The MONAI Label application of this bundle: what `main.py` in an application folder imports."""
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+
+from bundle.label.datastore import EXTENSIONS, ArchiveDatastore, FolderDatastore
+from bundle.label.infer import RadiographInferTask
+from bundle.label.refusal import RefusedError
+from bundle.label.studies import inside, link_radiographs
+from bundle.transforms.radiograph import stored_size
+
+logger = logging.getLogger(__name__)
+
+MODEL = "patch_clip"
+# what a request may set; all else that viewers send is theirs or would name paths and levels of the log
+OPTIONS = ("show", "finding", "min_score", "min_image_score", "result_extension", "result_compress")
+FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+MAX_PIXELS = 100_000_000  # five times a large radiograph: a small file can claim to be any size
+
+
+class RadiographApp(MONAILabelApp):
+    """One model, the bundle in `model/patch_clip` of the application folder.
+
+    Args:
+        app_dir: the application folder.
+        studies: the server's folder of links, or the URL of a DICOMweb archive.
+        conf: `originals`, the studies folder, and settings as MONAI Label's own applications have them.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.originals = Path(conf["originals"]) if conf.get("originals") else None
+        self.model_folder = Path(app_dir) / "model" / MODEL
+        super().__init__(
+            app_dir, studies, conf, name="Patch-CLIP for chest radiographs", description="Findings, where they are"
+        )
+
+    def init_datastore(self) -> Datastore:
+        """The folder of links, or the archive."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        self._link()
+        return FolderDatastore(
+            self.studies, extensions=EXTENSIONS, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """The one model."""
+        findings = json.loads((self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8"))[
+            "findings"
+        ]
+        return {MODEL: RadiographInferTask(str(self.model_folder), self.conf, findings)}
+
+    def info(self) -> dict[str, Any]:
+        """As MONAI Label's; new radiographs in the studies folder are found by it."""
+        if self._link():
+            self.datastore().refresh()
+        content: dict[str, Any] = super().info()
+        return content
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Look at one radiograph: a name in the studies, or a file that was uploaded.
+
+        Raises:
+            RefusedError: there is none, or an option is not offered.
+            RadiographError: it cannot be read as one grey radiograph.
+        """
+        image = request.get("image")
+        asked = {key: request[key] for key in OPTIONS if key in request}
+        extension = asked.get("result_extension")
+        if extension and extension not in FORMATS:
+            raise RefusedError(400, f"result_extension can be {', '.join(FORMATS)}")
+        path = self._radiograph(image, datastore or self.datastore())
+        try:
+            height, width = stored_size(path)
+            if height * width > MAX_PIXELS:
+                raise RefusedError(
+                    422, f"the image has {width} x {height} pixels; more than 100 million are not looked at"
+                )
+            answer: dict[str, Any] = super().infer({"model": request.get("model"), "image": path, **asked}, datastore)
+        except Exception:
+            # MONAI Label removes an upload after an answer, not after an error
+            if Path(path).parent == Path(tempfile.gettempdir()):
+                Path(path).unlink(missing_ok=True)
+            raise
+        return answer
+
+    def _radiograph(self, image: Any, datastore: Datastore) -> str:
+        """The path of what a request names."""
+        if not isinstance(image, str) or not image:
+            raise RefusedError(400, "image must be the name of a radiograph in the studies")
+        if Path(image).is_absolute():  # an upload or a session; a client cannot know such a path
+            allowed = (tempfile.gettempdir(), settings.MONAI_LABEL_SESSION_PATH)
+            if not inside(image, *allowed) or not Path(image).is_file():
+                raise RefusedError(404, "there is no radiograph of this name")
+            return image
+        path = str(datastore.get_image_uri(image))
+        if not path or not Path(path).is_file():
+            raise RefusedError(404, "there is no radiograph of this name")
+        return path
+
+    def _link(self) -> int:
+        return 0 if self.originals is None else link_radiographs(self.originals, Path(self.studies))
+
+    def _init_dicomweb_datastore(self) -> Datastore:
+        from monailabel.datastore.dicom import DICOMwebClientX
+
+        client = DICOMwebClientX(
+            url=self.studies,
+            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
+            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
+            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
+        )
+        return ArchiveDatastore(
+            client,
+            search_filter=settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
+            cache_path=settings.MONAI_LABEL_DICOMWEB_CACHE_PATH,
+            convert_to_nifti=False,
+        )

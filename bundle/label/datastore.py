@@ -1,0 +1,101 @@
+"""MONAI Label's datastores with two changes: they stay in their folder, and they never touch a radiograph."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
+
+from bundle.data.output_names import SUFFIXES
+from bundle.label.refusal import RefusedError
+from bundle.transforms.radiograph import read_radiograph
+
+EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
+_NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")
+
+
+def checked_name(name: str, what: str) -> str:
+    """A name that may become part of a path.
+
+    Raises:
+        RefusedError: it may not.
+    """
+    if not _NAME.fullmatch(name or ""):
+        raise RefusedError(
+            400, f"{what} must be a name of letters, digits and . - _ + = @ # ( ), not beginning with a dot"
+        )
+    return name
+
+
+class FolderDatastore(LocalDatastore):
+    """A folder of links to radiographs (`bundle.label.studies`), uploaded radiographs, and what people drew.
+
+    Drawn segments lie in `labels/final`, notes about them in datastore_v2.json.
+    """
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        suffix = max(
+            (e[1:] for e in self._extensions if file.lower().endswith(e[1:])), key=len, default=Path(file).suffix
+        )
+        return file[: len(file) - len(suffix)], suffix
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The radiograph's path, its link not followed; "" if there is none."""
+        known = self._datastore.objects.get(image_id)
+        return str(Path(self._datastore.image_path()) / f"{image_id}{known.image.ext}") if known else ""
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Keep an uploaded radiograph.
+
+        Raises:
+            RadiographError: it is none.
+            RefusedError: there is one of this name.
+        """
+        checked_name(image_id, "image")
+        read_radiograph(image_filename)
+        if image_id in self._datastore.objects:
+            raise RefusedError(409, "there is a radiograph of this name; radiographs are never replaced")
+        return str(super().add_image(image_id, image_filename, image_info))
+
+    def remove_image(self, image_id: str) -> None:
+        """Never."""
+        raise RefusedError(403, "this server deletes no radiographs")
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Keep what was drawn on a radiograph.
+
+        Raises:
+            RefusedError: there is no such radiograph, or it is no file of a label mask.
+        """
+        checked_name(label_tag, "tag")
+        if image_id not in self._datastore.objects:
+            raise RefusedError(404, "there is no radiograph of this name")
+        if not label_filename.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".png")):
+            raise RefusedError(422, "a label must be a mask in .nii.gz, .nii, .nrrd, .mha or .png")
+        return str(super().save_label(image_id, label_filename, label_tag, label_info))
+
+
+class ArchiveDatastore(DICOMWebDatastore):
+    """A DICOMweb archive: radiographs stay DICOM, drawn segments stay on this server.
+
+    As NIfTI, MONAI Label's way, a radiograph would lose its window and MONOCHROME1 its polarity. DICOM SEG, in which
+    MONAI Label would send drawn segments to the archive, needs a geometry that CR and DX images do not state.
+    """
+
+    def get_image_uri(self, image_id: str) -> str:
+        """The path of the radiograph's DICOM file, fetched if it is not here yet.
+
+        Raises:
+            RefusedError: there is no such series, or it is not one radiograph.
+        """
+        checked_name(image_id, "image")
+        if image_id not in self.list_images():
+            raise RefusedError(404, "the archive has no such series of CR or DX images")
+        folder = Path(super().get_image_uri(image_id))
+        files = sorted(folder.glob("*.dcm"))
+        if len(files) != 1:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RefusedError(422, f"the series holds {len(files)} images; wanted one radiograph a series")
+        return str(files[0])

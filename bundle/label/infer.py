@@ -1,0 +1,32 @@
+"""Inference as MONAI Label runs it, from the bundle's inference.json."""
+
+from typing import Any
+
+from monailabel.tasks.infer.bundle import BundleInferTask
+
+from bundle.transforms.viewer_result import SHOW
+
+
+class RadiographInferTask(BundleInferTask):
+    """The stock task with findings numbered as in the mask, from 1, and named as the network names them.
+
+    Args:
+        path: the bundle.
+        conf: the application's settings.
+        findings: in the network's order.
+    """
+
+    def __init__(self, path: str, conf: dict[str, str], findings: list[str]) -> None:
+        options = {"show": list(SHOW), "finding": ["", *findings], "min_score": 0.5, "min_image_score": 0.5}
+        super().__init__(path, conf, type="segmentation", load_strict=True, config=options)
+        self.labels = {name: k + 1 for k, name in enumerate(findings)}
+        for key in ("min_score", "min_image_score"):  # a number in both, and the bundle's own
+            self._config[key] = float(self.bundle_config.get_parsed_content(key))
+        self._config.pop("model_filename", None)  # there is one: the list would offer checkpoints of a training too
+
+    def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Path of the mask or map, and everything found."""
+        file, result = super().__call__(request, callbacks)
+        # 3D Slicer names the segments of a mask by their order among these
+        result["label_names"] = result.get("segments") or self.labels
+        return file, result

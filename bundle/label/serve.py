@@ -1,0 +1,166 @@
+"""Starts the MONAI Label server: makes its application folder, guards it, and runs it.
+
+bash scripts/serve.sh --studies FOLDER
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bundle.atomic import write_file
+
+logger = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parents[2]
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAIN = "from bundle.label.app import RadiographApp\n\n\nclass App(RadiographApp):\n    pass\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Start the server; returns when it is stopped.
+
+    Args:
+        arguments: of the command line.
+    """
+    options = _options().parse_args(arguments)
+    archive = options.studies.startswith(("http://", "https://"))
+    if not archive and not Path(options.studies).is_dir():
+        sys.exit(
+            f"--studies {options.studies}: there is no such folder. Give a folder with radiographs, or a DICOMweb URL."
+        )
+    model = Path(options.model).resolve()
+    missing = [
+        f for f in ("configs/inference.json", "configs/metadata.json", "models/model.pt") if not (model / f).is_file()
+    ]
+    if missing:
+        sys.exit(
+            f"--model {options.model}: {', '.join(missing)} missing. Give a self-contained bundle as "
+            "scripts.package_bundle makes; `bash scripts/demo.sh` makes models/demo."
+        )
+    studies = options.studies if archive else str(Path(options.studies).resolve())
+    mark = hashlib.sha256(studies.encode()).hexdigest()[:8]
+    name = "archive" if archive else Path(studies).name
+    work = Path(options.work or ROOT / "eval" / "label" / f"{name}-{mark}").resolve()
+    run(studies, model, work, options)
+
+
+def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> None:
+    """Make the application folder and serve it.
+
+    Args:
+        studies: the folder, absolute, or the URL.
+        model: the self-contained bundle.
+        work: everything that the server writes lies here.
+        options: of the command line.
+    """
+    application = make_application(model, work)
+    archive = studies.startswith(("http://", "https://"))
+    uploads = work / "uploads"
+    uploads.mkdir(parents=True, exist_ok=True)
+    for left in uploads.iterdir():  # of a server that was killed
+        left.unlink() if left.is_file() else None
+    os.environ["TMPDIR"] = tempfile.tempdir = str(uploads)  # uploads and results pass through here
+    os.chdir(application)  # MONAI Label reads .env where it starts
+    os.environ["PYTHONPATH"] = str(ROOT)  # for the process that trains
+
+    import uvicorn
+    from monailabel.config import settings
+    from monailabel.main import Main
+
+    # of other origins no web page may ask: this allows the server's own pages alone
+    settings.MONAI_LABEL_CORS_ORIGINS = [f"http://127.0.0.1:{options.port}"]
+    settings.MONAI_LABEL_SESSION_PATH = str(work / "sessions")
+    settings.MONAI_LABEL_DICOMWEB_CACHE_PATH = str(work / "archive")
+    settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER = json.loads(options.search_filter)
+    settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False  # there are no scoring methods
+    conf = {"preload": "true"} | ({} if archive else {"originals": studies})
+    started = argparse.Namespace(
+        app=str(application), studies=studies if archive else str(work / "studies"), port=options.port, dryrun=False,
+        conf=list(conf.items()),
+    )  # fmt: skip
+    Main().start_server_init_settings(started)
+
+    from monailabel.app import app
+    from monailabel.interfaces.exception import MONAILabelException
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    from bundle.label.guard import Guard, add_error_answers, not_found
+    from bundle.label.logs import log_config
+
+    add_error_answers(app)
+    app.add_exception_handler(MONAILabelException, not_found)
+    guarded: Any = Guard(app, int(options.max_upload_mb * 1e6), _origins(options))
+    if options.host in LOOPBACK:  # a page that calls itself by another name and leads here is refused
+        guarded = TrustedHostMiddleware(guarded, allowed_hosts=["127.0.0.1", "localhost", "[", "::1"])
+    config = log_config(application / "logs" / "app.log", options.verbose)
+    logging.config.dictConfig(config)
+    if options.host not in LOOPBACK:
+        logger.warning(
+            "Listening on %s: everyone who reaches this machine can look at the studies and draw on them. There is no "
+            "password and no encryption; put a reverse proxy with both before it.", options.host,
+        )  # fmt: skip
+    logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
+    uvicorn.run(guarded, host=options.host, port=options.port, log_config=config, access_log=False, server_header=False)
+
+
+def make_application(model: Path, work: Path) -> Path:
+    """The folder that MONAI Label starts from: main.py, and the bundle by links.
+
+    The weights are a link too, until a training on this server replaces it; the model's own file is never written.
+
+    Args:
+        model: the self-contained bundle.
+        work: the server's folder.
+
+    Returns:
+        The folder.
+    """
+    application = work / "app"
+    write_file(application / "main.py", MAIN)
+    bundle = application / "model" / "patch_clip"
+    (bundle / "models").mkdir(parents=True, exist_ok=True)
+    for name in ("configs", "bundle"):
+        link = bundle / name
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(model / name)
+    weights = bundle / "models" / "model.pt"
+    if weights.is_symlink():
+        weights.unlink()
+    if weights.is_file():
+        logger.warning("Serving the weights that were trained on this server; delete %s to serve %s", weights, model)
+    else:
+        weights.symlink_to(model / "models" / "model.pt")
+    return application
+
+
+def _origins(options: argparse.Namespace) -> tuple[str, ...] | None:
+    """Web pages that may call the server: its own, where its name is known."""
+    if options.host not in LOOPBACK:
+        return None
+    return tuple(f"http://{name}:{options.port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("bash scripts/serve.sh", description="MONAI Label for 3D Slicer and OHIF.")
+    parser.add_argument("--studies", required=True, help="folder with radiographs (subfolders too), or a DICOMweb URL")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--model", default=str(ROOT / "models" / "demo"), help="self-contained bundle (models/demo)")
+    parser.add_argument("--work", help="folder for all that the server writes (eval/label/NAME-HASH)")
+    parser.add_argument("--max_upload_mb", type=float, default=100.0)
+    parser.add_argument(
+        "--search_filter", default='{"Modality": "DX"}', help="which series of a DICOMweb archive (%(default)s)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log everything; it may name patients")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
