@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from bundle.atomic import write_json
-from bundle.data.output_names import SUFFIXES
+from bundle.data.output_names import DICOM_ENDINGS, SUFFIXES
 from bundle.transforms.radiograph import RadiographError, read_radiograph, stored_size
 
 logger = logging.getLogger(__name__)
@@ -18,8 +18,6 @@ ACCEPTED = f"DICOM files with or without extension, and {', '.join(SUFFIXES)}"
 CHECKS = ("pixels", "header", "none")
 # What SaveFindingsd writes: an output folder inside the input folder must not be read the next time.
 _OWN = ("_overlay.png", "_map.nii.gz")
-# What SaveDicomResultsd writes, beside a JSON; a radiograph of the users' own may have such a name.
-_OWN_DICOM = ("_sr.dcm", "_gsps.dcm", "_sc.dcm")
 
 
 def radiograph_files(
@@ -110,8 +108,8 @@ def _is_candidate(path: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file is a DICOM result: one of these names, beside the findings that it belongs to."""
-    ending = next((ending for ending in _OWN_DICOM if path.name.endswith(ending)), None)
+    """Whether SaveDicomResultsd wrote a file: its JSON lies beside it. A user's radiograph may be called scan_sc.dcm."""
+    ending = next((ending for ending in DICOM_ENDINGS.values() if path.name.endswith(ending)), None)
     return ending is not None and path.with_name(f"{path.name.removesuffix(ending)}.json").is_file()
 
 

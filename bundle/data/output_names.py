@@ -13,6 +13,8 @@ SUFFIXES = (
     *(".dcm", ".dicom", ".ima"),
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff"),
 )
+# Endings of DICOM results, by kind: structured report, grayscale softcopy presentation state, secondary capture.
+DICOM_ENDINGS = {"sr": "_sr.dcm", "gsps": "_gsps.dcm", "sc": "_sc.dcm"}
 _UNSAFE = re.compile(r"[^\w.\-+=@#() ]")
 
 

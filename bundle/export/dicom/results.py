@@ -14,15 +14,13 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from bundle.atomic import atomic_path
+from bundle.data.output_names import DICOM_ENDINGS
 from bundle.export.dicom.instance import Maker, study_moment
 from bundle.export.dicom.presentation_state import presentation_state
 from bundle.export.dicom.secondary_capture import secondary_capture
 from bundle.export.dicom.shown import shown_candidates
 from bundle.export.dicom.source import read_source
 from bundle.export.dicom.structured_report import structured_report
-
-# Endings of the files, by kind; `bundle.data.inputs` passes files of these names over.
-ENDINGS = {"sr": "_sr.dcm", "gsps": "_gsps.dcm", "sc": "_sc.dcm"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def save_dicom_results(results: DicomResults, folder: str | Path, name: str) -> 
     """
     paths = []
     for kind, dataset in results.by_kind().items():
-        path = Path(folder) / f"{name}{ENDINGS[kind]}"
+        path = Path(folder) / f"{name}{DICOM_ENDINGS[kind]}"
         with atomic_path(path) as temporary:
             dataset.save_as(temporary, enforce_file_format=True)
         paths.append(path)
