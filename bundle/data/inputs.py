@@ -108,7 +108,7 @@ def _is_candidate(path: Path) -> bool:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether SaveDicomResultsd wrote a file: its JSON lies beside it. A user's radiograph may be called scan_sc.dcm."""
+    """Whether SaveDicomResultsd wrote it, with a JSON beside it: a user's radiograph may be called scan_sc.dcm too."""
     ending = next((ending for ending in DICOM_ENDINGS.values() if path.name.endswith(ending)), None)
     return ending is not None and path.with_name(f"{path.name.removesuffix(ending)}.json").is_file()
 

@@ -47,15 +47,18 @@ def test_dcmtk_shows_heat_and_boxes_where_they_belong(tmp_path):
     assert abs(tint(not_shown[0], 52)) < 0.01
 
 
-def lut(values: np.ndarray, first: int) -> Dataset:
-    """An item of a VOI LUT Sequence with entries of 8 bits in 16."""
+def lut(values: np.ndarray, bits: int, **tags: str) -> Dataset:
+    """An item of a VOI or Modality LUT Sequence, from stored value 0 on."""
     item = Dataset()
-    item.add_new("LUTDescriptor", "US", [len(values), first, 8])
+    for keyword, value in tags.items():
+        setattr(item, keyword, value)
+    item.add_new("LUTDescriptor", "US", [len(values), 0, bits])
     item.add_new("LUTData", "OW", values.astype("<u2").tobytes())
     return item
 
 
-CURVE = lut(np.round(255 * np.linspace(0, 1, 4096) ** 0.5), 0)
+CURVE = lut(np.round(255 * np.linspace(0, 1, 4096) ** 0.5), 8)
+MODALITY = lut(np.round(65535 * np.linspace(0, 1, 4096) ** 0.5), 16, ModalityLUTType="US")
 
 
 @pytest.mark.parametrize(
@@ -66,10 +69,11 @@ CURVE = lut(np.round(255 * np.linspace(0, 1, 4096) ** 0.5), 0)
         {"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 1000, "WindowWidth": 1500},
         {"WindowCenter": 1000, "WindowWidth": 3000, "RescaleSlope": 2, "RescaleIntercept": -1024},
         {"WindowCenter": 1000, "WindowWidth": 1500, "VOILUTSequence": [CURVE]},
+        {"ModalityLUTSequence": [MODALITY], "WindowCenter": 30000, "WindowWidth": 50000},
         {"PresentationIntentType": "FOR PROCESSING"},
         {},
     ],
-    ids=["window", "two windows", "MONOCHROME1", "rescaled", "LUT", "FOR PROCESSING", "bits stored"],
+    ids=["window", "two windows", "MONOCHROME1", "rescaled", "LUT", "modality LUT", "FOR PROCESSING", "bits stored"],
 )
 def test_the_presentation_state_shows_what_the_network_saw(tmp_path, tags):
     source = write_radiograph(tmp_path / "in.dcm", **tags)
@@ -92,3 +96,17 @@ def test_dcmtk_finds_the_state_well_formed(tmp_path):
     report = program("dcmpschk", state)
     assert "Test passed" in report
     assert "Error" not in report
+
+
+def test_dcmtk_reads_findings_and_boxes_from_the_report(tmp_path):
+    source = write_radiograph(tmp_path / "in.dcm")
+    report, _, _ = save_dicom_results(dicom_results(source, document(), maps()), tmp_path, "in")
+    said = program("dsrdump", "+Pl", report)
+    assert "PARTIAL" not in said
+    for line in (
+        'Finding")=(309529002,SCT,"Lung mass")',
+        'Certainty of Finding")="91.2345" (%,UCUM,"Percent")',
+        "POLYLINE,130/60,160/60,160/90,130/90,130/60",
+        'Comment")="Not for clinical use; trained on simulated images."',
+    ):
+        assert line in said, said
