@@ -166,7 +166,9 @@ def test_regionmed_clip_with_a_bert_is_judged_and_packaged(place):
     assert list(json.loads((place.folder / "out" / "a.json").read_text())["findings"]) == FINDINGS
 
 
-@pytest.mark.parametrize("name", ["patch_clip_reports", "region_aware_medclip", "regionmed_clip"])
+@pytest.mark.parametrize(
+    "name", ["plain_clip", "image_labels_only", "patch_clip_reports", "region_aware_medclip", "regionmed_clip"]
+)
 @pytest.mark.slow
 def test_properties_are_complete(name, taught, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
