@@ -61,7 +61,7 @@ def program(name: str, *arguments: str | Path) -> str:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed: apt-get install dicom3tools dcmtk")
     command = [name, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
     return done.stdout + done.stderr
 
 

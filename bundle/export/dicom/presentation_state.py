@@ -23,7 +23,7 @@ from highdicom.pr import (
 from pydicom.dataset import Dataset
 
 from bundle.export.dicom.instance import Maker, complete, quiet_highdicom, short
-from bundle.export.dicom.shown import box_outline, map_contours
+from bundle.export.dicom.outlines import box_outline, map_contours
 from bundle.export.dicom.source import DicomSource
 from bundle.report.colours import TRUTH, finding_colour, rgb
 from bundle.report.overlay import score_text

@@ -28,7 +28,7 @@ from pydicom.sr.codedict import codes
 
 from bundle.export.dicom.finding_codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, finding_code
 from bundle.export.dicom.instance import MANUFACTURER, Maker, complete, quiet_highdicom
-from bundle.export.dicom.shown import box_outline
+from bundle.export.dicom.outlines import box_outline
 from bundle.export.dicom.source import DicomSource
 
 CHEST_RADIOGRAPHY = CodedConcept("399208008", "SCT", "Plain chest X-ray")
