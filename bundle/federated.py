@@ -13,7 +13,7 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from bundle.atomic import write_json
-from bundle.training import save_atomically
+from bundle.training import load_weights, save_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -171,9 +171,10 @@ class Federation:
         return folder
 
     def _initial(self) -> dict[str, torch.Tensor]:
-        if self.initial_weights is None:
-            return {name: value.clone() for name, value in self.clients[0].get_weights().weights.items()}
-        return torch.load(self.initial_weights, map_location="cpu", weights_only=True)
+        first = self.clients[0]
+        if self.initial_weights is not None:
+            load_weights(first.trainer.network, self.initial_weights)
+        return {name: value.clone() for name, value in first.get_weights().weights.items()}
 
     def close(self) -> None:
         """End the sites' workflows."""

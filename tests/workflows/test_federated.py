@@ -8,7 +8,7 @@ import torch
 
 from bundle.data.sites import split_by_site
 from bundle.federated import Federation, Site, federated_average
-from tests.tiny import write_tiny_data
+from tests.tiny import FINDINGS, write_tiny_data
 from tests.workflows.conftest import ROOT, TINY
 
 
@@ -79,6 +79,12 @@ def test_two_sites_train_two_rounds_and_their_average_is_judged(tmp_path, monkey
     assert [len(names) for names in images] == [7, 4]
     assert images[0].isdisjoint(images[1])
 
+    # begin with a file, of the form that version 0.1.0 wrote
+    initial = dict(federation.clients[1].trainer.network.state_dict()) | {"_extra_state": {"findings": FINDINGS}}
+    initial["projection.linear.weight"] = initial["projection.linear.weight"] + 0.1
+    torch.save(initial, tmp_path / "initial.pt")
+    federation.initial_weights = tmp_path / "initial.pt"
+
     sent, got = [], []
     for client in federation.clients:
         received = client.train
@@ -93,6 +99,7 @@ def test_two_sites_train_two_rounds_and_their_average_is_judged(tmp_path, monkey
     assert [client.trainer.state.epoch for client in federation.clients] == [2, 2]
     federation.close()
 
+    assert torch.equal(got[0]["projection.linear.weight"], initial["projection.linear.weight"])
     # both begin with the same; after round 1 with the average; the average of round 2 is the result
     for name in weights:
         assert torch.equal(got[0][name], got[1][name]), name

@@ -27,7 +27,7 @@ ADDRESS = "https://example.org/cxr"
 def package(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
-    (folder / "places.json").write_text(json.dumps(where))
+    (folder / "places.json").write_text(json.dumps({**where, "notice": "for tests"}))
     configs = [ROOT / "configs" / "train.json", TINY, folder / "places.json"]
     return package_bundle(configs, ROOT, folder / "package", str(ROOT))
 
@@ -40,6 +40,7 @@ def run(place, package, run_id, *configs, **overrides):
 
 
 def test_a_packages_weights_are_without_text_tower_and_judged_alike(package, trained, tmp_path):
+    assert json.loads((package / "configs" / "inference.json").read_text())["notice"] == "for tests"
     full = torch.load(trained.models / "model.pt", weights_only=True)
     small = torch.load(package / WEIGHTS, weights_only=True)
     assert set(full) - set(small) == {name for name in full if name.startswith("clip.text.")} != set()
