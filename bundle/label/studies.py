@@ -26,14 +26,16 @@ def link_radiographs(studies: Path, view: Path) -> int:
         view: made if missing.
 
     Returns:
-        How many links were made.
+        How many links were made or removed.
     """
     root = studies.resolve()
     view.mkdir(parents=True, exist_ok=True)
     linked, names = set(), set()
+    removed = 0
     for link in view.iterdir():
         if link.is_symlink() and not link.exists():
             link.unlink()
+            removed += 1
             continue
         names.add(_split(link.name)[0].casefold())
         if link.is_symlink():
@@ -59,7 +61,7 @@ def link_radiographs(studies: Path, view: Path) -> int:
         made += 1
     if made or refused:
         logger.info("Studies: %d radiographs new, %d files left out as unreadable.", made, refused)
-    return made
+    return made + removed
 
 
 def inside(path: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> bool:
