@@ -146,6 +146,9 @@ def test_findings_have_codes_and_image_scores(tmp_path):
         "Mass, whole image": pytest.approx(91.2345),
         "Pneumothorax, whole image": 12.5,  # one without an image score has no group
     }
+    for group in groups:  # OHIF 3 shows nothing of a report with a measurement of neither a region nor an image
+        (image,) = group.get_measurements()[0].referenced_images
+        assert image.referenced_sop_instance_uid == dcmread(tmp_path / "in.dcm").SOPInstanceUID
     codes = {g.tracking_identifier: g.finding_type for g in report.content.get_planar_roi_measurement_groups()}
     assert codes["Mass 1"] == highdicom.sr.CodedConcept("309529002", "SCT", "Lung mass")
     assert codes["Rib notching 1"] == highdicom.sr.CodedConcept("RIB_NOTCHING", "99PATCHCLIP", "Rib notching")

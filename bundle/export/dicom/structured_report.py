@@ -19,6 +19,7 @@ from highdicom.sr import (
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     RelationshipTypeValues,
+    SourceImageForMeasurement,
     SourceImageForMeasurementGroup,
     SourceImageForRegion,
     TextContentItem,
@@ -100,7 +101,7 @@ def structured_report(
                 MeasurementsAndQualitativeEvaluations(
                     tracking_identifier=TrackingIdentifier(uid=maker.uid(f"tracking {label}"), identifier=label),
                     finding_type=concepts[name],
-                    measurements=[_certainty(score)],
+                    measurements=[_certainty(score, SourceImageForMeasurement(**references))],
                     source_images=[SourceImageForMeasurementGroup(**references)],
                     **algorithm,
                 )
@@ -138,9 +139,14 @@ def structured_report(
     return complete(result, source, maker)
 
 
-def _certainty(score: float) -> Measurement:
-    """A score 0..1, of at most 6 digits, in percent."""
-    return Measurement(name=codes.DCM.CertaintyOfFinding, value=round(100 * score, 4), unit=codes.UCUM.Percent)
+def _certainty(score: float, image: SourceImageForMeasurement | None = None) -> Measurement:
+    """A score 0..1, of at most 6 digits, in percent; with the image where no region says what was measured."""
+    return Measurement(
+        name=codes.DCM.CertaintyOfFinding,
+        value=round(100 * score, 4),
+        unit=codes.UCUM.Percent,
+        referenced_images=None if image is None else [image],  # without it OHIF shows nothing of the whole report
+    )
 
 
 def _private_scheme() -> CodingSchemeIdentificationItem:
