@@ -55,7 +55,7 @@ if [ ! -f eval/demo/rg1/RG1_UNCR.json ]; then
   say "Looking at a real radiograph, RG1 of pydicom-data"
   "$PYTHON" -m scripts.copy_rg1 --output eval/demo/input
   bundle inferring --config_file models/demo/configs/inference.json --bundle_root "$root/models/demo" \
-    --dataset_dir "$root/eval/demo/input" --output_dir "$root/eval/demo/rg1"
+    --dataset_dir "$root/eval/demo/input" --output_dir "$root/eval/demo/rg1" --dicom true
 fi
 
 say "Done"
