@@ -14,8 +14,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask
 from bundle.label.datastore import EXTENSIONS, ArchiveDatastore, FolderDatastore
 from bundle.label.infer import RadiographInferTask
 from bundle.label.refusal import RefusedError
-from bundle.label.studies import inside, link_radiographs
-from bundle.transforms.radiograph import stored_size
+from bundle.label.studies import check_size, inside, link_radiographs, upload_removed_on_error
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +22,6 @@ MODEL = "patch_clip"
 # what a request may set; all else that viewers send is theirs or would name paths and levels of the log
 OPTIONS = ("show", "finding", "min_score", "min_image_score", "result_extension", "result_compress")
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
-MAX_PIXELS = 100_000_000  # five times a large radiograph: a small file can claim to be any size
 
 
 class RadiographApp(MONAILabelApp):
@@ -78,18 +76,9 @@ class RadiographApp(MONAILabelApp):
         if extension and extension not in FORMATS:
             raise RefusedError(400, f"result_extension can be {', '.join(FORMATS)}")
         path = self._radiograph(image, datastore or self.datastore())
-        try:
-            height, width = stored_size(path)
-            if height * width > MAX_PIXELS:
-                raise RefusedError(
-                    422, f"the image has {width} x {height} pixels; more than 100 million are not looked at"
-                )
+        with upload_removed_on_error(path):
+            check_size(path)
             answer: dict[str, Any] = super().infer({"model": request.get("model"), "image": path, **asked}, datastore)
-        except Exception:
-            # MONAI Label removes an upload after an answer, not after an error
-            if Path(path).parent == Path(tempfile.gettempdir()):
-                Path(path).unlink(missing_ok=True)
-            raise
         return answer
 
     def _radiograph(self, image: Any, datastore: Datastore) -> str:

@@ -10,6 +10,7 @@ from monailabel.datastore.local import LocalDatastore
 
 from bundle.data.output_names import SUFFIXES
 from bundle.label.refusal import RefusedError
+from bundle.label.studies import check_size, upload_removed_on_error
 from bundle.transforms.radiograph import read_radiograph
 
 EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
@@ -53,10 +54,12 @@ class FolderDatastore(LocalDatastore):
             RadiographError: it is none.
             RefusedError: there is one of this name.
         """
-        checked_name(image_id, "image")
-        read_radiograph(image_filename)
-        if image_id in self._datastore.objects:
-            raise RefusedError(409, "there is a radiograph of this name; radiographs are never replaced")
+        with upload_removed_on_error(image_filename):
+            checked_name(image_id, "image")
+            check_size(image_filename)
+            read_radiograph(image_filename)
+            if image_id in self._datastore.objects:
+                raise RefusedError(409, "there is a radiograph of this name; radiographs are never replaced")
         return str(super().add_image(image_id, image_filename, image_info))
 
     def remove_image(self, image_id: str) -> None:
@@ -69,11 +72,12 @@ class FolderDatastore(LocalDatastore):
         Raises:
             RefusedError: there is no such radiograph, or it is no file of a label mask.
         """
-        checked_name(label_tag, "tag")
-        if image_id not in self._datastore.objects:
-            raise RefusedError(404, "there is no radiograph of this name")
-        if not label_filename.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".png")):
-            raise RefusedError(422, "a label must be a mask in .nii.gz, .nii, .nrrd, .mha or .png")
+        with upload_removed_on_error(label_filename):
+            checked_name(label_tag, "tag")
+            if image_id not in self._datastore.objects:
+                raise RefusedError(404, "there is no radiograph of this name")
+            if not label_filename.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".png")):
+                raise RefusedError(422, "a label must be a mask in .nii.gz, .nii, .nrrd, .mha or .png")
         return str(super().save_label(image_id, label_filename, label_tag, label_info))
 
 

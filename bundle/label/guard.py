@@ -48,6 +48,7 @@ OFFERED = {
 }
 # query parameters that become part of a path
 NAMES = ("image", "label", "id", "tag", "session_id")
+_OURS = {"monailabel", "bundle"}
 _NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")
 
 
@@ -155,7 +156,10 @@ def add_error_answers(app: FastAPI) -> None:
         return JSONResponse({"detail": f"params is not JSON: {error.msg} at character {error.pos}"}, 400)
 
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        place = next((f for f in reversed(frames) if _OURS.intersection(Path(f.filename).parts)), frames[-1])
+        if Path(place.filename).parent.name == "endpoints":  # MONAI Label was still taking the request apart
+            return JSONResponse({"detail": "the request is malformed: file names or params cannot be taken apart"}, 400)
         where = f"{type(error).__name__} in {Path(place.filename).name}:{place.lineno}"
         logger.error("A request failed: %s", where)
         return JSONResponse({"detail": f"the server failed ({where}); this is its fault, not the request's"}, 500)
@@ -164,7 +168,9 @@ def add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(RefusedError, refused)  # type: ignore[arg-type]
     app.add_exception_handler(RequestError, misasked)
     app.add_exception_handler(json.JSONDecodeError, not_json)  # type: ignore[arg-type]
-    app.add_exception_handler(Exception, failed)
+    # by name, because after its handler for Exception the framework raises the exception once more
+    for kind in (ValueError, TypeError, OSError, Exception):
+        app.add_exception_handler(kind, failed)
 
 
 async def not_found(request: Request, error: Exception) -> JSONResponse:

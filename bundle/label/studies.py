@@ -3,14 +3,19 @@
 import logging
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bundle.data.inputs import radiograph_files
 from bundle.data.output_names import SUFFIXES
+from bundle.label.refusal import RefusedError
 from bundle.transforms.radiograph import RadiographError, stored_size
 
 logger = logging.getLogger(__name__)
 
+MAX_PIXELS = 100_000_000  # five times a large radiograph
 _UNSAFE = re.compile(r"[^\w.\-+=@#() ]")
 
 
@@ -62,6 +67,30 @@ def link_radiographs(studies: Path, view: Path) -> int:
     if made or refused:
         logger.info("Studies: %d radiographs new, %d files left out as unreadable.", made, refused)
     return made + removed
+
+
+def check_size(path: str | os.PathLike[str]) -> None:
+    """Refuse, by its header alone, what would fill the memory: a small file can claim to be any size.
+
+    Raises:
+        RadiographError: it is no radiograph.
+        RefusedError: it is too large.
+    """
+    height, width = stored_size(path)
+    if height * width > MAX_PIXELS:
+        most = MAX_PIXELS // 1_000_000
+        raise RefusedError(422, f"the image has {width} x {height} pixels; more than {most} million are not looked at")
+
+
+@contextmanager
+def upload_removed_on_error(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Remove a file that was uploaded when the block fails: MONAI Label does so after an answer, not after an error."""
+    try:
+        yield
+    except Exception:
+        if Path(path).parent == Path(tempfile.gettempdir()):
+            Path(path).unlink(missing_ok=True)
+        raise
 
 
 def inside(path: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> bool:
