@@ -6,6 +6,7 @@ import onnx
 import pytest
 import torch
 
+from bundle.export import onnx_file
 from bundle.export.agreement import DisagreementError, largest_differences
 from bundle.export.export import export_package
 from bundle.export.exportable import Exportable, FixedSizeSelection
@@ -67,6 +68,14 @@ def test_exports_agree_for_any_batch(network, export, run, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["model"]
     again = largest_differences(exportable, run(path), CANVAS, batches=(2, 5), seed=7)
     assert max(again.values()) < 1e-5
+
+
+def test_large_weights_lie_beside_the_onnx_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "LARGEST_IN_ONE_FILE", 0)
+    exportable = Exportable(tiny_patch_clip(None, text=False).eval())
+    export_onnx(exportable, CANVAS, {}, tmp_path / "model.onnx")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    largest_differences(exportable, run_onnx(tmp_path / "model.onnx"), CANVAS)
 
 
 def test_an_export_that_differs_is_refused(network):
