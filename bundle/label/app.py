@@ -10,11 +10,18 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.tasks.activelearning.first import First
+from monailabel.tasks.activelearning.random import Random
+from monailabel.utils.others.generic import strtobool
 
 from bundle.label.datastore import EXTENSIONS, ArchiveDatastore, FolderDatastore
 from bundle.label.infer import RadiographInferTask
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, inside, link_radiographs, upload_removed_on_error
+from bundle.label.train import RadiographTrainTask
+from bundle.label.uncertainty import UncertaintyStrategy
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +37,15 @@ class RadiographApp(MONAILabelApp):
     Args:
         app_dir: the application folder.
         studies: the server's folder of links, or the URL of a DICOMweb archive.
-        conf: `originals`, the studies folder, and settings as MONAI Label's own applications have them.
+        conf: `originals`, the studies folder, `weights`, the file that the server was started with, and settings as
+            MONAI Label's own applications have them.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.originals = Path(conf["originals"]) if conf.get("originals") else None
         self.model_folder = Path(app_dir) / "model" / MODEL
+        config = (self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8")
+        self.findings: list[str] = json.loads(config)["findings"]
         super().__init__(
             app_dir, studies, conf, name="Patch-CLIP for chest radiographs", description="Findings, where they are"
         )
@@ -46,15 +56,25 @@ class RadiographApp(MONAILabelApp):
             return super().init_datastore()
         self._link()
         return FolderDatastore(
-            self.studies, extensions=EXTENSIONS, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
+            self.studies, self.findings, extensions=EXTENSIONS, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
         )
 
     def init_infers(self) -> dict[str, InferTask]:
         """The one model."""
-        findings = json.loads((self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8"))[
-            "findings"
-        ]
-        return {MODEL: RadiographInferTask(str(self.model_folder), self.conf, findings)}
+        return {MODEL: RadiographInferTask(str(self.model_folder), self.conf, self.findings)}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Training on what was drawn."""
+        if strtobool(self.conf.get("skip_trainers", "false")):
+            return {}
+        work = Path(self.app_dir).parent / "training"
+        return {MODEL: RadiographTrainTask(self.model_folder, Path(self.conf["weights"]), work, self.originals)}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """The most uncertain radiograph, the first, or any."""
+        weights = self.model_folder / "models" / "model.pt"
+        uncertain = UncertaintyStrategy(self._look, lambda: weights.stat().st_mtime_ns)
+        return {"uncertainty": uncertain, "first": First(), "random": Random()}
 
     def info(self) -> dict[str, Any]:
         """As MONAI Label's; new radiographs in the studies folder are found by it."""
@@ -80,6 +100,14 @@ class RadiographApp(MONAILabelApp):
             check_size(path)
             answer: dict[str, Any] = super().infer({"model": request.get("model"), "image": path, **asked}, datastore)
         return answer
+
+    def _look(self, image: str) -> list[dict[str, Any]]:
+        """The image scores of a radiograph of the studies."""
+        request = {"model": MODEL, "image": image, "show": "boxes", "result_extension": ".nrrd"}
+        answer = self.infer(request)
+        Path(answer["file"]).unlink(missing_ok=True)
+        prediction: list[dict[str, Any]] = answer["params"]["prediction"]
+        return prediction
 
     def _radiograph(self, image: Any, datastore: Datastore) -> str:
         """The path of what a request names."""

@@ -9,6 +9,7 @@ from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.local import LocalDatastore
 
 from bundle.data.output_names import SUFFIXES
+from bundle.label.drawn import DrawnError, segment_findings
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, upload_removed_on_error
 from bundle.transforms.radiograph import read_radiograph
@@ -34,7 +35,16 @@ class FolderDatastore(LocalDatastore):
     """A folder of links to radiographs (`bundle.label.studies`), uploaded radiographs, and what people drew.
 
     Drawn segments lie in `labels/final`, notes about them in datastore_v2.json.
+
+    Args:
+        datastore_path: the folder.
+        findings: what segments may be called.
+        more: of MONAI Label's datastore.
     """
+
+    def __init__(self, datastore_path: str, findings: list[str], **more: Any) -> None:
+        self._findings = findings
+        super().__init__(datastore_path, **more)
 
     def _to_id(self, file: str) -> tuple[str, str]:
         suffix = max(
@@ -74,6 +84,10 @@ class FolderDatastore(LocalDatastore):
         """
         with upload_removed_on_error(label_filename):
             checked_name(label_tag, "tag")
+            try:
+                segment_findings(label_info or {}, self._findings)
+            except DrawnError as error:
+                raise RefusedError(422, str(error)) from error
             if image_id not in self._datastore.objects:
                 raise RefusedError(404, "there is no radiograph of this name")
             if not label_filename.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".png")):

@@ -79,12 +79,14 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     settings.MONAI_LABEL_DICOMWEB_CACHE_PATH = str(work / "archive")
     settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER = json.loads(options.search_filter)
     settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False  # there are no scoring methods
-    conf = {"preload": "true"} | ({} if archive else {"originals": studies})
+    weights = str(model / "models" / "model.pt")
+    conf = {"preload": "true", "weights": weights} | ({} if archive else {"originals": studies})
     started = argparse.Namespace(
         app=str(application), studies=studies if archive else str(work / "studies"), port=options.port, dryrun=False,
         conf=list(conf.items()),
     )  # fmt: skip
     Main().start_server_init_settings(started)
+    del os.environ["MONAI_LABEL_CORS_ORIGINS"]  # the process that trains could not print it
 
     from monailabel.app import app
     from monailabel.interfaces.exception import MONAILabelException

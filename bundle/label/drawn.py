@@ -1,0 +1,151 @@
+"""What people drew on radiographs, as entries of a datalist: a segment's extent is a box."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.measure import label, regionprops
+
+from bundle.report.findings_file import viewer_affine
+from bundle.transforms.radiograph import read_radiograph
+
+PathLike = str | os.PathLike[str]
+
+
+class DrawnError(ValueError):
+    """A drawn label cannot be used; the message says what is wanted."""
+
+
+def segment_findings(info: Mapping[str, Any], findings: Sequence[str]) -> dict[int, str]:
+    """Which value of a mask is which finding.
+
+    Args:
+        info: notes saved with the mask: `label_info`, [{"name", "idx"}], as 3D Slicer sends it. Without it, values are
+            those that the server paints: 1 for the first finding.
+        findings: in the network's order; upper and lower case are alike.
+
+    Raises:
+        DrawnError: a segment is not called as a finding.
+    """
+    named = info.get("label_info")
+    if not named:
+        return {k + 1: name for k, name in enumerate(findings)}
+    known = {name.casefold(): name for name in findings}
+    chosen = {}
+    for place, segment in enumerate(named, start=1):
+        name = str(segment.get("name", "")) if isinstance(segment, Mapping) else ""
+        if name.casefold() not in known:
+            raise DrawnError(f"a segment is called {name[:40]!r}; segments must be called {', '.join(findings)}")
+        chosen[int(segment.get("idx") or place)] = known[name.casefold()]
+    return chosen
+
+
+def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, str]) -> list[dict[str, Any]]:
+    """Boxes around what is drawn: one for each connected part of each segment.
+
+    The mask is placed on the radiograph by the geometry of both, so it may have other pixels, or cover a part. A mask
+    without geometry (PNG) must have the radiograph's size.
+
+    Args:
+        mask: .nii.gz, .nii, .nrrd, .mha or .png.
+        radiograph: what it was drawn on.
+        names: from `segment_findings`.
+
+    Returns:
+        [{"finding", "box"}], boxes in stored pixels, cut to the image.
+
+    Raises:
+        DrawnError: the mask does not fit.
+    """
+    import itk
+
+    _, meta = read_radiograph(radiograph)
+    height, width = meta["stored_size"]
+    image = itk.imread(os.fspath(mask))
+    array = np.asarray(itk.array_view_from_image(image))
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2:
+        raise DrawnError(f"the mask has the shape {array.shape}; wanted one slice, one value a pixel")
+    if image.GetImageDimension() == 3:
+        stored_from_mask = np.linalg.inv(viewer_affine(radiograph, meta)) @ _affine(image)
+    elif array.shape == (height, width):
+        stored_from_mask = np.eye(4)
+    else:
+        raise DrawnError(f"the mask has {array.shape[::-1]} pixels and no geometry; wanted {(width, height)}")
+    boxes = []
+    for value, finding in names.items():
+        for part in regionprops(label(array == value, connectivity=2)):
+            y0, x0, y1, x1 = part.bbox
+            # a pixel's centre is a whole number in the affines, its edges lie half a pixel away
+            corners = stored_from_mask @ [[x0 - 0.5, x1 - 0.5], [y0 - 0.5, y1 - 0.5], [0, 0], [1, 1]] + 0.5
+            low, high = corners[:2].min(1).clip(0), corners[:2].max(1).clip(max=(width, height))
+            if (high - low).min() < 1:
+                continue  # less than a pixel: outside the image, or a slip of the brush
+            boxes.append({"finding": finding, "box": [round(float(v), 2) for v in (*low, *high)]})
+    if np.isin(np.unique(array[array != 0]), list(names), invert=True).any():
+        raise DrawnError(f"the mask has other values than {sorted(names)}, which are {', '.join(names.values())}")
+    return boxes
+
+
+def drawn_entry(
+    radiograph: str | Path, mask: PathLike, info: Mapping[str, Any], findings: Sequence[str], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A datalist entry of what was drawn on one radiograph, relative to the root of the file system.
+
+    A drawn finding is present and its boxes are complete. One that is not drawn stays as the datalist knows it, else
+    unknown: who draws one finding has not said that there is no other. `absent` in the notes says so.
+
+    Args:
+        radiograph: its file.
+        mask: what was drawn.
+        info: notes saved with it: `label_info`, and `absent`, a list of findings.
+        findings: in the network's order.
+        known: the entry of the studies' own datalist, or nothing: report, patient, labels and boxes.
+
+    Raises:
+        DrawnError: the label cannot be used.
+    """
+    boxes = segment_boxes(mask, radiograph, segment_findings(info, findings))
+    drawn = {box["finding"] for box in boxes}
+    absent = {str(name) for name in info.get("absent") or ()} - drawn
+    if strange := absent - set(findings):
+        raise DrawnError(f"absent names {sorted(strange)}; findings are {', '.join(findings)}")
+    said = drawn | absent
+    file = Path(radiograph).resolve()
+    kept = [box for box in known.get("boxes") or () if box["finding"] not in said]
+    labels = {name: value for name, value in (known.get("labels") or {}).items() if name not in said}
+    complete = [name for name in known.get("boxed") or () if name not in said]
+    return {
+        "image": file.relative_to("/").as_posix(),
+        "patient_id": known.get("patient_id") or file.as_posix(),
+        "report": known.get("report") or "",
+        "labels": {**labels, **dict.fromkeys(sorted(drawn), 1), **dict.fromkeys(sorted(absent), 0)},
+        "boxes": [*kept, *boxes],
+        "boxed": [*complete, *sorted(said)],
+    }
+
+
+def known_entries(studies: Path | None) -> dict[Path, dict[str, Any]]:
+    """The entries of the studies folder's datalist.json, if there is one, by their images' real paths."""
+    file = None if studies is None else studies / "datalist.json"
+    if file is None or not file.is_file():
+        return {}
+    document = json.loads(file.read_text(encoding="utf-8"))
+    sections = (value for value in document.values() if isinstance(value, list))
+    entries = (entry for section in sections for entry in section if isinstance(entry, dict) and "image" in entry)
+    return {(file.parent / entry["image"]).resolve(): entry for entry in entries}
+
+
+def _affine(image: Any) -> NDArray[np.float64]:
+    """(column, row, slice, 1) of an ITK image -> mm, RAS+."""
+    import itk
+
+    lps: NDArray[np.float64] = np.eye(4)
+    lps[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.asarray(itk.spacing(image))
+    lps[:3, 3] = itk.origin(image)
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
