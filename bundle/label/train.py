@@ -98,7 +98,7 @@ class RadiographTrainTask(TrainTask):
         }
         known = known_entries(self.studies)
         entries = []
-        for image in datastore.get_labeled_images():
+        for image in sorted(datastore.get_labeled_images()):
             radiograph = datastore.get_image_uri(image)
             mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
             info = datastore.get_label_info(image, DefaultLabelTag.FINAL)

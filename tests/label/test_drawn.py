@@ -1,0 +1,114 @@
+"""From a drawn mask to a datalist's boxes."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from skimage.io import imsave
+
+from bundle.data.datalist import datalist_section
+from bundle.label.drawn import DrawnError, drawn_entry, known_entries, segment_boxes, segment_findings
+from bundle.report.findings_file import viewer_affine
+from bundle.transforms.radiograph import read_radiograph
+from tests.tiny import FINDINGS, write_dicom
+
+NAMES = {1: "Effusion", 2: "Mass"}
+
+
+@pytest.fixture
+def radiograph(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 4096, (90, 70))
+    return write_dicom(tmp_path / "r.dcm", pixels, ImagerPixelSpacing=[0.2, 0.3])
+
+
+def save(path, mask, affine):
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(mask.T[:, :, None]), affine), path)
+    return path
+
+
+def drawn():
+    mask = np.zeros((90, 70), np.uint8)
+    mask[10:30, 5:25] = 2
+    mask[12:28, 7:20] = 0  # only the outline: its extent counts
+    mask[60:70, 40:50] = 1
+    mask[60:70, 55:60] = 1  # a second part
+    return mask
+
+
+def boxes_of(boxes):
+    return sorted((box["finding"], *box["box"]) for box in boxes)
+
+
+EXPECTED = [("Effusion", 40, 60, 50, 70), ("Effusion", 55, 60, 60, 70), ("Mass", 5, 10, 25, 30)]
+
+
+def test_each_connected_part_is_a_box(tmp_path, radiograph):
+    affine = viewer_affine(radiograph, read_radiograph(radiograph)[1])
+    mask = save(tmp_path / "m.nii.gz", drawn(), affine)
+    assert boxes_of(segment_boxes(mask, radiograph, NAMES)) == EXPECTED
+
+
+def test_a_mask_of_other_pixels_lies_where_its_geometry_says(tmp_path, radiograph):
+    affine = viewer_affine(radiograph, read_radiograph(radiograph)[1])
+    fine = affine @ np.array([[0.5, 0, 0, -0.25], [0, 0.5, 0, -0.25], [0, 0, 1, 0], [0, 0, 0, 1]])
+    mask = save(tmp_path / "fine.nii.gz", drawn().repeat(2, 0).repeat(2, 1), fine)
+    assert boxes_of(segment_boxes(mask, radiograph, NAMES)) == EXPECTED
+    shifted = affine @ np.array([[1, 0, 0, 5], [0, 1, 0, 10], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    mask = save(tmp_path / "part.nii.gz", drawn()[10:, 5:], shifted)
+    assert boxes_of(segment_boxes(mask, radiograph, NAMES)) == EXPECTED
+
+
+def test_a_mask_without_geometry_must_have_the_images_size(tmp_path, radiograph):
+    imsave(tmp_path / "m.png", drawn(), check_contrast=False)
+    assert boxes_of(segment_boxes(tmp_path / "m.png", radiograph, NAMES)) == EXPECTED
+    imsave(tmp_path / "m.png", drawn()[1:], check_contrast=False)
+    with pytest.raises(DrawnError, match=r"\(70, 89\) pixels and no geometry; wanted \(70, 90\)"):
+        segment_boxes(tmp_path / "m.png", radiograph, NAMES)
+
+
+def test_values_that_are_no_finding_are_refused(tmp_path, radiograph):
+    imsave(tmp_path / "m.png", drawn() * 3, check_contrast=False)
+    with pytest.raises(DrawnError, match="other values than"):
+        segment_boxes(tmp_path / "m.png", radiograph, NAMES)
+
+
+def test_segments_are_named_as_slicer_says_or_numbered_as_the_server_paints():
+    assert segment_findings({}, FINDINGS) == NAMES
+    slicer = {"label_info": [{"name": "mass", "idx": 1}, {"name": "Effusion", "idx": 2}]}
+    assert segment_findings(slicer, FINDINGS) == {1: "Mass", 2: "Effusion"}
+    with pytest.raises(DrawnError, match="'Segment_1'; segments must be called Effusion, Mass"):
+        segment_findings({"label_info": [{"name": "Segment_1"}]}, FINDINGS)
+
+
+def test_an_entry_joins_what_is_drawn_and_what_the_datalist_knows(tmp_path, radiograph):
+    document = {
+        "findings": FINDINGS,
+        "training": [
+            {
+                "image": "r.dcm",
+                "patient_id": "p1",
+                "report": "A mass.",
+                "labels": {"Mass": 1, "Effusion": 0},
+                "boxes": [{"finding": "Mass", "box": [0, 0, 9, 9]}],
+                "boxed": ["Mass"],
+            }
+        ],
+    }
+    (tmp_path / "datalist.json").write_text(json.dumps(document))
+    known = known_entries(tmp_path)[radiograph.resolve()]
+    mask = np.where(drawn() == 1, 1, 0).astype(np.uint8)
+    imsave(tmp_path / "m.png", mask, check_contrast=False)
+    entry = drawn_entry(radiograph, tmp_path / "m.png", {}, FINDINGS, known)
+    assert entry["report"] == "A mass."
+    assert entry["labels"] == {"Mass": 1, "Effusion": 1}  # drawn beats what was known
+    assert boxes_of(entry["boxes"]) == [*EXPECTED[:2], ("Mass", 0, 0, 9, 9)]
+    imsave(tmp_path / "m.png", mask * 0, check_contrast=False)
+    entry = drawn_entry(radiograph, tmp_path / "m.png", {"absent": ["Mass"]}, FINDINGS, {})
+    assert entry["labels"] == {"Mass": 0}
+    assert entry["boxed"] == ["Mass"]
+    (tmp_path / "of_drawn.json").write_text(json.dumps({"findings": FINDINGS, "training": [entry]}))
+    (item,) = datalist_section(tmp_path / "of_drawn.json", "training", FINDINGS, base_dir="/")
+    assert item["label"].tolist()[1] == 0
+    with pytest.raises(DrawnError, match=r"absent names \['Fracture'\]"):
+        drawn_entry(radiograph, tmp_path / "m.png", {"absent": ["Fracture"]}, FINDINGS, {})
