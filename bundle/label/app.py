@@ -127,6 +127,7 @@ class RadiographApp(MONAILabelApp):
         return 0 if self.originals is None else link_radiographs(self.originals, Path(self.studies))
 
     def _init_dicomweb_datastore(self) -> Datastore:
+        """In place of MONAI Label's, which wants to download programs from the internet."""
         from monailabel.datastore.dicom import DICOMwebClientX
 
         client = DICOMwebClientX(
@@ -135,9 +136,5 @@ class RadiographApp(MONAILabelApp):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
-        return ArchiveDatastore(
-            client,
-            search_filter=settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER,
-            cache_path=settings.MONAI_LABEL_DICOMWEB_CACHE_PATH,
-            convert_to_nifti=False,
-        )
+        filters = [{"Modality": name} for name in self.conf["modalities"].split(",")]
+        return ArchiveDatastore(client, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH, self.findings, filters)

@@ -5,8 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from monailabel.datastore.dicom import DICOMWebDatastore
+from dicomweb_client import DICOMwebClient
 from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.utils.convert import binary_to_image
+from monailabel.datastore.utils.dicom import dicom_web_download_series
+from pydicom import Dataset
 
 from bundle.data.output_names import SUFFIXES
 from bundle.label.drawn import DrawnError, segment_findings
@@ -95,12 +98,33 @@ class FolderDatastore(LocalDatastore):
         return str(super().save_label(image_id, label_filename, label_tag, label_info))
 
 
-class ArchiveDatastore(DICOMWebDatastore):
-    """A DICOMweb archive: radiographs stay DICOM, drawn segments stay on this server.
+class ArchiveDatastore(FolderDatastore):
+    """A DICOMweb archive: radiographs are fetched when they are asked for, and stay DICOM; labels stay on this server.
 
-    As NIfTI, MONAI Label's way, a radiograph would lose its window and MONOCHROME1 its polarity. DICOM SEG, in which
-    MONAI Label would send drawn segments to the archive, needs a geometry that CR and DX images do not state.
+    As NIfTI, MONAI Label's way, a radiograph would lose its window, and MONOCHROME1 its polarity. DICOM SEG, in which
+    MONAI Label would send labels to the archive, needs a geometry that CR and DX images do not state.
+
+    Args:
+        client: of the archive.
+        datastore_path: folder for what is fetched and drawn.
+        findings: what segments may be called.
+        filters: searches for series, one after the other, such as {"Modality": "DX"}.
     """
+
+    def __init__(
+        self, client: DICOMwebClient, datastore_path: str, findings: list[str], filters: list[dict[str, Any]]
+    ) -> None:
+        self._client, self._filters = client, filters
+        super().__init__(datastore_path, findings, extensions=EXTENSIONS, auto_reload=False)
+
+    def list_images(self) -> list[str]:
+        """Series Instance UIDs of the archive's radiographs."""
+        found = [series for each in self._filters for series in self._client.search_for_series(search_filters=each)]
+        return sorted({str(Dataset.from_json(series).SeriesInstanceUID) for series in found})
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Series on which nothing is drawn."""
+        return sorted(set(self.list_images()) - set(self.get_labeled_images()))
 
     def get_image_uri(self, image_id: str) -> str:
         """The path of the radiograph's DICOM file, fetched if it is not here yet.
@@ -109,11 +133,32 @@ class ArchiveDatastore(DICOMWebDatastore):
             RefusedError: there is no such series, or it is not one radiograph.
         """
         checked_name(image_id, "image")
-        if image_id not in self.list_images():
-            raise RefusedError(404, "the archive has no such series of CR or DX images")
-        folder = Path(super().get_image_uri(image_id))
-        files = sorted(folder.glob("*.dcm"))
-        if len(files) != 1:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise RefusedError(422, f"the series holds {len(files)} images; wanted one radiograph a series")
-        return str(files[0])
+        if image_id not in self._datastore.objects:
+            if image_id not in self.list_images():
+                raise RefusedError(404, "the archive has no such series of radiographs")
+            folder = Path(self._datastore.image_path()) / "series" / image_id
+            dicom_web_download_series(None, image_id, str(folder), self._client)
+            files = list(folder.glob("*.dcm"))
+            if len(files) != 1:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise RefusedError(422, f"the series holds {len(files)} images; wanted one radiograph a series")
+            link = folder.parents[1] / f"{image_id}.dcm"
+            link.unlink(missing_ok=True)
+            link.symlink_to(files[0])
+            self.refresh()
+        return super().get_image_uri(image_id)
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Keep what was drawn; OHIF sends the bare values of the pixels.
+
+        Raises:
+            RefusedError: as `FolderDatastore`.
+        """
+        image = self.get_image_uri(image_id)
+        if not label_filename.endswith(".bin"):
+            return super().save_label(image_id, label_filename, label_tag, label_info)
+        mask = binary_to_image(image, label_filename)
+        try:
+            return super().save_label(image_id, mask, label_tag, label_info)
+        finally:
+            Path(mask).unlink(missing_ok=True)

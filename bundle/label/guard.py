@@ -176,3 +176,8 @@ def add_error_answers(app: FastAPI) -> None:
 async def not_found(request: Request, error: Exception) -> JSONResponse:
     """For MONAI Label's own exceptions, which it raises for names that it does not know."""
     return JSONResponse({"detail": f"not known here: {getattr(error, 'msg', error)}"}, 404)
+
+
+async def archive_silent(request: Request, error: Exception) -> JSONResponse:
+    """For a DICOMweb archive that cannot be reached, or that fails."""
+    return JSONResponse({"detail": "the archive does not answer as it should; is it running?"}, 502)

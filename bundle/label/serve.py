@@ -5,7 +5,6 @@ bash scripts/serve.sh --studies FOLDER
 
 import argparse
 import hashlib
-import json
 import logging
 import os
 import sys
@@ -69,6 +68,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     os.chdir(application)  # MONAI Label reads .env where it starts
     os.environ["PYTHONPATH"] = str(ROOT)  # for the process that trains
 
+    import requests
     import uvicorn
     from monailabel.config import settings
     from monailabel.main import Main
@@ -77,10 +77,11 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     settings.MONAI_LABEL_CORS_ORIGINS = [f"http://127.0.0.1:{options.port}"]
     settings.MONAI_LABEL_SESSION_PATH = str(work / "sessions")
     settings.MONAI_LABEL_DICOMWEB_CACHE_PATH = str(work / "archive")
-    settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER = json.loads(options.search_filter)
     settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False  # there are no scoring methods
     weights = str(model / "models" / "model.pt")
-    conf = {"preload": "true", "weights": weights} | ({} if archive else {"originals": studies})
+    conf = {"preload": "true", "weights": weights} | (
+        {"modalities": options.modalities} if archive else {"originals": studies}
+    )
     started = argparse.Namespace(
         app=str(application), studies=studies if archive else str(work / "studies"), port=options.port, dryrun=False,
         conf=list(conf.items()),
@@ -92,10 +93,11 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     from monailabel.interfaces.exception import MONAILabelException
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from bundle.label.guard import Guard, add_error_answers, not_found
+    from bundle.label.guard import Guard, add_error_answers, archive_silent, not_found
     from bundle.label.logs import log_config
 
     add_error_answers(app)
+    app.add_exception_handler(requests.RequestException, archive_silent)
     app.add_exception_handler(MONAILabelException, not_found)
     guarded: Any = Guard(app, int(options.max_upload_mb * 1e6), _origins(options))
     if options.host in LOOPBACK:  # a page that calls itself by another name and leads here is refused
@@ -157,9 +159,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--model", default=str(ROOT / "models" / "demo"), help="self-contained bundle (models/demo)")
     parser.add_argument("--work", help="folder for all that the server writes (eval/label/NAME-HASH)")
     parser.add_argument("--max_upload_mb", type=float, default=100.0)
-    parser.add_argument(
-        "--search_filter", default='{"Modality": "DX"}', help="which series of a DICOMweb archive (%(default)s)"
-    )
+    parser.add_argument("--modalities", default="CR,DX", help="which series of a DICOMweb archive (%(default)s)")
     parser.add_argument("--verbose", action="store_true", help="log everything; it may name patients")
     return parser
 
