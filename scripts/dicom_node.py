@@ -5,14 +5,17 @@ python -m scripts.dicom_node --bundle models/demo --send_to ORTHANC@127.0.0.1:42
 
 import logging
 import signal
+import sys
+import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import fire
 
 from bundle.node.analyser import Analyser
-from bundle.node.queue import DiskQueue
-from bundle.node.receiver import start_receiver
+from bundle.node.queue import DiskQueue, QueueInUseError
+from bundle.node.receiver import start_receiver, stop_receiver
 from bundle.node.sender import make_sender
 from bundle.node.service import Node
 
@@ -24,7 +27,7 @@ def main(
     host: str = "127.0.0.1",
     port: int = 11112,
     ae_title: str = "PATCHCLIP",
-    allowed: tuple[str, ...] | str = (),
+    allowed: str | Sequence[object] | int = (),
     capacity: int = 1000,
 ) -> None:
     """Run until interrupted; what waits then is taken up by the next run.
@@ -40,21 +43,26 @@ def main(
         capacity: the most objects that may wait; beyond it a sender is told to come again.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    waiting = DiskQueue(queue, capacity)
-    sender = None if send_to is None else make_sender(send_to, ae_title)
-    node = Node(waiting, Analyser(Path(bundle)), sender)
-    callers = (allowed,) if isinstance(allowed, str) else tuple(allowed)
-    server = start_receiver(waiting, host, port, ae_title, callers)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes values of the objects
+    callers = tuple(
+        str(title).strip() for title in (allowed if isinstance(allowed, list | tuple) else str(allowed).split(","))
+    )
+    try:
+        sender = None if send_to is None else make_sender(send_to, str(ae_title))
+        waiting = DiskQueue(queue, capacity)
+        tempfile.tempdir = str(waiting.work)  # what is left there by a kill goes at the next start
+        node = Node(waiting, Analyser(Path(bundle)), sender)
+        server = start_receiver(waiting, host, port, str(ae_title), callers)
+    except (ValueError, OSError, QueueInUseError) as error:
+        sys.exit(str(error))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     node.start()
-    print(
-        f"{ae_title} listens on {host}:{server.server_address[1]}, queue {waiting.folder}: {waiting.counts()}",
-        flush=True,
-    )
+    listening = f"{host}:{server.server_address[1]}"
+    print(f"{ae_title} listens on {listening}, queue {waiting.folder}: {waiting.counts()}", flush=True)
     stop.wait()
-    server.shutdown()
+    stop_receiver(server)
     node.stop()
     print(f"Stopped: {waiting.counts()}")
 

@@ -68,9 +68,11 @@ class Analyser:
         """
         dataset = Dataset([{"image": str(file)}], self._preprocessing)
         self._evaluator.data_loader = DataLoader(dataset, batch_size=1, collate_fn=self._collate)
-        self._evaluator.run()
-        (found,) = Path(self._folder.name).glob("*.json")
-        document, maps = read_findings(found)
-        for path in Path(self._folder.name).iterdir():
-            path.unlink()
+        try:
+            self._evaluator.run()
+            (found,) = Path(self._folder.name).glob("*.json")
+            document, maps = read_findings(found)
+        finally:
+            for path in Path(self._folder.name).iterdir():
+                path.unlink()
         return save_dicom_results(dicom_results(file, document, maps, self._options), folder, "result")

@@ -1,6 +1,8 @@
 """Takes radiographs from a PACS or a modality by C-STORE."""
 
+import ipaddress
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from pynetdicom.sop_class import (
 from pynetdicom.transport import ThreadedAssociationServer
 
 from bundle.node.queue import DiskQueue, QueueFullError
+from bundle.node.sender import AE_TITLE
 from bundle.transforms.radiograph import RadiographError, read_radiograph
 
 logger = logging.getLogger(__name__)
@@ -52,9 +55,10 @@ def start_receiver(
     """Listen for C-ECHO and C-STORE of CR and DX images; returns at once.
 
     An object is answered with success only when it is on the disk of the queue, or known already. It is refused, and
-    so stays with its sender, with out of resources (A700) where the queue is full or the object larger than
-    `max_bytes`, with A900 where what it says of itself contradicts the request, and with C000 and a reason where it is
-    not one readable grey radiograph. The log names keys of the queue, nothing of the object.
+    so stays with its sender, with out of resources (A700) where the queue is full, the object larger than `max_bytes`
+    (which shows when it has been received), or the disk fails; with A900 where what it says of itself contradicts the
+    request; and with C000 and a reason where it is not one readable grey radiograph. The log names keys of the queue,
+    nothing of the object.
 
     Args:
         queue: where objects go.
@@ -69,7 +73,11 @@ def start_receiver(
 
     Raises:
         OSError: the address is in use or not of this machine.
+        ValueError: an AE title that is none.
     """
+    for title in (ae_title, *allowed):
+        if not re.fullmatch(AE_TITLE, title):
+            raise ValueError(f"{title!r} is no AE title: wanted 1 to 16 ASCII characters without backslash or @")
     _config.STORE_RECV_CHUNKED_DATASET = True  # an object goes to a temporary file, not into memory
     entity = AE(ae_title=ae_title)
     entity.require_called_aet = True
@@ -77,22 +85,47 @@ def start_receiver(
     entity.add_supported_context(Verification)
     for storage in STORAGE:
         entity.add_supported_context(storage, list(TRANSFER_SYNTAXES))
-    if host not in ("127.0.0.1", "::1", "localhost"):
+    if not _is_loopback(host):
         logger.warning("The node listens on %s: whoever reaches that address can send to it, unencrypted.", host)
-    server = entity.start_server(
-        (host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, _store, [queue, max_bytes])]
-    )
-    if server is None:
-        raise OSError(f"No server could be started on {host}:{port}")
-    return server
+    handlers = [(evt.EVT_C_STORE, _store, [queue, max_bytes]), (evt.EVT_CONN_CLOSE, _discard)]
+    try:
+        return entity.start_server((host, port), block=False, evt_handlers=handlers)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: {host}:{port}; choose another port or host") from error
+
+
+def stop_receiver(server: ThreadedAssociationServer) -> None:
+    """End the server and every association: after it nothing more is taken in."""
+    server.shutdown()
+    for association in server.active_associations:
+        association.abort()
+        association.join(30)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _store(event: Any, queue: DiskQueue, max_bytes: int) -> Dataset:
     try:
         return _answer(*_take(event.dataset_path, event.request, queue, max_bytes))
+    except OSError:  # the sender keeps it, and comes again
+        logger.exception("An object could not be taken: the disk failed")
+        return _answer(OUT_OF_RESOURCES, "the node's disk failed or is full")
     except Exception:  # the association must get an answer, and the node go on
         logger.exception("An object could not be taken")
-        return _answer(OUT_OF_RESOURCES, "internal error, see the node's log")
+        return _answer(CANNOT_UNDERSTAND, "internal error, see the node's log")
+
+
+def _discard(event: Any) -> None:
+    """What has come of an object whose sender broke off: a patient's radiograph, in pynetdicom's temporary file."""
+    message = event.assoc.dimse.message
+    if message is not None and (file := getattr(message, "_data_set_file", None)) is not None:
+        file.close()
+        Path(file.name).unlink(missing_ok=True)
 
 
 def _take(file: Path, request: Any, queue: DiskQueue, max_bytes: int) -> tuple[int, str]:

@@ -1,15 +1,20 @@
 """The node at work: what comes in is looked at, and results go out, until it is told to stop."""
 
+import errno
 import logging
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bundle.node.queue import DiskQueue
-from bundle.node.sender import NotDeliveredError, RefusedError, Sender
+from bundle.node.sender import NotDeliveredError, RefusedError, Sender, UnreachableError
 
 logger = logging.getLogger(__name__)
+
+# not the radiograph's fault, and likely to pass
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 Analyse = Callable[[Path, Path], Sequence[Path]]
 
@@ -18,8 +23,8 @@ class Node:
     """Two threads over one queue: a PACS that is down keeps no radiograph from being looked at.
 
     A radiograph that can't be looked at, and results that the PACS will not have, are put aside in the queue with the
-    reason, and the next one follows. While the PACS is down the results wait; it is tried again after `first_wait`
-    seconds, then after twice as long each time, at most `longest_wait`.
+    reason, and the next one follows. Results that it could not take now wait `first_wait` seconds, then twice as long
+    each time, at most `longest_wait`; while it can't be reached at all, all wait so.
 
     Args:
         queue: the queue.
@@ -41,7 +46,7 @@ class Node:
     ) -> None:
         self.queue, self.analyse, self.sender = queue, analyse, sender
         self.first_wait, self.longest_wait, self.idle = first_wait, longest_wait, idle
-        self._wait = 0.0
+        self._held: dict[str, tuple[float, float]] = {}  # key -> when to try again, seconds waited
         self._stop = threading.Event()
         steps = [self._analyse_next] + [self._send_next] * (sender is not None)
         self._threads = [threading.Thread(target=self._loop, args=(step,), name=step.__name__) for step in steps]
@@ -58,8 +63,17 @@ class Node:
             thread.join()
 
     def _loop(self, step: Callable[[], float]) -> None:
+        wait = 0.0
         while not self._stop.is_set():
-            self._stop.wait(step())
+            try:
+                pause, wait = step(), 0.0
+            except Exception:  # the disk is full, or a fault of ours: the node must go on, and say so
+                logger.exception("The node could not go on; it tries again")
+                pause = wait = self._longer(wait)
+            self._stop.wait(pause)
+
+    def _longer(self, wait: float) -> float:
+        return min(2 * wait or self.first_wait, self.longest_wait)
 
     def _analyse_next(self) -> float:
         """Look at one radiograph; returns the seconds to wait before the next."""
@@ -68,32 +82,38 @@ class Node:
             return self.idle
         key = file.stem
         try:
-            with tempfile.TemporaryDirectory() as folder:
+            with tempfile.TemporaryDirectory(dir=self.queue.work) as folder:
                 self.queue.finish(key, self.analyse(file, Path(folder)))
-            logger.info("%s: looked at.", key)
-        except OSError:
-            logger.exception("%s waits: the disk or the network's files failed", key)
-            return self.longest_wait
         except Exception as error:  # one radiograph must not stop the node
+            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+                raise
             logger.exception("%s: put aside, it can't be looked at", key)
             self.queue.refuse(key, f"{type(error).__name__}: {error}")
+        else:
+            logger.info("%s: looked at.", key)
         return 0.0
 
     def _send_next(self) -> float:
         """Send the results of one radiograph; returns the seconds to wait before the next."""
-        folder = self.queue.next_results()
+        now = time.monotonic()
+        folder = self.queue.next_results([key for key, (until, _) in self._held.items() if until > now])
         if folder is None or self.sender is None:
             return self.idle
+        key = folder.name
+        _, waited = self._held.get(key, (0.0, 0.0))
         try:
             self.sender.send(sorted(folder.iterdir()))
-            self.queue.deliver(folder.name)
-            logger.info("%s: delivered.", folder.name)
         except RefusedError as error:
-            logger.error("%s: put aside, %s", folder.name, error)
-            self.queue.refuse(folder.name, str(error))
+            logger.error("%s: put aside, %s", key, error)
+            self.queue.refuse(key, str(error))
         except NotDeliveredError as error:
-            self._wait = min(2 * self._wait or self.first_wait, self.longest_wait)
-            logger.warning("%s waits: %s; next try in %g s", folder.name, error, self._wait)
-            return self._wait
-        self._wait = 0.0
+            wait = self._longer(waited)
+            logger.warning("%s waits: %s; next try in %g s", key, error, wait)
+            unreachable = isinstance(error, UnreachableError)
+            self._held[key] = (now if unreachable else now + wait, wait)
+            return wait if unreachable else 0.0
+        else:
+            self.queue.deliver(key)
+            logger.info("%s: delivered.", key)
+        self._held.pop(key, None)
         return 0.0

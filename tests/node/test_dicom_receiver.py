@@ -2,17 +2,21 @@
 
 import logging
 import shutil
+import socket
 import subprocess
+import tempfile
+import time
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 
 from bundle.node.queue import DiskQueue
-from bundle.node.receiver import CANNOT_UNDERSTAND, NOT_THE_CLASS, OUT_OF_RESOURCES, start_receiver
+from bundle.node.receiver import CANNOT_UNDERSTAND, NOT_THE_CLASS, OUT_OF_RESOURCES, start_receiver, stop_receiver
+from tests.orthanc import wait_for
 from tests.tiny import write_dicom
 
 
@@ -119,6 +123,55 @@ def test_only_named_callers_if_wanted(queue, radiograph):
         assert not entity.associate("127.0.0.1", server.server_address[1], ae_title="PATCHCLIP").is_established
     finally:
         server.shutdown()
+
+
+def test_a_transfer_that_breaks_off_leaves_no_radiograph(queue, radiograph, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(queue.work))
+    server = start_receiver(queue, port=0)
+    try:
+        large = write_dicom(tmp_path / "large.dcm", np.zeros((2000, 2000)))
+        entity = AE(ae_title="TEST")
+        entity.add_requested_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)
+        association = entity.associate("127.0.0.1", server.server_address[1], ae_title="PATCHCLIP")
+        broken = []
+
+        def break_off(event):
+            if list(queue.work.iterdir()) and not broken:  # the first part has arrived
+                broken.append(True)
+                association.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            time.sleep(0.01)
+
+        association.bind(evt.EVT_DATA_SENT, break_off)
+        association.send_c_store(dcmread(large))
+        assert broken
+        wait_for(lambda: not server.active_associations, 30)
+        wait_for(lambda: not list(queue.work.iterdir()), 10)
+        assert sum(queue.counts().values()) == 0
+        assert store(server.server_address[1], dcmread(radiograph)).Status == 0
+        assert not list(queue.work.iterdir())
+    finally:
+        server.shutdown()
+
+
+def test_stopped_it_takes_nothing_more(queue, radiograph):
+    server = start_receiver(queue, port=0)
+    entity = AE(ae_title="TEST")
+    entity.add_requested_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", server.server_address[1], ae_title="PATCHCLIP")
+    assert association.is_established
+    stop_receiver(server)
+    assert not server.active_associations
+    wait_for(lambda: not association.is_established, 10)
+    with pytest.raises(RuntimeError):
+        association.send_c_store(dcmread(radiograph))
+    assert sum(queue.counts().values()) == 0
+
+
+def test_faults_of_the_address_are_named(queue, node):
+    with pytest.raises(OSError, match=rf"in use: 127.0.0.1:{node}; choose another port"):
+        start_receiver(queue, port=node)
+    with pytest.raises(ValueError, match="'MUCH_TOO_LONG_A_TITLE' is no AE title"):
+        start_receiver(queue, port=0, allowed=("MUCH_TOO_LONG_A_TITLE",))
 
 
 def test_another_address_than_loopback_is_warned_of(queue, caplog):

@@ -1,17 +1,20 @@
 """Results to a PACS: dcmtk's storescp, and Orthanc by both ways; one that is down, full, or will not have them."""
 
 import contextlib
+import http.server
+import json
 import shutil
 import subprocess
+import threading
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation
+from pynetdicom.sop_class import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
-from bundle.node.sender import NotDeliveredError, RefusedError, make_sender
+from bundle.node.sender import NotDeliveredError, RefusedError, UnreachableError, make_sender
 from tests.orthanc import free_port, running_orthanc, wait_for
 from tests.tiny import write_dicom
 
@@ -65,7 +68,15 @@ def test_orthanc_gets_them_once_and_again_after_it_was_down(orthanc, files, way)
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(0xA700, NotDeliveredError), (0xC123, RefusedError), (0xA900, RefusedError), (0xB007, None)]
+    ("status", "error"),
+    [
+        (0xA700, NotDeliveredError),
+        (0x0110, NotDeliveredError),
+        (0xC123, RefusedError),
+        (0xA900, RefusedError),
+        (0xB007, None),
+        (0x0111, None),  # it has it: an earlier answer was lost
+    ],
 )
 def test_what_a_status_means(files, status, error):
     def store(event):
@@ -84,19 +95,106 @@ def test_what_a_status_means(files, status, error):
         server.shutdown()
 
 
-def test_a_class_that_the_pacs_does_not_know_is_refused(files):
+def other_class(path):
+    """A file of another class, in the same study."""
+    data = dcmread(path)
+    data.SOPClassUID = data.file_meta.MediaStorageSOPClassUID = ComputedRadiographyImageStorage
+    data.SOPInstanceUID = data.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.5.6{path.stem}"
+    data.save_as(path)
+
+
+def test_a_pacs_that_lacks_a_class_gets_the_others(files):
+    got = []
+
+    def store(event):
+        got.append(event.request.AffectedSOPInstanceUID)
+        return 0
+
+    other_class(files[0])
     entity = AE(ae_title="PACS")
-    entity.add_supported_context("1.2.840.10008.1.1")
-    server = entity.start_server(("127.0.0.1", 0), block=False)
+    entity.add_supported_context(DigitalXRayImageStorageForPresentation)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
     try:
-        with pytest.raises((RefusedError, NotDeliveredError)):
-            make_sender(f"PACS@127.0.0.1:{server.server_address[1]}").send(files)
+        sender = make_sender(f"PACS@127.0.0.1:{server.server_address[1]}")
+        with pytest.raises(RefusedError, match="does not take Computed Radiography"):
+            sender.send(files)
+        assert got == [dcmread(file).SOPInstanceUID for file in files[1:]]
+        with pytest.raises(RefusedError, match="takes none of these classes"):
+            sender.send(files[:1])
     finally:
         server.shutdown()
 
 
+def test_a_host_that_is_not_there_is_unreachable(files):
+    with pytest.raises(UnreachableError, match="can't be reached"):
+        make_sender("PACS@no-such-host.invalid:104").send(files)
+    with pytest.raises(UnreachableError, match="does not answer"):
+        make_sender("http://no-such-host.invalid/dicom-web").send(files)
+
+
+def stored(*reasons):
+    items = [{"00081197": {"vr": "US", "Value": [reason]}} for reason in reasons]
+    return json.dumps({"00081198": {"vr": "SQ", "Value": items}} if items else {})
+
+
 @pytest.mark.parametrize(
-    "address", ["PACS", "127.0.0.1:104", "PACS@host", "ftp://pacs/dicom-web", "A_TITLE_MUCH_TOO_LONG@h:1"]
+    ("status", "body", "error"),
+    [
+        (200, stored(), None),
+        (202, stored(), None),  # with warnings
+        (409, stored(0x0111, 0x0111, 0x0111), None),
+        (409, stored(0x0111, 0xA900), RefusedError),
+        (202, stored(0xC000), RefusedError),
+        (400, "", RefusedError),
+        (503, "", NotDeliveredError),
+        (401, "", UnreachableError),
+        (302, "", UnreachableError),
+        (200, "<html>Please log in</html>", UnreachableError),
+    ],
+)
+def test_what_an_answer_to_stow_means(files, status, body, error):
+    seen = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append("POST")
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def do_GET(self):
+            seen.append("GET")
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            with pytest.raises(error) if error else contextlib.nullcontext():
+                make_sender(f"http://127.0.0.1:{server.server_address[1]}/dicom-web").send(files)
+        finally:
+            server.shutdown()
+    assert seen == ["POST"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "PACS",
+        "127.0.0.1:104",
+        "PACS@host",
+        "ftp://pacs/dicom-web",
+        "A_TITLE_MUCH_TOO_LONG@h:1",
+        "PÄCS@h:1",
+        "PACS@h:99999",
+    ],
 )
 def test_addresses_that_are_none(address):
     with pytest.raises(ValueError, match="wanted AET@host:port"):

@@ -1,10 +1,11 @@
 """The node's queue: states, duplicates, bounds, and what a kill between two steps leaves."""
 
 import json
+import shutil
 
 import pytest
 
-from bundle.node.queue import DiskQueue, QueueFullError
+from bundle.node.queue import DiskQueue, QueueFullError, QueueInUseError
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def result(tmp_path):
 
 
 def names(queue):
-    return {str(path.relative_to(queue.folder)) for path in queue.folder.rglob("*") if path.is_file()}
+    return {str(path.relative_to(queue.folder)) for path in queue.folder.rglob("*") if path.is_file()} - {"lock"}
 
 
 def test_an_object_goes_its_way(tmp_path, image, result):
@@ -67,22 +68,54 @@ def test_it_is_bounded_and_says_so(tmp_path, image, result):
         queue.put(key, image)
     queue.finish("a", [result])
     queue.refuse("b", "colour")
-    with pytest.raises(QueueFullError, match="3 objects wait; the queue takes 3"):
+    with pytest.raises(QueueFullError, match="3 objects lie here, 1 of them refused; the queue takes 3"):
         queue.put("d", image)
     queue.deliver("a")
     assert queue.put("d", image)
+    assert not list(queue.work.iterdir())
     with pytest.raises(ValueError, match="capacity"):
         DiskQueue(tmp_path / "queue", capacity=0)
 
 
 def test_marks_are_bounded(tmp_path, image):
     queue = DiskQueue(tmp_path / "queue", remember=2)
-    for key in "abc":
+    for count, key in enumerate("abc", start=1):
         queue.put(key, image)
         queue.finish(key, [])
         queue.deliver(key)
+        assert queue.counts()["done"] == min(count, 2)
     assert names(queue) == {"done/b", "done/c"}
     assert queue.put("a", image)
+
+
+def test_one_process_at_a_time(tmp_path):
+    queue = DiskQueue(tmp_path / "queue")
+    with pytest.raises(QueueInUseError, match="another node works in this queue"):
+        DiskQueue(tmp_path / "queue")
+    queue.close()
+    DiskQueue(tmp_path / "queue")
+
+
+def test_a_disk_that_fails_leaves_nothing_half_done(tmp_path, image, result, monkeypatch):
+    queue = DiskQueue(tmp_path / "queue")
+    queue.put("a", image)
+    before = names(queue)
+    with pytest.raises(OSError, match="missing"):
+        queue.finish("a", [result, tmp_path / "missing"])
+    with pytest.raises(OSError, match="missing"):
+        queue.put("b", tmp_path / "missing")
+    assert names(queue) == before
+    queue.finish("a", [result])
+    assert names(queue) == {"results/a/sr.dcm"}
+
+
+def test_an_object_that_came_twice_at_once_goes_its_way(tmp_path, image, result):
+    queue = DiskQueue(tmp_path / "queue")
+    queue.put("a", image)
+    queue.finish("a", [result])
+    shutil.copyfile(image, queue.incoming / "a.dcm")  # as if both had been taken in before either was looked at
+    queue.finish("a", [result])
+    assert names(queue) == {"results/a/sr.dcm"}
 
 
 def test_refused_objects_are_kept_with_the_reason_and_can_come_again(tmp_path, image, result):
@@ -112,10 +145,10 @@ def test_a_kill_between_two_steps_loses_nothing(tmp_path, image, result):
     (queue.done / "b").touch()
     (queue.incoming / "c.dcm").rename(queue.refused / "c.dcm")
     (queue.results / "d").rename(queue.refused / "d")
-    (queue.incoming / ".e.1.2").write_bytes(b"pix")
-    (queue.results / ".f").mkdir()
-    (queue.results / ".f" / "sr.dcm").write_bytes(b"find")
+    (queue.work / "e").write_bytes(b"pix")
+    (queue.work / "f").mkdir()
+    (queue.work / "f" / "sr.dcm").write_bytes(b"find")
+    queue.close()
 
     again = DiskQueue(tmp_path / "queue")
     assert names(again) == {"results/a/sr.dcm", "done/b", "incoming/c.dcm", "results/d/sr.dcm"}
-    assert not list(again.results.glob(".*"))

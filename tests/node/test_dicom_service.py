@@ -1,0 +1,95 @@
+"""The node's two threads: what is put aside, what waits, and that they go on whatever happens."""
+
+import errno
+import json
+
+import pytest
+
+from bundle.node.queue import DiskQueue
+from bundle.node.sender import NotDeliveredError, RefusedError, UnreachableError
+from bundle.node.service import Node
+from tests.orthanc import wait_for
+
+
+class Pacs:
+    """Takes results as told: a list of what to raise, per call, then nothing."""
+
+    def __init__(self, *faults):
+        self.faults, self.got, self.calls = list(faults), [], 0
+
+    def send(self, files):
+        self.calls += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        self.got += [file.read_text() for file in files]
+
+
+def analyse(file, folder):
+    name = file.read_text()
+    if name == "bad":
+        raise ValueError("it is colour")
+    (folder / "result").write_text(name)
+    return [folder / "result"]
+
+
+@pytest.fixture
+def queue(tmp_path):
+    queue = DiskQueue(tmp_path / "queue")
+    yield queue
+    queue.close()
+
+
+def run(queue, pacs, names, tmp_path, until, analyse=analyse):
+    for name in names:
+        (tmp_path / name).write_text(name)
+        queue.put(name, tmp_path / name)
+    node = Node(queue, analyse, pacs, first_wait=0.05, longest_wait=0.2, idle=0.01)
+    node.start()
+    try:
+        wait_for(until, 30)
+    finally:
+        node.stop()
+
+
+def test_one_that_cannot_be_looked_at_is_put_aside_with_the_reason(queue, tmp_path, caplog):
+    pacs = Pacs()
+    run(queue, pacs, ["a", "bad", "b"], tmp_path, lambda: len(pacs.got) == 2 and queue.counts()["refused"])
+    assert pacs.got == ["a", "b"]
+    assert json.loads((queue.refused / "bad.json").read_text()) == {"reason": "ValueError: it is colour"}
+    assert (queue.refused / "bad.dcm").read_text() == "bad"
+
+
+def test_results_wait_for_a_pacs_that_is_away_in_their_order(queue, tmp_path):
+    pacs = Pacs(UnreachableError("down"), UnreachableError("down"), UnreachableError("down"))
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) == 2)
+    assert pacs.got == ["a", "b"]
+    assert pacs.calls == 5
+
+
+def test_one_that_is_not_taken_now_keeps_no_other_from_it(queue, tmp_path):
+    pacs = Pacs(NotDeliveredError("no room"))
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) == 2)
+    assert sorted(pacs.got) == ["a", "b"]
+
+
+def test_refused_results_are_kept(queue, tmp_path, caplog):
+    pacs = Pacs(RefusedError("it does not take SR"))
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: pacs.got == ["b"] and queue.counts()["refused"])
+    assert (queue.refused / "a" / "result").read_text() == "a"
+    assert json.loads((queue.refused / "a.json").read_text()) == {"reason": "it does not take SR"}
+
+
+@pytest.mark.parametrize("fault", [KeyError("of ours"), OSError(errno.ENOSPC, "disk full")], ids=["ours", "disk"])
+def test_a_fault_of_ours_stops_neither_thread(queue, tmp_path, caplog, fault):
+    faults = [fault]
+
+    def full_at_first(file, folder):
+        if isinstance(fault, OSError) and faults:
+            raise faults.pop()
+        return analyse(file, folder)
+
+    pacs = Pacs(*([] if isinstance(fault, OSError) else [fault, fault]))
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) == 2, full_at_first)
+    assert sorted(pacs.got) == ["a", "b"]
+    assert "it tries again" in caplog.text
+    assert queue.counts()["refused"] == 0
