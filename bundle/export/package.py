@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ WEIGHTS = "models/model.pt"
 # copied from the repository as they are; configs, code and weights are written
 COPIED = ("LICENSE", "configs/logging.conf", "docs/README.md", "docs/data_license.txt")
 CONFIGS = ("inference.json", "train.json", "evaluate.json", "metadata.json")
+# folders of the repository in which no package may be written
+SOURCES = ("bundle", "configs", "docs", "scripts", "tests")
 
 
 def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path, bundle_root: str = ".") -> Path:
@@ -28,7 +31,7 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
     Args:
         config_files: the training's config and its overlays.
         root: the repository, from which inference.json, code, licences and model card are taken.
-        output: folder to write; files in it are replaced.
+        output: folder to write; files in it are replaced, `output/bundle` as a whole.
         bundle_root: as the training was run with.
 
     Returns:
@@ -36,7 +39,10 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
 
     Raises:
         FileNotFoundError: the training has left no weights.
+        ValueError: the package would replace files of the repository, a folder named bundle that no package is in, or
+            the training's weights.
     """
+    _refuse_to_replace(root, output)
     parser = ConfigParser()
     parser.read_config([str(f) for f in config_files])
     parser["bundle_root"] = bundle_root
@@ -44,15 +50,20 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
     weights = Path(parser.get_parsed_content("ckpt_path"))
     if not weights.is_file():
         raise FileNotFoundError(f"No weights at {weights}: run the training of {list(config_files)} first.")
-    for name, content in packaged_configs(parser, root).items():
+    if weights.resolve() == (output / WEIGHTS).resolve():
+        raise ValueError(
+            f"The package's weights, without the text tower, would replace the training's, {weights.resolve()}. "
+            "Give another output folder."
+        )
+    configs, state = packaged_configs(parser, root), _without_text(weights)
+    (output / WEIGHTS).unlink(missing_ok=True)  # it says that the package is complete
+    for name, content in configs.items():
         write_file(output / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
     for name in COPIED:
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / name, output / name)
-    shutil.copytree(
-        root / "bundle", output / "bundle", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
-    )
-    save_atomically(_without_text(weights), output / WEIGHTS)  # last: it says that the package is complete
+    _replace_folder(root / "bundle", output / "bundle")
+    save_atomically(state, output / WEIGHTS)  # last
     return output
 
 
@@ -61,6 +72,32 @@ def packaged_files(folder: Path) -> list[Path]:
     names = [*COPIED, *(f"configs/{name}" for name in CONFIGS), WEIGHTS]
     code = (path for path in (folder / "bundle").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return sorted([*(path for name in names if (path := folder / name).is_file()), *code])
+
+
+def _refuse_to_replace(root: Path, output: Path) -> None:
+    """Refuse an output folder in which the package would replace the repository's own files or somebody else's."""
+    repository, folder = root.resolve(), output.resolve()
+    inside = any(folder.is_relative_to(repository / name) for name in SOURCES)
+    if folder == repository or inside or repository.is_relative_to(folder / "bundle"):
+        raise ValueError(
+            f"The package would be written to {folder}, over files of the repository {repository}. "
+            f"Give a folder outside of its {', '.join(SOURCES)}, such as {repository / 'models' / 'package'}."
+        )
+    if (folder / "bundle").exists() and not (folder / "configs" / "inference.json").exists():
+        raise ValueError(
+            f"{folder / 'bundle'} would be replaced, and no package wrote it: it has no configs/inference.json "
+            "beside it. Give another output folder, or remove that one."
+        )
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """Copy a folder of code in place of another one: nothing of the old one stays, and no half copy is seen."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".package-") as temporary:
+        new, old = Path(temporary) / "new", Path(temporary) / "old"
+        shutil.copytree(source, new, ignore=shutil.ignore_patterns("__pycache__"))
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
 
 
 def _without_text(weights: Path) -> dict[str, Any]:
