@@ -14,6 +14,7 @@ from bundle.export.exportable import INPUT, OUTPUTS, tracing
 
 # protobuf cannot write 2 GiB into one file: larger weights lie beside it
 LARGEST_IN_ONE_FILE = 1_900_000_000
+WEIGHTS = ".data"
 
 
 def export_onnx(network: nn.Module, canvas: int, facts: Mapping[str, str], path: Path) -> dict[str, float]:
@@ -24,7 +25,7 @@ def export_onnx(network: nn.Module, canvas: int, facts: Mapping[str, str], path:
         canvas: side in pixels.
         facts: of `export_facts`.
         path: the file. Weights above 1.9 GB go to a second one beside it, its name with `.data` at the end; the two
-            stay together.
+            stay together. Neither is there while they replace older ones.
 
     Returns:
         The largest absolute difference of each output from the network's (see `largest_differences`).
@@ -57,9 +58,20 @@ def export_onnx(network: nn.Module, canvas: int, facts: Mapping[str, str], path:
         written = Path(folder) / path.name
         program.save(written, external_data=size > LARGEST_IN_ONE_FILE)
         differences = largest_differences(network, run_onnx(written), canvas)
-        for file in sorted(Path(folder).iterdir(), reverse=True):  # the weights before the file that names them
-            file.replace(path.parent / file.name)
+        _put(written, path)
     return differences
+
+
+def _put(written: Path, path: Path) -> None:
+    """Rename a file, and its weights if they lie beside it, to `path`, so that it never meets another's weights."""
+    new, weights = (file.with_name(file.name + WEIGHTS) for file in (written, path))
+    if new.exists():
+        path.unlink(missing_ok=True)  # the old file would read the new weights
+        new.replace(weights)
+        written.replace(path)
+    else:
+        written.replace(path)
+        weights.unlink(missing_ok=True)
 
 
 def run_onnx(path: Path, threads: int | None = None) -> Runner:

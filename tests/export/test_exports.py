@@ -1,6 +1,7 @@
 """Exports agree with the network, for any batch size, carry what it takes to use them, and hold no text tower."""
 
 import json
+from pathlib import Path
 
 import onnx
 import pytest
@@ -76,6 +77,30 @@ def test_large_weights_lie_beside_the_onnx_file(tmp_path, monkeypatch):
     export_onnx(exportable, CANVAS, {}, tmp_path / "model.onnx")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
     largest_differences(exportable, run_onnx(tmp_path / "model.onnx"), CANVAS)
+
+
+def test_an_onnx_file_never_meets_the_weights_of_another(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    exportable = Exportable(tiny_patch_clip(None, text=False).eval())
+    monkeypatch.setattr(onnx_file, "LARGEST_IN_ONE_FILE", 0)
+    export_onnx(exportable, CANVAS, {}, path)
+    replace = Path.replace
+
+    def killed(self, target):
+        if target == path:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            export_onnx(exportable, CANVAS, {}, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx.data"]  # which nothing reads
+    export_onnx(exportable, CANVAS, {}, path)
+    monkeypatch.setattr(onnx_file, "LARGEST_IN_ONE_FILE", 10**9)
+    export_onnx(exportable, CANVAS, {}, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.onnx"]
+    largest_differences(exportable, run_onnx(path), CANVAS)
 
 
 def test_an_export_that_differs_is_refused(network):
