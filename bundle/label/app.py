@@ -136,5 +136,6 @@ class RadiographApp(MONAILabelApp):
             wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
             stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
         )
+        client.set_http_retry_params(retry=False)  # an archive that is away would hold up the server for minutes
         filters = [{"Modality": name} for name in self.conf["modalities"].split(",")]
         return ArchiveDatastore(client, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH, self.findings, filters)

@@ -14,7 +14,7 @@ from typing import Any
 
 from bundle.atomic import write_file
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -109,6 +109,9 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
             "Listening on %s: everyone who reaches this machine can look at the studies and draw on them. There is no "
             "password and no encryption; put a reverse proxy with both before it.", options.host,
         )  # fmt: skip
+    own = application / "model" / "patch_clip" / "models" / "model.pt"
+    if not own.is_symlink():
+        logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)
     logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
     uvicorn.run(guarded, host=options.host, port=options.port, log_config=config, access_log=False, server_header=False)
 
@@ -137,9 +140,7 @@ def make_application(model: Path, work: Path) -> Path:
     weights = bundle / "models" / "model.pt"
     if weights.is_symlink():
         weights.unlink()
-    if weights.is_file():
-        logger.warning("Serving the weights that were trained on this server; delete %s to serve %s", weights, model)
-    else:
+    if not weights.is_file():
         weights.symlink_to(model / "models" / "model.pt")
     return application
 
