@@ -28,7 +28,9 @@ class Site:
     dataset_dir: Path
 
 
-def federated_average(weights: Sequence[Weights], counts: Sequence[int]) -> dict[str, torch.Tensor]:
+def federated_average(
+    weights: Sequence[Weights], counts: Sequence[int], names: Sequence[str] | None = None
+) -> dict[str, torch.Tensor]:
     """FedAvg: w = sum_i n_i w_i / sum_i n_i, of every entry of the sites' state dicts.
 
     Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017. Summed in
@@ -38,22 +40,28 @@ def federated_average(weights: Sequence[Weights], counts: Sequence[int]) -> dict
     Args:
         weights: a state dict a site.
         counts: n_i, training images of each site.
+        names: of the sites, for messages; None numbers them.
 
     Returns:
         The averaged state dict, in the types of the first.
 
     Raises:
-        ValueError: no site, a count below 1, other entries or shapes at one site, or other findings.
+        ValueError: no site, a count below 1, other entries or shapes at one site, other findings, or NaN or infinity.
     """
     if not weights or len(weights) != len(counts) or min(counts) < 1:
         raise ValueError(f"Wanted one count of at least 1 for each of at least one site; got {list(counts)}.")
+    names = names or [f"Site {number}" for number in range(len(weights))]
     first, total = weights[0], sum(counts)
-    for number, other in enumerate(weights[1:], 1):
+    for site, own in zip(names, weights, strict=True):
+        if broken := [name for name, value in own.items() if not value.isfinite().all()]:
+            raise ValueError(
+                f"{site} sent NaN or infinity in {len(broken)} entries: {broken[:5]}; nothing is averaged. Wanted "
+                "finite weights: its training diverged. Lower its learning rate, see its data, or leave the site out."
+            )
+    for site, other in zip(names[1:], weights[1:], strict=True):
         differing = {n for n in first.keys() & other.keys() if first[n].shape != other[n].shape}
         if wrong := sorted(differing | (first.keys() ^ other.keys())):
-            raise ValueError(
-                f"Site {number} trains another network than site 0: {wrong[:5]} differ. Give all one config."
-            )
+            raise ValueError(f"{site} trains another network than {names[0]}: {wrong[:5]} differ. Give all one config.")
     return {name: _average(name, [w[name] for w in weights], counts, total) for name in first}
 
 
@@ -138,7 +146,7 @@ class Federation:
                 client.train(ExchangeObject(weights=weights))
                 # a copy: the client trains its own on
                 updates.append({name: value.clone() for name, value in client.get_weights().weights.items()})
-            weights = federated_average(updates, counts)
+            weights = federated_average(updates, counts, [site.name for site in self.sites])
             metrics = {}
             for site, client in zip(self.sites, self.clients, strict=True):
                 found = client.evaluate(ExchangeObject(weights=weights)).metrics

@@ -6,6 +6,7 @@ python -m scripts.federated_demo --config_file "['configs/train.json','configs/d
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def main(
         None if initial_weights is None else Path(initial_weights),
         {"image_dir": str(data), **overrides},
     )
-    federation.train()
-    federation.close()
+    with closing(federation):
+        federation.train()
     judged = federation.evaluate(data)
     for entry in json.loads((folder / "rounds.json").read_text()):
         print(entry)

@@ -63,7 +63,7 @@ def test_a_package_over_the_trainings_weights_is_refused(root):
     (root / "run").mkdir()
     (root / "training").rename(root / "run" / "models")
     before = written(root)
-    with pytest.raises(ValueError, match=r"would replace the training's: .*run/models/model\.pt\. Give"):
+    with pytest.raises(ValueError, match=r"would replace the training's, .*run/models/model\.pt\. Give"):
         make(root, root / "run")
     assert written(root) == before
 

@@ -8,6 +8,7 @@ import torch
 
 from bundle.data.sites import split_by_site
 from bundle.federated import Federation, Site, federated_average
+from scripts import federated_demo
 from tests.tiny import FINDINGS, write_tiny_data
 from tests.workflows.conftest import ROOT, TINY
 
@@ -32,7 +33,7 @@ def test_the_average_is_weighted_and_what_is_the_same_stays():
 
 def test_sites_that_do_not_fit_are_refused():
     one = {"w": torch.ones(2), "_extra_state": torch.tensor([91], dtype=torch.uint8)}
-    with pytest.raises(ValueError, match=r"Site 1 trains another network than site 0: \['w'\] differ"):
+    with pytest.raises(ValueError, match=r"Site 1 trains another network than Site 0: \['w'\] differ"):
         federated_average([one, {**one, "w": torch.ones(3)}], [1, 1])
     with pytest.raises(ValueError, match=r"\['v'\] differ"):
         federated_average([one, {**one, "v": torch.ones(3)}], [1, 1])
@@ -40,6 +41,37 @@ def test_sites_that_do_not_fit_are_refused():
         federated_average([one, {**one, "_extra_state": torch.tensor([92], dtype=torch.uint8)}], [1, 1])
     with pytest.raises(ValueError, match=r"got \[0, 1\]"):
         federated_average([one, one], [0, 1])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_of_a_diverged_site_are_refused_by_name(value):
+    one = {"w": torch.ones(2), "n": torch.tensor(3)}
+    other = {**one, "w": torch.tensor([1.0, value])}
+    for weights in ([one, other], [other], [other, other]):
+        with pytest.raises(ValueError, match=r"sent NaN or infinity in 1 entries: \['w'\].*learning rate"):
+            federated_average(weights, [1] * len(weights))
+    with pytest.raises(ValueError, match="north sent NaN"):
+        federated_average([one, other], [1, 1], ["south", "north"])
+
+
+def test_the_demo_closes_its_sites_when_training_fails(tmp_path, monkeypatch):
+    closed = []
+
+    class Failing:
+        def __init__(self, *arguments):
+            pass
+
+        def train(self):
+            raise RuntimeError("a site is gone")
+
+        def close(self):
+            closed.append(True)
+
+    monkeypatch.setattr(federated_demo, "Federation", Failing)
+    monkeypatch.setattr(federated_demo, "split_by_site", lambda *arguments: [tmp_path])
+    with pytest.raises(RuntimeError, match="a site is gone"):
+        federated_demo.main("train.json", str(tmp_path), str(tmp_path))
+    assert closed == [True]
 
 
 def test_patients_are_in_one_shard_by_site_or_in_turn(tmp_path):
