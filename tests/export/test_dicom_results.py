@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from datetime import datetime
 from pathlib import Path
 
 import highdicom
@@ -17,6 +18,7 @@ from bundle.export.dicom import (
     read_findings,
     save_dicom_results,
 )
+from bundle.export.dicom.instance import study_moment
 from bundle.report.findings_file import write_maps
 from tests.export.dicom_case import (
     FINDINGS,
@@ -194,6 +196,50 @@ def test_the_same_input_gives_the_same_bytes_only_when_asked(tmp_path):
     (tmp_path / "other").mkdir()
     other = dcmread(write_results(tmp_path / "other", options)["sr"])
     assert other.SOPInstanceUID != dcmread(tmp_path / "0" / "out" / "in_sr.dcm").SOPInstanceUID
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"StudyInstanceUID": "1.2.3.9"},
+        {"SeriesInstanceUID": "1.2.3.9"},
+        {"PatientID": "OTHER"},
+        {"PatientName": "Other^Name"},
+        {"StudyTime": "0304"},
+        {"RescaleSlope": 2, "RescaleIntercept": 0},
+        {"WindowCenter": 2000, "WindowWidth": 3000},
+        {"PhotometricInterpretation": "MONOCHROME1"},
+    ],
+    ids=lambda tags: next(iter(tags)),
+)
+def test_an_image_edited_for_another_patient_or_study_has_other_uids(tmp_path, tags):
+    def uids(**tags: object) -> list[set[str]]:
+        source = write_radiograph(tmp_path / "in.dcm", **tags)
+        results = dicom_results(source, document(), maps(), DicomOptions(deterministic=True))
+        return [{result.SOPInstanceUID, result.SeriesInstanceUID} for result in results.by_kind().values()]
+
+    first, other = uids(), uids(**tags)
+    assert first == uids()
+    assert all(one.isdisjoint(two) for one, two in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("date", "time", "moment"),
+    [
+        ("20200102", "093011.25", (2020, 1, 2, 9, 30, 11)),
+        ("20200102", "093011", (2020, 1, 2, 9, 30, 11)),
+        ("20200102", "0930", (2020, 1, 2, 9, 30)),
+        ("20200102", "09 ", (2020, 1, 2, 9)),
+        ("20200102", None, (2020, 1, 2)),
+        *(("20200102", time, (2020, 1, 2)) for time in ("9", "093", "09:30", "2530", "0930.5", "noon")),
+        ("202001", "020304", (1900, 1, 1)),
+        ("20201301", "0930", (1900, 1, 1)),
+        (None, "0930", (1900, 1, 1)),
+    ],
+)
+def test_a_time_may_end_after_hours_or_minutes(date, time, moment):
+    study = {"StudyDate": date, "StudyTime": time}
+    assert study_moment(study) == datetime(*moment)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["Secret^Name", "Secret"])  # one that highdicom would warn of, quoting it

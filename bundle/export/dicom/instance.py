@@ -1,6 +1,7 @@
 """What the three result objects have in common: who made them, when, under which UIDs, about whom."""
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,6 +21,7 @@ SERIES_NUMBERS = {"sr": 9901, "gsps": 9902, "sc": 9903}
 BODY_PART = "CHEST"
 _UNICODE = "ISO_IR 192"
 _LO, _LO_MORE = 64, "..."
+_TIME = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]+)?)?)?")
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,16 @@ class Maker:
 def study_moment(identity: Dataset) -> datetime:
     """Date and time of the study, as the moment of results that must come out the same again.
 
-    Midnight where the time is absent or malformed, 1900-01-01 where the date is.
+    A time may end after its hours or minutes (PS3.5 6.2). Midnight where it is absent or malformed, 1900-01-01 where
+    the date is.
     """
-    date, time = str(identity.get("StudyDate") or ""), str(identity.get("StudyTime") or "").partition(".")[0]
-    for text, form in ((date + time, "%Y%m%d%H%M%S"), (date, "%Y%m%d")):
+    date, time = (str(identity.get(keyword) or "").strip() for keyword in ("StudyDate", "StudyTime"))
+    if not re.fullmatch(r"[0-9]{8}", date):
+        return datetime(1900, 1, 1)
+    whole = time.partition(".")[0].ljust(6, "0") if _TIME.fullmatch(time) else "000000"
+    for text in (date + whole, date + "000000"):
         try:
-            return datetime.strptime(text, form)
+            return datetime.strptime(text, "%Y%m%d%H%M%S")
         except ValueError:
             continue
     return datetime(1900, 1, 1)

@@ -19,7 +19,7 @@ from bundle.export.dicom.instance import Maker, study_moment
 from bundle.export.dicom.presentation_state import presentation_state
 from bundle.export.dicom.secondary_capture import secondary_capture
 from bundle.export.dicom.shown import shown_candidates
-from bundle.export.dicom.source import read_source
+from bundle.export.dicom.source import DicomSource, read_source
 from bundle.export.dicom.structured_report import structured_report
 
 
@@ -31,9 +31,9 @@ class DicomOptions:
         min_score: the lowest score of a candidate that is shown; also where the map's tint and contours begin.
         min_image_score: findings with a lower image score have no candidates shown.
         max_per_finding: the most candidates shown of one finding.
-        deterministic: whether equal input gives equal files: UIDs derived from the image, the findings, the maps and
-            these options, and the study's date for the clock's. Results made twice are then one and the same to an
-            archive, which may refuse or replace the second.
+        deterministic: whether equal input gives equal files: UIDs derived from the image with its patient and study,
+            the findings, the maps and these options, and the study's date for the clock's. Results made twice are then
+            one and the same to an archive, which may refuse or replace the second.
         codes: codes of findings, name -> (value, scheme designator, meaning); see `finding_code`.
     """
 
@@ -105,7 +105,7 @@ def dicom_results(
         version=str(model.get("version", "unknown")),
         notice=str(document["note"]),
         moment=study_moment(source.identity) if options.deterministic else datetime.now(),
-        entropy=_entropy(source.header, document, maps, options) if options.deterministic else (),
+        entropy=_entropy(source, document, maps, options) if options.deterministic else (),
     )
     parameters = [
         f"candidates with a score of {options.min_score:g} or more",
@@ -164,8 +164,25 @@ def read_findings(path: str | Path) -> tuple[dict[str, Any], npt.NDArray[np.floa
 
 
 def _entropy(
-    header: Dataset, document: Mapping[str, Any], maps: npt.NDArray[np.floating[Any]] | None, options: DicomOptions
+    source: DicomSource,
+    document: Mapping[str, Any],
+    maps: npt.NDArray[np.floating[Any]] | None,
+    options: DicomOptions,
 ) -> tuple[str, ...]:
-    """All that results depend on, as text."""
-    seen = "" if maps is None else hashlib.sha256(np.ascontiguousarray(maps, np.float32).tobytes()).hexdigest()
-    return str(header.SOPInstanceUID), json.dumps(document, sort_keys=True), seen, repr(options)
+    """All that results depend on, as text; of the patient, the study and the pixels only a hash."""
+    of_image = [_elements(source.header), _elements(source.identity), str(source.meta["window"])]
+    of_image += [str(source.meta["inverted"]), _sha256(source.image.tobytes())]
+    seen = "" if maps is None else _sha256(np.ascontiguousarray(maps, np.float32).tobytes())
+    return _sha256("\n".join(of_image).encode()), json.dumps(document, sort_keys=True), seen, repr(options)
+
+
+def _elements(dataset: Dataset) -> str:
+    """All elements, those within sequences too, as text."""
+    return "\n".join(
+        f"{element.tag} {element.VR} {len(element.value) if element.VR == 'SQ' else repr(element.value)}"
+        for element in dataset.iterall()
+    )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
