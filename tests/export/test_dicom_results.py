@@ -263,6 +263,35 @@ def test_malformed_patient_values_are_neither_refused_nor_quoted(tmp_path, caplo
     assert dcmread(tmp_path / "in_sr.dcm").ContentDate == "19000101"
 
 
+UNUSUAL = {
+    b"19501231": b"Secret50",
+    b"20200102": b"Secret20",
+    b"030405.678": b"Secret3.67",
+    b"1.2.3.4\0": b"Secret.4",
+    b"1.2.3.4.5\0": b"Secret.4.5",
+    b"ISO_IR 192": b"Secret_192",
+}
+
+
+@pytest.mark.filterwarnings("default")  # as outside of tests: an error would end the reading, and hide the others
+@pytest.mark.parametrize("old", UNUSUAL, ids=lambda old: old.decode().strip("\0"))
+def test_no_malformed_value_is_logged_or_quoted(tmp_path, caplog, recwarn, old):
+    source = write_radiograph(tmp_path / "in.dcm", SpecificCharacterSet="ISO_IR 192", PatientName="Müller")
+    content = source.read_bytes()
+    assert old in content
+    source.write_bytes(content.replace(old, UNUSUAL[old]))
+    caplog.set_level(logging.DEBUG)
+    refused = ""
+    try:
+        results = dicom_results(source, document(), maps(), DicomOptions(deterministic=True))
+        save_dicom_results(results, tmp_path, "in")
+    except DicomSourceError as error:
+        refused = str(error)
+    assert bool(refused) == old.startswith(b"1.2.3.4")  # the UIDs
+    said = refused + caplog.text + "".join(str(w.message) for w in recwarn)
+    assert "secret" not in said.lower()
+
+
 def test_text_beyond_ascii_is_unicode(tmp_path):
     findings = ["Erguss", "Rundherd ≥ 3 cm", "Pneu", "Übrige"]
     source = write_radiograph(tmp_path / "in.dcm", PatientName="Müller^Jörg", SpecificCharacterSet="ISO_IR 100")

@@ -19,7 +19,7 @@ from bundle.export.dicom.instance import Maker, study_moment
 from bundle.export.dicom.presentation_state import presentation_state
 from bundle.export.dicom.secondary_capture import secondary_capture
 from bundle.export.dicom.shown import shown_candidates
-from bundle.export.dicom.source import DicomSource, read_source
+from bundle.export.dicom.source import DicomSource, quiet_pydicom, read_source
 from bundle.export.dicom.structured_report import structured_report
 
 
@@ -63,6 +63,7 @@ class DicomResults:
         return {"sr": self.sr, "gsps": self.gsps, "sc": self.sc}
 
 
+@quiet_pydicom()
 def dicom_results(
     image: str | Path,
     document: Mapping[str, Any],
@@ -120,6 +121,7 @@ def dicom_results(
     )
 
 
+@quiet_pydicom()
 def save_dicom_results(results: DicomResults, folder: str | Path, name: str) -> list[Path]:
     """Write `<name>_sr.dcm`, `<name>_gsps.dcm` and `<name>_sc.dcm`, each atomically.
 

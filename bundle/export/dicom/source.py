@@ -1,5 +1,9 @@
 """The DICOM image that results refer to: what of its header they need, and what makes it impossible to refer to it."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +65,21 @@ class DicomSource:
     identity: Dataset
 
 
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Keeps what pydicom says of unusual values, quoting them, out of logs and warnings: some are the patient's."""
+    logger = logging.getLogger("pydicom")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with disable_value_validation(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of character sets pydicom warns without validation too
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@quiet_pydicom()
 def read_source(path: str | Path) -> DicomSource:
     """Read a radiograph and what results must say about it.
 
@@ -86,8 +105,7 @@ def read_source(path: str | Path) -> DicomSource:
         raise refusal(path, found, remedy, DicomSourceError)
     if meta["bits_stored"] is None:
         raise refusal(path, "the pixels are floats", "DICOM results want stored integers", DicomSourceError)
-    # pydicom's warnings about unusual values quote them, and some are the patient's.
-    with path.open("rb") as file, disable_value_validation():
+    with path.open("rb") as file:
         whole, _ = parse(path, file, _TAGS, stop_before_pixels=True)
     wrong = [keyword for keyword in REFERENCES if not _is_uid(whole.get(keyword))]
     if wrong:
