@@ -8,7 +8,6 @@ network's call in this process; "chain" reads, looks and finds candidates in thi
 """
 
 import json
-import os
 import shutil
 import socket
 import statistics
@@ -16,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fire
@@ -30,29 +30,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(image: str, model: str = "models/demo", repeats: int = 20) -> None:
-    """Print a table: milliseconds (median) and requests a second of each way."""
+    """Print a table: milliseconds (median) and requests a second of each way; all but the workflow in turn."""
     package, file = Path(model).resolve(), Path(image).resolve()
-    rows = in_process(package, file, repeats)
+    with serving(package, file) as ask, torch.inference_mode():
+        calls = in_process(package, file) | {
+            "served by name, regions": ask(),
+            "served by name, regions as NRRD": ask(result_extension=".nrrd"),
+            "served by name, heat map as NRRD": ask(show="map", result_extension=".nrrd"),
+            "served as an upload, regions": ask(upload=True),
+        }
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(repeats + 3):
+            for name, call in calls.items():
+                started = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - started)
+    rows = {name: statistics.median(values[3:]) for name, values in times.items()}  # the first three warm up
     rows["inferring, with files"] = workflow(package, file, max(3, repeats // 4))
-    rows |= served(package, file, repeats)
     print(f"| {file.name} | ms | per second |\n|---|---|---|")
     for name, seconds in rows.items():
         print(f"| {name} | {1e3 * seconds:.0f} | {1 / seconds:.1f} |")
 
 
-def timed(call: Callable[[], object], repeats: int, warm: int = 3) -> float:
-    """Median seconds of a call."""
-    for _ in range(warm):
-        call()
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
-
-
-def in_process(package: Path, file: Path, repeats: int) -> dict[str, float]:
+def in_process(package: Path, file: Path) -> dict[str, Callable[[], object]]:
     """The network alone, and reading, network and candidates."""
     parser = ConfigParser()
     parser.read_config(str(package / "configs" / "inference.json"))
@@ -68,8 +68,7 @@ def in_process(package: Path, file: Path, repeats: int) -> dict[str, float]:
         output = inferer(sample["image"][None], network)
         after({**sample, "pred": output["pred"][0]})
 
-    with torch.inference_mode():
-        return {"network": timed(lambda: inferer(canvas, network), repeats), "chain": timed(chain, repeats)}
+    return {"network": lambda: inferer(canvas, network), "chain": chain}
 
 
 def workflow(package: Path, file: Path, count: int) -> float:
@@ -90,31 +89,30 @@ def workflow(package: Path, file: Path, count: int) -> float:
     return max(1e-3, (run(count + 1) - run(1)) / count)
 
 
-def served(package: Path, file: Path, repeats: int) -> dict[str, float]:
-    """POST /infer, by name and as an upload."""
+@contextmanager
+def serving(package: Path, file: Path) -> Iterator[Callable[..., Callable[[], None]]]:
+    """A server over one radiograph; yields what makes a call of POST /infer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "studies").mkdir()
         shutil.copyfile(file, Path(folder) / "studies" / file.name)
         command = ["bash", ROOT / "scripts" / "serve.sh", "--studies", f"{folder}/studies", "--model", package]
         command += ["--work", f"{folder}/work", "--port", str(port)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            url = f"http://127.0.0.1:{port}"
             while True:
                 if process.poll() is not None:
                     raise SystemExit("The server did not start; see what `bash scripts/serve.sh` says.")
                 try:
-                    (name,) = (
-                        i["id"] for i in [requests.post(f"{url}/activelearning/first", json={}, timeout=60).json()]
-                    )
+                    name = requests.post(f"{url}/activelearning/first", json={}, timeout=60).json()["id"]
                     break
                 except requests.ConnectionError:
                     time.sleep(0.5)
 
-            def ask(upload: bool, **params: str) -> Callable[[], None]:
+            def ask(upload: bool = False, **params: str) -> Callable[[], None]:
                 def call() -> None:
                     files = {"file": (file.name, file.read_bytes())} if upload else None
                     query = None if upload else {"image": name}
@@ -124,12 +122,7 @@ def served(package: Path, file: Path, repeats: int) -> dict[str, float]:
 
                 return call
 
-            return {
-                "served by name, regions": timed(ask(False), repeats),
-                "served by name, regions as NRRD": timed(ask(False, result_extension=".nrrd"), repeats),
-                "served by name, heat map as NRRD": timed(ask(False, show="map", result_extension=".nrrd"), repeats),
-                "served as an upload, regions": timed(ask(True), repeats),
-            }
+            yield ask
         finally:
             process.terminate()
             process.wait(30)
