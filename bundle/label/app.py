@@ -1,7 +1,6 @@
 """The MONAI Label application of this bundle: what `main.py` in an application folder imports."""
 
 import json
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,6 @@ from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, inside, link_radiographs, upload_removed_on_error
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
-
-logger = logging.getLogger(__name__)
 
 MODEL = "patch_clip"
 # what a request may set; all else that viewers send is theirs or would name paths and levels of the log

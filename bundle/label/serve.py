@@ -63,7 +63,8 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     uploads = work / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     for left in uploads.iterdir():  # of a server that was killed
-        left.unlink() if left.is_file() else None
+        if left.is_file():
+            left.unlink()
     os.environ["TMPDIR"] = tempfile.tempdir = str(uploads)  # uploads and results pass through here
     os.chdir(application)  # MONAI Label reads .env where it starts
     os.environ["PYTHONPATH"] = str(ROOT)  # for the process that trains
@@ -79,13 +80,16 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     settings.MONAI_LABEL_DICOMWEB_CACHE_PATH = str(work / "archive")
     settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False  # there are no scoring methods
     weights = str(model / "models" / "model.pt")
-    conf = {"preload": "true", "weights": weights} | (
-        {"modalities": options.modalities} if archive else {"originals": studies}
-    )
+    conf = {"preload": "true", "weights": weights, "modalities": options.modalities}
+    if not archive:
+        conf["originals"] = studies
     started = argparse.Namespace(
-        app=str(application), studies=studies if archive else str(work / "studies"), port=options.port, dryrun=False,
+        app=str(application),
+        studies=studies if archive else str(work / "studies"),
         conf=list(conf.items()),
-    )  # fmt: skip
+        port=options.port,
+        dryrun=False,
+    )
     Main().start_server_init_settings(started)
     del os.environ["MONAI_LABEL_CORS_ORIGINS"]  # the process that trains could not print it
 
@@ -107,8 +111,9 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     if options.host not in LOOPBACK:
         logger.warning(
             "Listening on %s: everyone who reaches this machine can look at the studies and draw on them. There is no "
-            "password and no encryption; put a reverse proxy with both before it.", options.host,
-        )  # fmt: skip
+            "password and no encryption; put a reverse proxy with both before it.",
+            options.host,
+        )
     own = application / "model" / "patch_clip" / "models" / "model.pt"
     if not own.is_symlink():
         logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)

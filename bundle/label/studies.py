@@ -57,14 +57,14 @@ def link_radiographs(studies: Path, view: Path) -> int:
             refused += 1
             continue
         stem, suffix = _split(_UNSAFE.sub("_", "__".join(file.relative_to(root).parts)))
-        stem, number = stem.lstrip(".") or "_", 1
+        stem, number = stem.lstrip(".")[-180:] or "_", 1  # the server takes names of up to 200 characters
         name = stem
         while name.casefold() in names:  # scan.dcm beside scan.png
             name = f"{stem}~{(number := number + 1)}"
         names.add(name.casefold())
         (view / f"{name}{suffix}").symlink_to(file)
         made += 1
-    if made or refused:
+    if made:
         logger.info("Studies: %d radiographs new, %d files left out as unreadable.", made, refused)
     return made + removed
 
