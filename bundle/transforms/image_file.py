@@ -47,7 +47,7 @@ def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.
         The image (H, W), float32, 0..1, and its metadata (see `read_radiograph`).
 
     Raises:
-        RadiographError: for colour, several slices, or a file that is broken.
+        RadiographError: for colour, several slices, a file that is broken, or one of NaN and infinities alone.
     """
     if kind == "NIfTI":
         plan, stored = _read_nifti(path)
@@ -62,6 +62,8 @@ def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.
     else:  # every value that the type has, in the order of the patterns
         every = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=f"u{stored.dtype.itemsize}")
         values = every.view(f"{stored.dtype.kind}{stored.dtype.itemsize}").astype(np.float64)
+    if not np.isfinite(values).any():
+        raise refusal(path, "no pixel has a finite value", "Export the image again")
     window: dict[str, Any]
     if options.value_range is not None:
         low, high = map(float, options.value_range)
