@@ -166,3 +166,8 @@ def patch_map_to_image(maps: torch.Tensor, grid_from_stored: torch.Tensor, size:
         first, second = (lines.index_select(axis, at.to(maps.device)) for at in (low, (low + 1).clamp(max=cells - 1)))
         lines = first.lerp(second, share)
     return lines.masked_fill(outside[0][:, None] | outside[1], math.nan)
+
+
+def plane_size(tensor: torch.Tensor) -> tuple[int, int]:
+    """(rows, columns) of the last two axes."""
+    return int(tensor.shape[-2]), int(tensor.shape[-1])

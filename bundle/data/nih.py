@@ -9,7 +9,6 @@ all those of the other images: they train the image scores, and FROC leaves them
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -36,6 +35,7 @@ from bundle.data.nih_tables import (
     read_images,
     read_names,
 )
+from bundle.fingerprint import file_sha256
 from bundle.transforms.radiograph import stored_size
 
 __all__ = ["find_images", "prepare_nih", "scale_box"]
@@ -114,7 +114,7 @@ def prepare_nih(
     document: dict[str, Any] = {
         "description": _description(counts, benchmark),
         "source": {
-            "tables": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+            "tables": {file.name: file_sha256(file) for file in files},
             "split": f"benchmark, {FOLDS} folds by patient" if benchmark else f"{split or 'patient'}, seed {seed}",
             "fingerprint": mark,
             "counts": counts,

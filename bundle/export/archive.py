@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from bundle.atomic import atomic_path
-from bundle.export.facts import sha256
 from bundle.export.package import packaged_files
+from bundle.fingerprint import file_sha256
 
 # the zoo's limit for a file in a bundle
 LARGEST_FILE = 25_000_000
@@ -59,4 +59,4 @@ def bundle_name(file: Path) -> str:
 
 def _entry(path: Path, folder: Path, url: str) -> dict[str, str]:
     name = path.relative_to(folder).as_posix()
-    return {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": sha256(path), "hash_type": "sha256"}
+    return {"path": name, "url": f"{url.rstrip('/')}/{name}", "hash_val": file_sha256(path), "hash_type": "sha256"}

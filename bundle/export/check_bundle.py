@@ -16,7 +16,7 @@ from monai.bundle import ConfigWorkflow, verify_net_in_out
 
 from bundle.export.archive import LARGE_FILES, LARGEST_FILE
 from bundle.export.check_data import write_check_data
-from bundle.export.facts import sha256
+from bundle.fingerprint import file_sha256
 
 NEEDED = ("LICENSE", "configs/metadata.json", "configs/inference.json", "configs/train.json", "docs/README.md")
 SCHEMA = Path(__file__).with_name("meta_schema.json")
@@ -84,7 +84,7 @@ def _large_file_faults(folder: Path, source: Path | None) -> Iterator[str]:
             path.symlink_to((source / entry["path"]).resolve())
         if not path.exists():
             yield f"{entry['path']} is not there: `python -m monai.bundle download_large_files --bundle_path {folder}`."
-        elif entry.get("hash_type") != "sha256" or entry.get("hash_val") != sha256(path):
+        elif entry.get("hash_type") != "sha256" or entry.get("hash_val") != file_sha256(path):
             yield f"{LARGE_FILES}: {entry['path']} has another SHA-256 than the entry says."
 
 

@@ -1,13 +1,12 @@
 """What has to travel with exported weights so that they can be used without this repository."""
 
-import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from bundle.comments import without_comments
 from bundle.export.exportable import INPUT, OUTPUTS
 from bundle.export.packaged import PackagedBundle
+from bundle.fingerprint import file_sha256
 from bundle.networks.prompts import Prompts
 from bundle.report.versions import versions
 
@@ -49,19 +48,9 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
         "candidates": without_comments(config["candidates"]),
         "thresholds": {key: config[key] for key in ("min_score", "min_image_score")},
         "versions": versions(),
-        "weights_sha256": sha256(package.weights),
+        "weights_sha256": file_sha256(package.weights),
     }
     if package.prompts is not None:
         texts = Prompts(findings, **without_comments(package.prompts)).texts()
         facts["prompts"] = dict(zip(findings, texts, strict=True))
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-
-
-def sha256(path: Path) -> str:
-    """A file's SHA-256, in hexadecimal digits.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

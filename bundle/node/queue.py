@@ -96,10 +96,10 @@ class DiskQueue:
             with self._lock:
                 if self.knows(key):
                     return False
-                counts = self.counts()
-                if (waiting := sum(counts.values()) - counts["done"]) >= self.capacity:
-                    refused = f", {counts['refused']} of them refused" if counts["refused"] else ""
-                    raise QueueFullError(f"{waiting} objects lie here{refused}; the queue takes {self.capacity}")
+                refused = self._refused()  # the marks of what is done are many, and take no room
+                if (lying := _entries(self.incoming) + _entries(self.results) + refused) >= self.capacity:
+                    of_them = f", {refused} of them refused" if refused else ""
+                    raise QueueFullError(f"{lying} objects lie here{of_them}; the queue takes {self.capacity}")
                 temporary.rename(self.incoming / f"{key}.dcm")
                 self._forget_refused(key)
             _sync(self.incoming)
@@ -137,8 +137,7 @@ class DiskQueue:
             (self.done / key).touch()
             _sync(self.done)
             shutil.rmtree(self.results / key)
-            excess = sum(1 for _ in self.done.iterdir()) - self.remember
-            for _ in range(excess):
+            for _ in range(_entries(self.done) - self.remember):
                 min(self.done.iterdir(), key=lambda path: path.stat().st_mtime_ns).unlink()
 
     def refuse(self, key: str, reason: str) -> None:
@@ -157,8 +156,10 @@ class DiskQueue:
 
     def counts(self) -> dict[str, int]:
         """How many objects are in each state."""
-        sizes = {state: sum(1 for path in (self.folder / state).iterdir()) for state in STATES}
-        return sizes | {"refused": sum(1 for _ in self.refused.glob("[!.]*.json"))}
+        return {state: _entries(self.folder / state) for state in STATES} | {"refused": self._refused()}
+
+    def _refused(self) -> int:
+        return sum(1 for _ in self.refused.glob("[!.]*.json"))
 
     def _settle(self) -> None:
         """What a kill between two steps has left."""
@@ -183,6 +184,10 @@ class DiskQueue:
 def _oldest(folder: Path, passed_over: Sequence[str] = ()) -> Path | None:
     waiting = [path for path in folder.iterdir() if path.stem not in passed_over]
     return min(waiting, key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
+def _entries(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir())
 
 
 def _sync(path: str | os.PathLike[str]) -> None:

@@ -18,13 +18,13 @@ from pynetdicom.sop_class import (
 from pynetdicom.transport import ThreadedAssociationServer
 
 from bundle.node.queue import DiskQueue, QueueFullError
-from bundle.node.sender import AE_TITLE
+from bundle.node.sender import AE_TITLE, SUCCESS
 from bundle.transforms.radiograph import RadiographError, read_radiograph
 
 logger = logging.getLogger(__name__)
 
 # PS3.4 table B.2-1
-SUCCESS, OUT_OF_RESOURCES, NOT_THE_CLASS, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000
+OUT_OF_RESOURCES, NOT_THE_CLASS, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
 STORAGE = (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,

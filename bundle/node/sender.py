@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 
 AE_TITLE = r"[ -?A-\[\]-~]{1,16}"  # ASCII, without backslash; and, because of AET@host, without @
-# PS3.4 table B.2-1 and PS3.7 annex C: a duplicate is there; a processing failure may pass
 FAILED, REASON = "00081198", "00081197"  # Failed SOP Sequence, Failure Reason, as DICOM JSON names them
+# PS3.4 table B.2-1 and PS3.7 annex C: a duplicate is there; a processing failure may pass
 SUCCESS, PROCESSING_FAILURE, DUPLICATE, NO_ROOM, WARNING = 0x0000, 0x0110, 0x0111, 0xA7, 0xB
 
 

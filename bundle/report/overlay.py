@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK_X, PEAK_Y, SCORE
 from bundle.report.colours import TRUTH, finding_colour, rgb
 from bundle.report.marks import Entry, Style, Tags, add_legend, draw_box, draw_peak
+from bundle.report.shown import rows_to_show
 
 # A full-strength tint covers this share of the grey, so that the radiograph is read through it.
 _TINT = 0.45
@@ -87,8 +88,8 @@ def draw_overlay(
     style = Style.for_picture(*size, thumbnail=not legend)
     to_picture = np.array([size[0] / width, size[1] / height])
 
-    wanted = set(range(len(findings)) if only is None else only)
-    shown = _select(table, wanted, min_score, max_per_finding)
+    wanted = sorted(set(range(len(findings)) if only is None else only))
+    shown = table[rows_to_show(table, wanted, min_score, max_per_finding)[::-1]]  # the best last: drawn on top
     present = sorted({int(k) for k in shown[:, FINDING]})
     visible = np.isin(truth_finding, [*wanted, -1])
     truth, truth_finding = truth[visible], truth_finding[visible]
@@ -160,21 +161,6 @@ def _truth(boxes: Any, box_finding: Any, count: int) -> tuple[NDArray[np.floatin
         raise ValueError(f"draw_overlay: {len(truth)} boxes but {len(finding)} findings of boxes")
     keep = np.isfinite(truth).all(1) & ((finding >= 0) | (box_finding is None))
     return truth[keep], finding[keep].astype(np.int64)
-
-
-def _select(
-    table: NDArray[np.floating[Any]], wanted: set[int], min_score: float, most: int
-) -> NDArray[np.floating[Any]]:
-    """The candidates to show, the best last, so that they are drawn on top."""
-    table = table[(table[:, SCORE] >= min_score) & np.isin(table[:, FINDING], list(wanted))]
-    kept: list[int] = []
-    seen: dict[float, int] = {}
-    for row in np.argsort(-table[:, SCORE], kind="stable").tolist():
-        finding = float(table[row, FINDING])
-        seen[finding] = seen.get(finding, 0) + 1
-        if seen[finding] <= most:
-            kept.append(row)
-    return table[kept[::-1]]
 
 
 def _box(box: NDArray[np.floating[Any]], to_picture: NDArray[np.float64]) -> tuple[float, float, float, float]:

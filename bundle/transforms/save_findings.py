@@ -12,9 +12,10 @@ from monai.transforms import MapTransform
 
 from bundle.atomic import atomic_path, write_json
 from bundle.data.output_names import OutputNames
-from bundle.grid import grid_to_stored
+from bundle.grid import grid_to_stored, plane_size
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
 from bundle.report.overlay import draw_overlay
+from bundle.report.shown import findings_to_show
 from bundle.report.versions import versions
 from bundle.transforms.radiograph import read_radiograph
 
@@ -111,7 +112,7 @@ class SaveFindingsd(MapTransform):
         name = self._name(file)
         maps = torch.as_tensor(pred).as_subclass(torch.Tensor).detach().cpu().float()
         affine = torch.as_tensor(d["canvas_from_stored"]).cpu()
-        grid_from_stored = torch.linalg.inv(grid_to_stored(affine, _plane(canvas), _plane(maps)))
+        grid_from_stored = torch.linalg.inv(grid_to_stored(affine, plane_size(canvas), plane_size(maps)))
         candidates = torch.as_tensor(d["candidates"]).cpu()
 
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
@@ -166,7 +167,7 @@ class SaveFindingsd(MapTransform):
         image = scores.get("image")
         if image is None:
             return list(range(len(self.findings)))
-        return [k for k, score in enumerate(image.tolist()) if not score < self.min_image_score]  # NaN is drawn
+        return findings_to_show(image.tolist(), self.min_image_score)
 
     def _caption(self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int]) -> str:
         parts = [self.notice, f"{name}:" if name else ""]
@@ -180,8 +181,3 @@ class SaveFindingsd(MapTransform):
 
     def _path(self, name: str, ending: str) -> Path:
         return self.output_dir / f"{name}{ending}"
-
-
-def _plane(tensor: torch.Tensor) -> tuple[int, int]:
-    """(rows, columns)."""
-    return int(tensor.shape[-2]), int(tensor.shape[-1])

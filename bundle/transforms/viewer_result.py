@@ -12,10 +12,10 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from bundle.grid import grid_to_stored, patch_map_to_image
-from bundle.metrics.candidates import FINDING, SCORE
+from bundle.grid import grid_to_stored, patch_map_to_image, plane_size
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, viewer_affine
 from bundle.report.segments import paint_segments
+from bundle.report.shown import findings_to_show, rows_to_show
 from bundle.report.versions import versions
 
 SHOW = ("regions", "boxes", "map")
@@ -105,7 +105,7 @@ class ViewerResultd(MapTransform):
         candidates = torch.as_tensor(d["candidates"]).cpu()
         limits = {key: _share(d, key, default) for key, default in self.limits.items()}
         painted = self._painted(candidates, scores, **limits)
-        to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), _plane(canvas), _plane(maps))
+        to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), plane_size(canvas), plane_size(maps))
         grid_from_stored = torch.linalg.inv(to_stored)
 
         result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice)
@@ -134,12 +134,8 @@ class ViewerResultd(MapTransform):
         self, candidates: torch.Tensor, scores: Mapping[str, torch.Tensor], min_score: float, min_image_score: float
     ) -> torch.Tensor:
         """The candidates that are painted."""
-        kept = []
-        for k, score in enumerate(scores["image"].tolist()):
-            own = candidates[(candidates[:, FINDING] == k) & (candidates[:, SCORE] >= min_score)]
-            if not score < min_image_score:
-                kept.append(own[torch.argsort(-own[:, SCORE], stable=True)][: self.max_per_finding])
-        return torch.cat(kept) if kept else candidates[:0]
+        wanted = findings_to_show(scores["image"].tolist(), min_image_score)
+        return candidates[rows_to_show(candidates.numpy(), wanted, min_score, self.max_per_finding)]
 
 
 def _choice(data: Mapping[Hashable, Any], key: str, known: Sequence[str]) -> str:
@@ -162,8 +158,3 @@ def _share(data: Mapping[Hashable, Any], key: str, default: float) -> float:
     if not 0 <= value <= 1:
         raise RequestError(f"{key} is {str(asked)[:60]!r}; it can be a number from 0 to 1")
     return value
-
-
-def _plane(tensor: torch.Tensor) -> tuple[int, int]:
-    """(rows, columns)."""
-    return int(tensor.shape[-2]), int(tensor.shape[-1])

@@ -11,9 +11,9 @@ from bundle.export import onnx_file
 from bundle.export.agreement import DisagreementError, largest_differences
 from bundle.export.export import export_package
 from bundle.export.exportable import Exportable, FixedSizeSelection
-from bundle.export.facts import sha256
 from bundle.export.onnx_file import export_onnx, run_onnx
 from bundle.export.torchscript_file import export_torchscript, run_torchscript, torchscript_facts
+from bundle.fingerprint import file_sha256
 from bundle.networks import RegionCLIP
 from bundle.networks.selection import PatchSelection
 from tests.tiny_network import tiny_patch_clip
@@ -185,7 +185,7 @@ def test_a_package_is_exported_with_what_it_takes_to_use_it(package, tmp_path):
     assert json.loads(facts["thresholds"]) == {"min_score": 0.4, "min_image_score": 0.3}
     assert json.loads(facts["outputs"]) == {"pred": ["batch", 3, 4, 4], "image_score": ["batch", 3]}
     assert facts["canvas"] == "132"
-    assert facts["weights_sha256"] == sha256(package / "models" / "model.pt")
+    assert facts["weights_sha256"] == file_sha256(package / "models" / "model.pt")
     assert torchscript_facts(tmp_path / "out" / "model.ts", list(facts)) == facts
     # nothing of a text tower, in either
     names = [tensor.name for tensor in model.graph.initializer]

@@ -16,8 +16,8 @@ from bundle.export import archive
 from bundle.export.archive import zip_bundle
 from bundle.export.check_bundle import BundleFaultsError, check_bundle
 from bundle.export.export import export_package
-from bundle.export.facts import sha256
 from bundle.export.package import WEIGHTS, package_bundle
+from bundle.fingerprint import file_sha256
 from tests.workflows.conftest import ROOT, TINY
 
 ADDRESS = "https://example.org/cxr"
@@ -81,10 +81,10 @@ def test_large_weights_are_named_and_not_held(package, tmp_path, monkeypatch):
     # MONAI fetches it; from the disk here
     text = (unpacked / "large_files.yml").read_text()
     assert f"url: {ADDRESS}/models/model.pt" in text
-    assert f"hash_val: {sha256(package / WEIGHTS)}" in text
+    assert f"hash_val: {file_sha256(package / WEIGHTS)}" in text
     (unpacked / "large_files.yml").write_text(text.replace(ADDRESS, package.as_uri()))
     download_large_files(str(unpacked))
-    assert sha256(unpacked / WEIGHTS) == sha256(package / WEIGHTS)
+    assert file_sha256(unpacked / WEIGHTS) == file_sha256(package / WEIGHTS)
     (unpacked / WEIGHTS).write_bytes(b"other weights")
     with pytest.raises(BundleFaultsError, match=r"models/model\.pt has another SHA-256"):
         check_bundle(unpacked)

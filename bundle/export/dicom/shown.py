@@ -1,5 +1,6 @@
 """Which of a document's candidates a DICOM result shows: the same as the overlay, so that all outputs agree."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bundle.metrics.candidates import COLUMNS
+from bundle.report.shown import findings_to_show, rows_to_show
 
 
 def shown_candidates(
@@ -15,7 +17,7 @@ def shown_candidates(
     """Candidates with score >= min_score, the best `max_per_finding` of each finding whose image score allows it.
 
     A finding is left out where the image as a whole speaks against it: `scores["image"]` below `min_image_score`. One
-    without an image score is kept. The rule is the overlay's.
+    without an image score is kept.
 
     Args:
         document: what `bundle.report.findings_file.findings_document` gives.
@@ -26,14 +28,11 @@ def shown_candidates(
     Returns:
         Candidates, by finding in the network's order and falling score.
     """
-    chosen = []
-    for finding, scores in document["findings"].items():
-        image_score = scores.get("image")
-        if image_score is not None and image_score < min_image_score:
-            continue
-        of_finding = [c for c in document["candidates"] if c["finding"] == finding and c["score"] >= min_score]
-        chosen += sorted(of_finding, key=lambda c: -c["score"])[:max_per_finding]
-    return chosen
+    names, candidates = list(document["findings"]), document["candidates"]
+    image_scores = [scores.get("image") for scores in document["findings"].values()]
+    wanted = findings_to_show([math.nan if score is None else score for score in image_scores], min_image_score)
+    rows = rows_to_show(candidate_table(candidates, names), wanted, min_score, max_per_finding)
+    return [candidates[row] for row in sorted(rows, key=lambda row: names.index(candidates[row]["finding"]))]
 
 
 def candidate_table(candidates: Sequence[Mapping[str, Any]], findings: Sequence[str]) -> npt.NDArray[np.float64]:
