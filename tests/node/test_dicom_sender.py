@@ -51,7 +51,6 @@ def test_storescp_gets_the_objects(files, tmp_path):
         server.wait(30)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom's, where nobody listens
 @pytest.mark.parametrize("way", ["C-STORE", "STOW-RS"])
 def test_orthanc_gets_them_once_and_again_after_it_was_down(orthanc, files, way):
     address = f"ORTHANC@127.0.0.1:{orthanc.dicom}" if way == "C-STORE" else orthanc.url("dicom-web")

@@ -67,7 +67,6 @@ class NodeProcess:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_nothing_is_lost_between_modality_and_pacs(trained, orthanc, tmp_path):
     places = tmp_path / "places.json"
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
