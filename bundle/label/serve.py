@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_file
+from bundle.loopback import is_loopback
 
 logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
 
 ROOT = Path(__file__).resolve().parents[2]
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAIN = "from bundle.label.app import RadiographApp\n\n\nclass App(RadiographApp):\n    pass\n"
 
 
@@ -104,11 +104,11 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     app.add_exception_handler(requests.RequestException, archive_silent)
     app.add_exception_handler(MONAILabelException, not_found)
     guarded: Any = Guard(app, int(options.max_upload_mb * 1e6), _origins(options))
-    if options.host in LOOPBACK:  # a page that calls itself by another name and leads here is refused
-        guarded = TrustedHostMiddleware(guarded, allowed_hosts=["127.0.0.1", "localhost", "[", "::1"])
+    if is_loopback(options.host):  # a page that calls itself by another name and leads here is refused
+        guarded = TrustedHostMiddleware(guarded, allowed_hosts=["127.0.0.1", "localhost", "[", options.host])
     config = log_config(application / "logs" / "app.log", options.verbose)
     logging.config.dictConfig(config)
-    if options.host not in LOOPBACK:
+    if not is_loopback(options.host):
         logger.warning(
             "Listening on %s: everyone who reaches this machine can look at the studies and draw on them. There is no "
             "password and no encryption; put a reverse proxy with both before it.",
@@ -152,9 +152,9 @@ def make_application(model: Path, work: Path) -> Path:
 
 def _origins(options: argparse.Namespace) -> tuple[str, ...] | None:
     """Web pages that may call the server: its own, where its name is known."""
-    if options.host not in LOOPBACK:
+    if not is_loopback(options.host):
         return None
-    return tuple(f"http://{name}:{options.port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+    return tuple(f"http://{name}:{options.port}" for name in ("127.0.0.1", "localhost", "[::1]", options.host))
 
 
 def _options() -> argparse.ArgumentParser:

@@ -1,6 +1,5 @@
 """Takes radiographs from a PACS or a modality by C-STORE."""
 
-import ipaddress
 import logging
 import re
 from pathlib import Path
@@ -17,6 +16,7 @@ from pynetdicom.sop_class import (
 )
 from pynetdicom.transport import ThreadedAssociationServer
 
+from bundle.loopback import is_loopback
 from bundle.node.queue import DiskQueue, QueueFullError
 from bundle.node.sender import AE_TITLE, SUCCESS
 from bundle.transforms.radiograph import RadiographError, read_radiograph
@@ -85,7 +85,7 @@ def start_receiver(
     entity.add_supported_context(Verification)
     for storage in STORAGE:
         entity.add_supported_context(storage, list(TRANSFER_SYNTAXES))
-    if not _is_loopback(host):
+    if not is_loopback(host):
         logger.warning("The node listens on %s: whoever reaches that address can send to it, unencrypted.", host)
     handlers = [(evt.EVT_C_STORE, _store, [queue, max_bytes]), (evt.EVT_CONN_CLOSE, _discard)]
     try:
@@ -100,13 +100,6 @@ def stop_receiver(server: ThreadedAssociationServer) -> None:
     for association in server.active_associations:
         association.abort()
         association.join(30)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
 
 
 def _store(event: Any, queue: DiskQueue, max_bytes: int) -> Dataset:
