@@ -1,7 +1,10 @@
-"""A file known by its content."""
+"""A file, or weights in memory, known by their content."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+
+import torch
 
 
 def file_sha256(path: str | Path) -> str:
@@ -21,3 +24,12 @@ def file_fingerprint(path: str | Path) -> str:
         FileNotFoundError: there is no such file.
     """
     return file_sha256(path)[:16]
+
+
+def weights_fingerprint(weights: Mapping[str, torch.Tensor]) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a state dict's names and values."""
+    digest = hashlib.sha256()
+    for name, value in weights.items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

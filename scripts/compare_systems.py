@@ -20,18 +20,21 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 def main(
     config_file: str | Sequence[str] = ("train.json", "demo.json", "minilm.json"),
     output: str = "eval/systems",
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: int | Sequence[int] = (0, 1, 2),
     vqa_epochs: int = 6,
+    replicates: int = 1000,
     **overrides: Any,
 ) -> None:
     """Print tables of figures, differences and answers by type; leave `systems.json` and a folder a cell.
 
-    Files without a folder are those of the bundle's configs. Any key of the configurations can be given.
+    Files without a folder are those of the bundle's configs. Any key of the configurations can be given, but for those
+    that a cell sets itself.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     files = [config_file] if isinstance(config_file, str) else list(config_file)
     files = [file if Path(file).parent != Path() else CONFIGS / file for file in files]
-    summary = SystemsComparison(files, CONFIGS, output, seeds, vqa_epochs, overrides).run()
+    seeds = [seeds] if isinstance(seeds, int) else seeds
+    summary = SystemsComparison(files, CONFIGS, output, seeds, vqa_epochs, overrides, replicates).run()
     names = {system: about.name for system, about in SYSTEMS.items()}
     print(table("figure", FIGURES, names, summary["systems"]))
     pairs = [(b, a) for a, b in combinations(names, 2)]

@@ -19,14 +19,16 @@ def main(
     config_file: str | Sequence[str],
     evaluate_file: str | Sequence[str] = "configs/evaluate.json",
     output: str = "eval/label_efficiency",
-    shares: Sequence[float] = (1.0, 0.25, 0.1, 0.05),
-    seeds: Sequence[int] = (0, 1, 2),
+    shares: float | Sequence[float] = (1.0, 0.25, 0.1, 0.05),
+    seeds: int | Sequence[int] = (0, 1, 2),
     **overrides: Any,
 ) -> None:
     """Print a table of the shares; leave label_efficiency.json, .png and .svg, and a folder a cell, in `output`."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     files = [config_file] if isinstance(config_file, str) else list(config_file)
     overlays = [evaluate_file] if isinstance(evaluate_file, str) else list(evaluate_file)
+    shares = [shares] if isinstance(shares, int | float) else shares
+    seeds = [seeds] if isinstance(seeds, int) else seeds
     summary = LabelEfficiency(files, overlays, output, shares, seeds, overrides).run()
     figure = draw_label_efficiency(summary)
     write_file(Path(output) / "label_efficiency.png", figure.png)

@@ -12,13 +12,17 @@ from monai.data import CacheDataset
 
 from bundle.atomic import write_json
 from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
-from bundle.comparison.workflow import check_overrides, prepared_workflow
+from bundle.comparison.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.metrics.bootstrap import interval
 from bundle.metrics.records_io import load_records
 from bundle.transforms import KeepBoxesd
 
 logger = logging.getLogger(__name__)
 
+SET_HERE = (
+    *("seed", "boxed_share", "ckpt_dir", "ckpt_path", "output_dir"),
+    *("val_interval", "replicates", "gallery"),
+)
 FIGURES = ("froc/mean/sens_at_1fp", "auroc/mean")
 
 
@@ -45,7 +49,8 @@ class LabelEfficiency:
     All cells see the same images, labels and reports, and train the same number of epochs; the boxes of a smaller
     share are among those of a larger one with the same seed (`KeepBoxesd`). Every cell is judged on the test section
     with its last weights; nothing is chosen on validation, so nothing favours a share. A cell is done when its
-    `metrics.json` is there; an interrupted one goes on after its last whole epoch.
+    `metrics.json` is there; an interrupted one goes on after its last whole epoch. One that was begun with other
+    settings or data (`settings.json`) is refused.
 
     Images are decoded once and stay in memory for all cells.
 
@@ -58,7 +63,7 @@ class LabelEfficiency:
         overrides: of both configurations, by id.
 
     Raises:
-        ValueError: an override that no config names.
+        ValueError: an override that no config names or that is set here.
     """
 
     def __init__(
@@ -74,12 +79,19 @@ class LabelEfficiency:
         self.evaluate_files = [*self.config_files, *(str(file) for file in evaluate_files)]
         self.output, self.overrides = Path(output), dict(overrides or {})
         self.cells = [Cell(share, seed) for seed in seeds for share in shares]  # whole curves first
-        check_overrides(self.evaluate_files, self.overrides)
+        check_overrides(self.evaluate_files, self.overrides, SET_HERE)
         self._training: CacheDataset | None = None
         self._test: CacheDataset | None = None
 
     def run(self) -> dict[str, Any]:
-        """All cells, then `label_efficiency.json`, whose content is returned: `summarise_cells`."""
+        """All cells, then `label_efficiency.json`, whose content is returned: `summarise_cells`.
+
+        Raises:
+            ValueError: a cell that is there was begun with other settings or data.
+        """
+        settings = cell_settings(self.evaluate_files, self.overrides)
+        for cell in self.cells:
+            keep_settings(self.output / cell.name, settings)
         for number, cell in enumerate(self.cells, 1):
             folder = self.output / cell.name
             if (folder / "metrics.json").is_file():
@@ -105,7 +117,8 @@ class LabelEfficiency:
         if self._training is not None:
             for step in self._training.transform.transforms:
                 if isinstance(step, KeepBoxesd):
-                    step.fraction, step.seed = cell.share, cell.seed
+                    step.fraction = cell.share
+            reseed(self._training, cell.seed)
             workflow.parser["train"]["dataset"] = self._training
         workflow.initialize()
         workflow.run()

@@ -140,8 +140,9 @@ class LanguageEvaluation:
     def _retrieve(
         self, table: FigureTable, index: Floats, embedding: torch.Tensor, unit: Any, counts: Counts | None
     ) -> None:
-        reports = [self.reports[int(number)] for number in index]
-        rows = [row for row, report in enumerate(reports) if report.strip()]
+        # as the tower reads them: reports that differ in white space alone are one
+        reports = [" ".join(self.reports[int(number)].split()) for number in index]
+        rows = [row for row, report in enumerate(reports) if report]
         if not rows:
             table.notes["retrieval"] = "no image has a report"
             return

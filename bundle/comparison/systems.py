@@ -11,7 +11,8 @@ from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
 from bundle.comparison.seeds import answer_replicates, mean_of_drawn_seeds, record_replicates
-from bundle.comparison.workflow import check_overrides, prepared_workflow
+from bundle.comparison.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
+from bundle.handlers.curriculum import read_stages
 from bundle.metrics.answers_io import load_answers
 from bundle.metrics.bootstrap import interval
 from bundle.metrics.records import Floats
@@ -20,6 +21,12 @@ from bundle.metrics.records_io import load_records
 logger = logging.getLogger(__name__)
 
 PLAIN, BLIND = "plain_clip", "blind"
+DRAWS = 0  # seed of the draws of patients: one for all cells, so that their replicates are of the same patients
+JUDGING = ("evaluate.json", "evaluate_texts.json", "vqa.json", "vqa_evaluate.json")
+SET_HERE = (
+    *("seed", "ckpt_dir", "output_dir", "ckpt_path", "teacher_weights", "blind"),
+    *("val_interval", "replicates", "gallery"),
+)
 FIGURES = {
     "auroc/mean": "AUROC",
     "froc/mean/sens_at_1fp": "sensitivity at 1 FP/image",
@@ -64,7 +71,8 @@ class SystemsComparison:
     section with its last weights: nothing is chosen on validation. On its frozen tower a head learns to answer
     questions, and, once a seed, one that does not see the image: the language-only baseline.
 
-    A cell is done when its `cell.json` is there; an interrupted one goes on after its last whole epoch.
+    A cell is done when its `cell.json` is there; an interrupted one goes on after its last whole epoch. One that was
+    begun with other settings or data (`settings.json`) is refused.
 
     Args:
         config_files: train.json and the overlays that all systems share.
@@ -76,7 +84,7 @@ class SystemsComparison:
         replicates: R of the bootstrap over patients.
 
     Raises:
-        ValueError: an override that no config names.
+        ValueError: an override that no config names or that is set here; fewer epochs than a curriculum has stages.
     """
 
     def __init__(
@@ -93,12 +101,25 @@ class SystemsComparison:
         self.output, self.overrides = Path(output).absolute(), dict(overrides or {})
         self.seeds, self.vqa_epochs, self.replicates = list(seeds), vqa_epochs, replicates
         overlays = {name for system in SYSTEMS.values() for name in (*system.training, *system.judging)}
-        judging = ("evaluate.json", "evaluate_texts.json", "vqa.json", "vqa_evaluate.json")
-        check_overrides([*self.base, *map(self._file, sorted(overlays)), *map(self._file, judging)], self.overrides)
+        files = [*self.base, *map(self._file, sorted(overlays)), *map(self._file, JUDGING)]
+        check_overrides(files, self.overrides, SET_HERE)
+        for system in SYSTEMS:  # before the first cell has taken its time
+            parser = self._workflow(self._training_files(system), "training").parser
+            if "stages" in parser:
+                read_stages(parser.get_parsed_content("stages"))
         self._kept: dict[str, Any] = {}  # data of one system at a time, and of what all share
 
     def run(self) -> dict[str, Any]:
-        """All cells, then `systems.json`, whose content is returned: `summarise_systems`."""
+        """All cells, then `systems.json`, whose content is returned: `summarise_systems`.
+
+        Raises:
+            ValueError: a cell that is there was begun with other settings or data.
+        """
+        for system, about in SYSTEMS.items():
+            files = [*self._training_files(system), *map(self._file, (*about.judging, *JUDGING))]
+            settings = cell_settings(files, self.overrides, vqa_epochs=self.vqa_epochs, replicates=self.replicates)
+            for seed in self.seeds:
+                keep_settings(cell_folder(self.output, system, seed), settings)
         for system in SYSTEMS:
             self._kept = {key: data for key, data in self._kept.items() if not key.startswith("training")}
             for seed in self.seeds:
@@ -113,34 +134,26 @@ class SystemsComparison:
         return summary
 
     def _cell(self, system: str, seed: int, folder: Path) -> None:
-        own = [self._file(name) for name in SYSTEMS[system].training]
-        draws: dict[str, Floats] = {}
-        where = {"seed": seed, "ckpt_dir": str(folder), "output_dir": str(folder)}
+        training, judging = self._training_files(system), [*JUDGING[:2], *SYSTEMS[system].judging]
         teacher = {"teacher_weights": str(cell_folder(self.output, PLAIN, seed) / "model.pt")}
-        named = teacher if system == "region_aware_medclip" else {}
-        self._train([*self.base, *own], "training images", **where, **named)
+        own: dict[str, Any] = {"ckpt_dir": str(folder), "output_dir": str(folder)}
+        own |= teacher if system == "region_aware_medclip" else {}
+        self._train(training, "training images", seed=seed, **own)
 
-        judging = ["evaluate.json", "evaluate_texts.json", *SYSTEMS[system].judging]
-        files = [*self.base, *own, *(self._file(name) for name in judging)]
-        spoken = self._judge(
-            files,
-            "test images",
-            ckpt_path=str(folder / "model.pt"),
-            gallery=0,
-            replicates=self.replicates,
-            **where,
-            **named,
-        )
+        own["ckpt_path"] = str(folder / "model.pt")
+        files = [*training, *map(self._file, judging)]
+        spoken = self._judge(files, "test images", replicates=self.replicates, gallery=0, **own)
+        draws: dict[str, Floats] = {}
         for key in ("language", "regions"):
             draws |= spoken.parser.get_parsed_content(key).draws
-        records = load_records(folder / "records")
-        draws |= record_replicates(records, self.replicates, 0)
+        draws |= record_replicates(load_records(folder / "records"), self.replicates, DRAWS)
 
+        own["max_epochs"] = self.vqa_epochs
         for blind in (False, True)[: 1 + (system == PLAIN)]:
-            head = [*self.base, *own, self._file("vqa.json")]
-            settings = {"blind": blind, "max_epochs": self.vqa_epochs, "ckpt_path": str(folder / "model.pt"), **where}
-            self._train(head, "question images", **settings, **named)
-            self._judge([*head, self._file("vqa_evaluate.json")], "test questions", replicates=0, **settings, **named)
+            head = [*training, self._file("vqa.json")]
+            self._train(head, "question images", seed=seed, blind=blind, **own)
+            answering = [*head, self._file("vqa_evaluate.json")]
+            self._judge(answering, "test questions", replicates=0, blind=blind, **own)
 
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         keys = [key for key in draws if metrics.get(key) is not None]
@@ -153,7 +166,7 @@ class SystemsComparison:
         self._run(workflow, kept, "train")
 
     def _judge(self, files: Sequence[str], kept: str, **override: Any) -> ConfigWorkflow:
-        workflow = self._workflow(files, "evaluating", **override)
+        workflow = self._workflow(files, "evaluating", seed=DRAWS, **override)
         for handler in workflow.parser["validate"]["handlers"]:
             handler.pop("items", None)  # no subgroups: they read the dataset's items, which a kept dataset hides
         return self._run(workflow, kept, "validate")
@@ -162,6 +175,7 @@ class SystemsComparison:
         """Run with the data of the last such run, where there was one."""
         if kept in self._kept:
             workflow.parser["text_data"], workflow.parser[part]["dataset"] = self._kept[kept]
+            reseed(workflow.parser[part]["dataset"], workflow.parser.get_parsed_content("seed"))
         workflow.initialize()
         workflow.run()
         self._kept[kept] = tuple(workflow.parser.get_parsed_content(key) for key in ("text_data", f"{part}#dataset"))
@@ -170,6 +184,9 @@ class SystemsComparison:
 
     def _workflow(self, files: Sequence[str], run_id: str, **override: Any) -> ConfigWorkflow:
         return prepared_workflow(files, run_id, self.overrides | override)
+
+    def _training_files(self, system: str) -> list[str]:
+        return [*self.base, *map(self._file, SYSTEMS[system].training)]
 
     def _file(self, name: str) -> str:
         return str(self.configs / name)
@@ -207,7 +224,7 @@ def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict
             stored = np.load(folder / "replicates.npy")
             table = dict(zip(figures, stored, strict=True))
             for name in ("vqa", "vqa_blind")[: 1 + (system == PLAIN)]:
-                told, drawn = answer_replicates(load_answers(folder / name / "answers.csv"), stored.shape[1], 0)
+                told, drawn = answer_replicates(load_answers(folder / name / "answers.csv"), stored.shape[1], DRAWS)
                 ending = f"/{BLIND}" * (name == "vqa_blind")
                 figures |= {key + ending: value for key, value in told.items()}
                 table |= {key + ending: value for key, value in drawn.items()}

@@ -224,7 +224,7 @@ def _own(pairs: Iterable[Mapping[str, str]]) -> Iterator[Question]:
     for pair in pairs:
         text, answer = (" ".join(pair[key].lower().split()) for key in ("question", "answer"))
         if text not in seen:
-            yield Question(pair["type"] if pair.get("type") in TYPES else "own", text, answer.rstrip("."))
+            yield Question(pair["type"] if pair.get("type") in TYPES else "own", text, answer.rstrip(". "))
         seen.add(text)
 
 

@@ -67,8 +67,7 @@ class Curriculum:
                 f"Curriculum: {type(network).__name__} has no `freezing`; give the bare network, network_def."
             )
         self.loss, self.freezing = loss, freezing
-        self.stages = [_read(number, stage) for number, stage in enumerate(stages, 1)]
-        _check_order(self.stages)
+        self.stages = read_stages(stages)
         for stage in self.stages:
             try:
                 loss.completed(stage.weights)
@@ -109,6 +108,17 @@ class Curriculum:
         logger.info(
             f"{_called(stage)} of {len(self.stages)}, at epoch {engine.state.epoch}: losses {weights}; trains {trains}."
         )
+
+
+def read_stages(stages: Sequence[Mapping[str, Any]]) -> list[Stage]:
+    """The stages of a configuration, as `Curriculum` takes them.
+
+    Raises:
+        ValueError: no stages; keys missing or unknown; stages that do not begin with epoch 1 or do not ascend.
+    """
+    read = [_read(number, stage) for number, stage in enumerate(stages, 1)]
+    _check_order(read)
+    return read
 
 
 def _read(number: int, section: Mapping[str, Any]) -> Stage:

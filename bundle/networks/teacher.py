@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bundle.fingerprint import file_fingerprint
+from bundle.fingerprint import file_fingerprint, weights_fingerprint
 from bundle.grid import boxes_in_grid, canvas_to_grid
 from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
@@ -78,7 +78,7 @@ class RegionTeacher(nn.Module):
             raise ValueError("RegionTeacher: a downscaler needs `weights`; it would teach untrained.")
         self.clip, self.downscaler, self.view = clip, downscaler, view
         self.input_size = clip.vision.image_size if downscaler is None else downscaler.in_size
-        self.fingerprint = "" if weights is None else self._load(Path(weights))
+        self.fingerprint = weights_fingerprint(self.state_dict()) if weights is None else self._load(Path(weights))
         self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(PatchCLIP.PIXEL_STD / 255), persistent=False)
         self.requires_grad_(False).train(False)

@@ -89,7 +89,12 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
         keys: the image.
         seed: of the experiment.
         ranges: fields of `bundle.transforms.augment.Augmentation`.
+
+    Raises:
+        ValueError: `flip`, of a sample with texts: they would go on saying left of what is now on the right.
     """
+
+    TEXTS = ("report_id", "summary_id", "caption_id", "question_id", "input_ids")
 
     def __init__(
         self, keys: KeysCollection = "image", seed: int = 0, ranges: Mapping[str, float] | None = None
@@ -104,6 +109,11 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         d = dict(data)
+        if self.ranges.flip and (texts := [name for name in self.TEXTS if name in d]):
+            raise ValueError(
+                f"augmentation.flip is {self.ranges.flip:g}, but a mirrored image makes left and right in its texts "
+                f"({', '.join(texts)}) false: set it to 0."
+            )
         for key in self.keys:
             generator = generator_for(self.seed, int(self._epoch), int(d["index"]))
             image = torch.as_tensor(d[key]).as_subclass(torch.Tensor)

@@ -191,7 +191,7 @@ def test_boxes_that_are_not_complete_answer_nothing_but_presence():
 def test_own_questions_are_asked_beside_ours_and_before_the_same():
     pairs = [
         {"question": "Where is the  mass?", "answer": "Behind the heart.", "type": "location"},
-        {"question": "Is the patient intubated?", "answer": "No", "type": "device"},
+        {"question": "Is the patient intubated?", "answer": "No .", "type": "device"},
         {"question": "is the patient intubated?", "answer": "yes"},
     ]
     (asked,) = section_questions([image(box("Mass", size_mm=60, **UPPER), qa=pairs)], NAMES)

@@ -147,7 +147,8 @@ def test_a_pretrained_clip_without_downscaler(build, tokenizer, batch):
         pixels = ((small - net.pixel_mean) / net.pixel_std).expand(-1, 3, -1, -1)
         wanted = F.normalize(net.clip.vision(pixels).global_embedding[0], dim=0)
     torch.testing.assert_close(seen, wanted, atol=1e-5, rtol=0)
-    assert teacher.fingerprint == ""
+    assert teacher.fingerprint == RegionTeacher(build(seed=2).clip, tokenizer, TEXTS).fingerprint
+    assert teacher.fingerprint != RegionTeacher(build(seed=3).clip, tokenizer, TEXTS).fingerprint
     aligned = RegionTeacher(net.clip, tokenizer, TEXTS, view="roi_align")(batch)
     assert aligned["teacher_region_embedding"][0].norm(dim=-1).tolist() == pytest.approx([1, 1])
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bundle.grid import transform_boxes
+from bundle.transforms import AugmentRadiographd
 from bundle.transforms.augment import Augmentation, augment, generator_for
 
 STILL = {"contrast": 0.0, "gamma": 0.0, "noise": 0.0}
@@ -26,6 +27,16 @@ def test_a_drawn_square_moves_with_its_box(seed, ranges):
 
 def test_flip_is_off_by_default():
     assert Augmentation().flip == 0
+
+
+@pytest.mark.parametrize("text", ["report_id", "caption_id", "question_id", "input_ids"])
+def test_a_mirror_image_of_what_has_texts_is_refused(text):
+    sample = {"image": torch.rand(1, 8, 8), "canvas_from_stored": torch.eye(3, dtype=torch.float64), "index": 0}
+    mirrored = AugmentRadiographd(ranges={"flip": 0.5})
+    mirrored(sample)
+    with pytest.raises(ValueError, match=f"flip is 0.5, but .*{text}.* false: set it to 0"):
+        mirrored({**sample, text: 3})
+    AugmentRadiographd()({**sample, text: 3})
 
 
 def test_what_is_drawn_depends_on_seed_epoch_and_image_alone():

@@ -10,6 +10,11 @@ from bundle.comparison.systems import BLIND, FIGURES, PLAIN, SYSTEMS
 from tests.workflows.conftest import ROOT
 
 
+def replicates(cell, figure):
+    figures = list(json.loads((cell / "cell.json").read_text())["figures"])
+    return np.load(cell / "replicates.npy")[figures.index(figure)]
+
+
 @pytest.mark.slow
 def test_systems_go_on_where_they_were(place):
     output = place.folder / "systems"
@@ -40,6 +45,15 @@ def test_systems_go_on_where_they_were(place):
     assert "| questions | language only | plain CLIP |" in printed
     assert "SecretReport" not in printed
     assert not any("SecretReport" in path.read_text() for path in output.rglob("*.json"))
+
+    blind = [
+        replicates(output / f"{system}_seed_{seed}", "regions/accuracy/blind") for system in SYSTEMS for seed in (0, 1)
+    ]
+    assert all(np.array_equal(one, blind[0]) for one in blind)  # by the words alone: the same draws in every cell
+    assert blind[0].std() > 0
+
+    with pytest.raises(AssertionError, match="vqa_epochs: then 1, now 2"):
+        place.execute([*command[:-1], "2"], cwd=ROOT)
 
     kept = (output / "plain_clip_seed_0" / "cell.json").stat().st_mtime_ns
     (output / "regionmed_clip_seed_1" / "cell.json").unlink()
