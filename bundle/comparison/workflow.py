@@ -53,15 +53,20 @@ def cell_settings(files: Sequence[str], overrides: Mapping[str, Any], **more: An
     """What decides the figures of a cell, a training and its judging, beside its seed.
 
     Args:
-        files: all its configuration files, the first of which names `datalist`.
+        files: all its configuration files.
         overrides: by id.
         more: further settings.
 
     Returns:
         By name: fingerprints of the files and of the datalist, the overrides that are no places, and `more`; as JSON
         gives them back.
+
+    Raises:
+        FileNotFoundError: there is no datalist.
     """
-    datalist = prepared_workflow(files[:1], "training", overrides).parser.get_parsed_content("datalist")
+    datalist = Path(prepared_workflow(files, "training", overrides).parser.get_parsed_content("datalist"))
+    if not datalist.is_file():
+        raise FileNotFoundError(f"There is no datalist at {datalist}: make one, or set dataset_dir to its folder.")
     settings = {
         "datalist": file_fingerprint(datalist),
         **{f"config {Path(file).name}": file_fingerprint(file) for file in files},
