@@ -13,15 +13,20 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from bundle.transforms.radiograph_error import refusal
+from bundle.transforms.deflated import inflate, inflated_bytes
+from bundle.transforms.radiograph_error import RadiographError, refusal
 
 REQUIRED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 # Only named attributes are read: faster, and no patient's name can reach a message, a log or the metadata.
 HEADER_TAGS = tuple(map(Tag, (*REQUIRED, "NumberOfFrames", "SOPClassUID")))
+
+# A small compressed file can claim to be any size: five times a large radiograph, and what comes before its pixels.
+MAX_PIXELS = 100_000_000
+MAX_HEADER_BYTES = 16_000_000
 
 EXPORT_AGAIN = "Copy or export the file again"
 UNCOMPRESSED = "Export it again, uncompressed (Explicit VR Little Endian)"
@@ -62,6 +67,11 @@ class Frame:
     photometric_interpretation: str
     syntax: UID
 
+    @property
+    def size(self) -> int:
+        """Bytes of the pixels, uncompressed."""
+        return (self.rows * self.columns * self.bits_allocated + 7) // 8
+
 
 def read_frame(path: Path, file: BinaryIO) -> Frame:
     """Reads the attributes before the pixels, and that the pixels are all there.
@@ -74,38 +84,56 @@ def read_frame(path: Path, file: BinaryIO) -> Frame:
         How the frame is stored.
 
     Raises:
-        RadiographError: for what is not one grey frame, has no pixel data, or ends before they do.
+        RadiographError: for what is not one grey frame, has no pixel data, ends before they do, or is compressed and
+            of more than `MAX_PIXELS`.
     """
     header, syntax = parse(path, file, HEADER_TAGS, stop_before_pixels=True)
     frame = _one_grey_frame(path, header, syntax)
-    if not syntax.is_deflated:  # pydicom inflates into memory, where the file's position says nothing
+    if (syntax.is_deflated or syntax.is_encapsulated) and frame.rows * frame.columns > MAX_PIXELS:
+        found = f"the image states {frame.rows} x {frame.columns} pixels, compressed"
+        raise refusal(path, found, f"Wanted at most {MAX_PIXELS // 1_000_000} million: check the header")
+    if not syntax.is_deflated:  # it is inflated into memory, where the file's position says nothing
         _refuse_cut_pixels(path, file, header, frame)
     return frame
 
 
-def parse(path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_pixels: bool) -> tuple[Dataset, UID]:
-    """Parses named attributes.
+def parse(
+    path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_pixels: bool, pixel_bytes: int = 0
+) -> tuple[Dataset, UID]:
+    """Parses named attributes; of a deflated file it inflates what these may take, not all that it may hold.
 
     Args:
         path: the file, for messages.
         file: it, opened at its start.
         tags: the attributes that are read.
-        stop_before_pixels: whether to leave `file` at the pixel data.
+        stop_before_pixels: whether to leave `file` at the pixel data; a deflated file is left at its start.
+        pixel_bytes: how many the pixels have, where they are read too.
 
     Returns:
         The attributes and the transfer syntax.
 
     Raises:
-        RadiographError: for a header that does not parse.
+        RadiographError: for a header that does not parse, or a deflated file that holds more than it may.
     """
     place = ""
+    most = MAX_HEADER_BYTES + pixel_bytes
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=stop_before_pixels, specific_tags=list(tags))
+        inflated = inflate(file, most + 1)
+        whole = file if inflated is None else inflated
+        too_long = inflated is not None and inflated_bytes(inflated) > most
+        if too_long and not stop_before_pixels:
+            raise _too_long(path, most)
+        header = pydicom.dcmread(whole, stop_before_pixels=stop_before_pixels, specific_tags=list(tags))
+        if too_long and not whole.read(1):  # all that was inflated is read, and no pixel data have come
+            raise _too_long(path, most)
         for tag in tuple(header.keys()):  # pydicom converts values on first use: now, where a failure has its name
             place = f" at {keyword_for_tag(tag)}"
             _ = header[tag].value
-        syntax = UID(header.file_meta.get("TransferSyntaxUID") or "")
+        stated = header.file_meta.get("TransferSyntaxUID") if inflated is None else DeflatedExplicitVRLittleEndian
+        syntax = UID(stated or "")
         known = not syntax.is_private and syntax.is_transfer_syntax
+    except RadiographError:
+        raise
     except PARSE_ERRORS as error:
         remedy = f"It is cut short or damaged: {EXPORT_AGAIN}"
         raise refusal(path, f"the DICOM header does not parse{place}", remedy) from error
@@ -117,6 +145,11 @@ def parse(path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_
         name = syntax if syntax.is_valid else "(not a UID)"
         raise refusal(path, f"the Transfer Syntax {name} is not known", UNCOMPRESSED)
     return header, syntax
+
+
+def _too_long(path: Path, most: int) -> RadiographError:
+    found = f"inflated, the DICOM file holds more than the {most:,} bytes that its header and pixels may take"
+    return refusal(path, found, "Write it uncompressed if this is meant: DCMTK's `dcmconv +te in out`")
 
 
 def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
@@ -136,6 +169,8 @@ def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
         raise refusal(path, found, f"Wanted a valid header: {EXPORT_AGAIN}") from error
     if rows <= 0 or columns <= 0:
         raise refusal(path, f"the image has {rows} rows and {columns} columns", "Wanted at least one of each")
+    if not 1 <= bits_allocated <= 64:  # PS3.5 8.1.1, and double floats
+        raise refusal(path, f"the pixels have {bits_allocated} bits", "Wanted 1 to 64")
     photometric = str(header.PhotometricInterpretation)
     if samples != 1 or photometric not in GREY:
         named = photometric if photometric in (*GREY, *COLOUR) else "an unknown photometric interpretation"

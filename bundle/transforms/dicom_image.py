@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from bundle.transforms.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
 from bundle.transforms.dicom_photometry import PhotometryError, to_unit_range
-from bundle.transforms.jpeg_frame import jpeg_fault
+from bundle.transforms.jpeg_frame import jpeg2000_fault, jpeg_fault
 from bundle.transforms.radiograph_error import refusal
 from bundle.transforms.value_window import WindowOptions
 
@@ -78,7 +78,7 @@ def read_dicom(path: Path, options: WindowOptions) -> tuple[npt.NDArray[np.float
     with path.open("rb") as file:
         frame = read_frame(path, file)
         file.seek(0)
-        header, _ = parse(path, file, IMAGE_TAGS, stop_before_pixels=False)
+        header, _ = parse(path, file, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size)
     stored = _decode(path, header, frame)
     packed_low = frame.syntax.is_encapsulated and frame.syntax != RLELossless
     try:
@@ -136,8 +136,12 @@ def _decode(path: Path, header: Dataset, frame: Frame) -> npt.NDArray[Any]:
     try:
         if syntax in JPEG_FAMILY:
             fault = jpeg_fault(get_frame(header.PixelData, 0, number_of_frames=1), *_shape(frame))
-            if fault is not None:
-                raise ValueError(fault)
+        elif syntax in JPEG2000_FAMILY:
+            fault = jpeg2000_fault(get_frame(header.PixelData, 0, number_of_frames=1), *_shape(frame))
+        else:
+            fault = None
+        if fault is not None:
+            raise ValueError(fault)
         # OpenJPEG by pylibjpeg is faster than by GDCM, and outlives damaged streams.
         plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
         stored = pixel_array(header, raw=True, correct_unused_bits=False, decoding_plugin=plugin)
@@ -155,7 +159,7 @@ def _decode(path: Path, header: Dataset, frame: Frame) -> npt.NDArray[Any]:
 
 
 def _shape(frame: Frame) -> tuple[int, int, int]:
-    """What a JPEG stream must agree with."""
+    """What a JPEG or JPEG 2000 stream must agree with."""
     return frame.rows, frame.columns, frame.bits_allocated
 
 

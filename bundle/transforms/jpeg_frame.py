@@ -1,11 +1,15 @@
-"""Looks at the headers of a JPEG or JPEG-LS stream before a decoder does."""
+"""Looks at the headers of a JPEG, JPEG-LS or JPEG 2000 stream before a decoder does."""
 
 from __future__ import annotations
+
+import struct
 
 END_OF_IMAGE, START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
 # Start of frame: JPEG's own, without the tables that share its range (ITU-T T.81 table B.1), and JPEG-LS's (T.87).
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
 STANDALONE = {0x01, *range(0xD0, 0xD8)}
+# Start of codestream and, at once behind it, image and tile size (ITU-T T.800 A.4.1, A.5.1); the first box of JP2.
+SOC_SIZ, JP2 = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
 
 
 def jpeg_fault(stream: bytes, rows: int, columns: int, bits_allocated: int) -> str | None:
@@ -31,6 +35,47 @@ def jpeg_fault(stream: bytes, rows: int, columns: int, bits_allocated: int) -> s
         stated = f"{height} x {width} pixels of {precision} bits and {components} components"
         return f"the JPEG stream states {stated}, the file {rows} x {columns} of up to {bits_allocated} bits and one"
     return None if has_end(stream) else "the JPEG stream is cut short: it has no end of image"
+
+
+def jpeg2000_fault(stream: bytes, rows: int, columns: int, bits_allocated: int) -> str | None:
+    """What is wrong with a JPEG 2000 stream for one grey frame: 3 kB can state gigabytes, which a decoder takes first.
+
+    Args:
+        stream: the whole codestream; a JP2 file around it, which DICOM forbids but files have, is passed over.
+        rows: the height that the file around it states.
+        columns: the width.
+        bits_allocated: the most bits that a sample may have.
+
+    Returns:
+        The fault in words, or None.
+    """
+    size = stream[_codestream(stream) :][:43]
+    if len(size) < 43 or not size.startswith(SOC_SIZ):
+        return "the JPEG 2000 stream has no size header"
+    right, bottom, left, top = struct.unpack_from(">4I", size, 8)
+    components, precision = int.from_bytes(size[40:42], "big"), (size[42] & 0x7F) + 1
+    height, width = bottom - top, right - left
+    if (height, width, components) == (rows, columns, 1) and precision <= bits_allocated:
+        return None
+    stated = f"{height} x {width} pixels of {precision} bits and {components} components"
+    return f"the JPEG 2000 stream states {stated}, the file {rows} x {columns} of up to {bits_allocated} bits and one"
+
+
+def _codestream(stream: bytes) -> int:
+    """Where the codestream begins: in a JP2 file, behind the header of its box jp2c (T.800 I.4)."""
+    place = 0
+    if not stream.startswith(JP2):
+        return place
+    while place + 16 <= len(stream):
+        length, kind = struct.unpack_from(">I4s", stream, place)
+        start = place + (16 if length == 1 else 8)
+        if kind == b"jp2c":
+            return start
+        length = struct.unpack_from(">Q", stream, place + 8)[0] if length == 1 else length
+        if length < 8:  # 0 is a last box, others are damaged
+            break
+        place += length
+    return len(stream)
 
 
 def has_end(stream: bytes) -> bool:
