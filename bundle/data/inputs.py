@@ -98,6 +98,8 @@ def _is_candidate(path: Path) -> bool:
     name = path.name.lower()
     if name == "dicomdir" or name.endswith(_OWN) or _is_result(path):
         return False
+    if not path.is_file():  # a pipe would be waited for without end
+        return False
     if name.endswith(SUFFIXES):
         return True
     try:

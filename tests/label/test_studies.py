@@ -1,9 +1,12 @@
 """The server's view of a studies folder: links by stable names, and none that leads out."""
 
+import os
+
 import numpy as np
 import pytest
 from skimage.io import imsave
 
+from bundle.data.inputs import radiograph_files
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, inside, link_radiographs
 from tests.tiny import write_dicom
@@ -54,6 +57,13 @@ def test_a_view_inside_the_studies_is_not_looked_at_again(studies):
     view = studies / "work" / "view"
     assert link_radiographs(studies, view) == 3
     assert link_radiographs(studies, view) == 0
+
+
+def test_a_pipe_is_passed_over(studies, tmp_path):
+    os.mkfifo(studies / "pipe")
+    os.mkfifo(studies / "pipe.dcm")
+    assert len(radiograph_files(studies, check="none")) == 4
+    assert link_radiographs(studies, tmp_path / "view") == 3
 
 
 def test_an_empty_folder_is_no_error(tmp_path):
