@@ -1,5 +1,6 @@
 """What inference leaves about one radiograph: findings as JSON, maps as NIfTI."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from bundle.atomic import atomic_path
 from bundle.grid import patch_map_to_image
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
+
+logger = logging.getLogger(__name__)
 
 NOT_CLINICAL = "Research software, not for clinical use."
 
@@ -98,7 +101,7 @@ def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float
 
     For DICOM it is asked of ITK. It may differ from the spacing in mm that `read_radiograph` states: for CR and DX
     images ITK takes ImagerPixelSpacing, and 1 where that is absent, whatever PixelSpacing says. Other formats lie
-    where their own affine says.
+    where their own affine says, and so does a DICOM file that ITK does not read (one with float pixels, say).
 
     Args:
         path: the radiograph.
@@ -107,17 +110,24 @@ def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float
     Returns:
         4x4, (column, row, 0, 1) of the stored image -> mm, RAS+.
     """
+    own = np.asarray(meta["affine"], np.float64)
     if meta["format"] != "DICOM":
-        return np.asarray(meta["affine"], np.float64)
+        return own
     import itk  # seconds to load: only for those who write maps of DICOM files
 
     reader = itk.GDCMImageIO.New()
     reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:  # viewers on ITK do not show such a file either: its own spacing is all there is to go by
+        logger.warning("ITK does not read a DICOM file that is read here: its maps lie where its own spacing says.")
+        return own
     lps = np.eye(4)
     for axis in range(3):
         lps[:3, axis] = np.asarray(reader.GetDirection(axis), np.float64) * float(reader.GetSpacing(axis))
         lps[axis, 3] = float(reader.GetOrigin(axis))
+    if not np.isfinite(lps).all() or np.linalg.det(lps[:3, :3]) == 0:  # no NIfTI file can hold it
+        return own
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps
 
 

@@ -235,7 +235,11 @@ def _plan(path: Path, shape: tuple[int, int, int] | None, affine: npt.NDArray[np
         raise refusal(path, found, "Wanted one picture: write the slice or page that is meant to its own file")
     if 0 in shape:
         raise refusal(path, "the image has no pixels", "Wanted at least one")
-    return plan_display(shape, affine)
+    try:
+        return plan_display(shape, affine)
+    except ValueError as error:
+        remedy = "Wanted a valid one; a NIfTI file with sform_code and qform_code 0 is shown in stored order"
+        raise refusal(path, str(error), remedy) from error
 
 
 def _three(shape: tuple[int, ...]) -> tuple[int, int, int] | None:

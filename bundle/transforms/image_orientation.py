@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2  # world axes of RAS+
+_PARALLEL = 1e-6  # the sine of an angle between axes that are one
 
 
 @dataclass(frozen=True)
@@ -47,27 +48,26 @@ def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -
 
     Args:
         shape: (X, Y, Z) of the stored array, one of them 1.
-        affine: 4x4, stored index -> mm, RAS+. One that maps an axis to nothing leaves the stored order.
+        affine: 4x4, stored index -> mm, RAS+. A slice axis that it maps to nothing, as 2-D images may have it, becomes
+            the normal of the plane.
 
     Returns:
         The plan.
 
     Raises:
-        ValueError: for an image of several slices.
+        ValueError: for an image of several slices, or an affine that maps its pixels to no plane.
     """
     if 1 not in shape:
         raise ValueError(f"the image is a volume of {' x '.join(map(str, shape))}")
     slice_axis = max(axis for axis in range(3) if shape[axis] == 1)
     first, second = (axis for axis in range(3) if axis != slice_axis)
+    affine = _spanning(np.asarray(affine, dtype=np.float64), slice_axis, first, second)
     world = nibabel.orientations.io_orientation(affine)
-    if np.isnan(world).any():
-        column_axis, row_axis, flip_columns, flip_rows = first, second, False, False
-    else:
-        along_columns = RIGHT if int(world[slice_axis, 0]) != RIGHT else ANTERIOR
-        column_axis = first if int(world[first, 0]) == along_columns else second
-        row_axis = second if column_axis == first else first
-        # LPS and feet are where RAS coordinates fall: an axis along which they rise is turned round.
-        flip_columns, flip_rows = bool(world[column_axis, 1] > 0), bool(world[row_axis, 1] > 0)
+    along_columns = RIGHT if int(world[slice_axis, 0]) != RIGHT else ANTERIOR
+    column_axis = first if int(world[first, 0]) == along_columns else second
+    row_axis = second if column_axis == first else first
+    # LPS and feet are where RAS coordinates fall: an axis along which they rise is turned round.
+    flip_columns, flip_rows = bool(world[column_axis, 1] > 0), bool(world[row_axis, 1] > 0)
     to_stored = np.zeros((4, 4))
     to_stored[column_axis, 0] = -1 if flip_columns else 1
     to_stored[row_axis, 1] = -1 if flip_rows else 1
@@ -75,7 +75,7 @@ def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -
     to_stored[column_axis, 3] = shape[column_axis] - 1 if flip_columns else 0
     to_stored[row_axis, 3] = shape[row_axis] - 1 if flip_rows else 0
     to_stored[3, 3] = 1
-    shown = np.asarray(affine, dtype=np.float64) @ to_stored
+    shown = affine @ to_stored
     lengths = np.linalg.norm(shown[:3, :2], axis=0)
     return DisplayPlan(
         size=(shape[row_axis], shape[column_axis]),
@@ -86,3 +86,18 @@ def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -
         flip_rows=flip_rows,
         flip_columns=flip_columns,
     )
+
+
+def _spanning(affine: npt.NDArray[np.float64], slice_axis: int, first: int, second: int) -> npt.NDArray[np.float64]:
+    """The affine, its slice axis out of the plane; refused where the two others span none, and left may be right."""
+    across, down = affine[:3, first], affine[:3, second]
+    normal = np.cross(across, down)
+    area, sides = float(np.linalg.norm(normal)), float(np.linalg.norm(across) * np.linalg.norm(down))
+    if not np.isfinite(affine).all() or not area > _PARALLEL * sides:
+        raise ValueError("its affine is singular or not finite, and maps the pixels to no plane")
+    depth = affine[:3, slice_axis]
+    if abs(float(depth @ normal)) > _PARALLEL * area * float(np.linalg.norm(depth)):
+        return affine
+    spanning = affine.copy()
+    spanning[:3, slice_axis] = normal / area
+    return spanning

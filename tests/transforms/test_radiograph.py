@@ -296,3 +296,17 @@ def test_what_is_passed_over_is_logged(picture, write_dicom, caplog):
         _, metadata = read_radiograph(path)
     assert metadata["notes"] == ["a window of width 0 means nothing for LINEAR; it was passed over"]
     assert str(path) in caplog.text
+
+
+def test_a_nifti_without_a_slice_axis_lies_as_its_two_others_say(tmp_path):
+    """Some programs write 0 for the third axis of a 2-D image."""
+    stored = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    for depth in (0.0, 1.0):
+        image = nibabel.Nifti1Image(stored, None)
+        image.header.set_sform(np.diag([0.5, -0.25, depth, 1]), code=1)
+        nibabel.save(image, tmp_path / f"{depth}.nii")
+    flat, deep = (read_radiograph(tmp_path / f"{depth}.nii", value_range=(0, 11)) for depth in (0.0, 1.0))
+    assert np.array_equal(flat[0], deep[0])
+    assert (flat[0][0] * 11).round().tolist()[0] == [8, 4, 0]  # x rises to the patient's left: turned round
+    assert flat[1]["spacing"] == (0.25, 0.5)
+    assert abs(np.linalg.det(flat[1]["affine"])) == pytest.approx(0.125)

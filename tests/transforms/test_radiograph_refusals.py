@@ -167,6 +167,19 @@ def test_volumes_and_pages_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "wrong", [np.diag([0.0, 0, 0, 1]), np.diag([-0.5, 0, 1, 1]), np.ones((4, 4)), np.diag([np.nan, -1, 1, 1])]
+)
+def test_a_nifti_affine_that_says_no_orientation_is_refused(tmp_path, wrong):
+    """Stored order in its place might be a mirrored chest."""
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 1), np.uint8), None)
+    image.header.set_sform(wrong, code=1)
+    nibabel.save(image, tmp_path / "a.nii")
+    refused(tmp_path / "a.nii", "singular or not finite", "sform_code and qform_code 0")
+    with pytest.raises(RadiographError, match="singular"):
+        stored_size(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(
     "arguments", [{"voi_index": -1}, {"value_range": (1, 1)}, {"percentiles": (99, 1)}, {"percentiles": (0, 101)}]
 )
 def test_arguments_that_cannot_be_meant(picture, write_dicom, arguments):

@@ -12,6 +12,7 @@ import torch
 from monai.data import DataLoader, Dataset, decollate_batch
 from monai.transforms import Compose
 from PIL import Image
+from pydicom import dcmread
 
 from bundle.data.inputs import radiograph_samples
 from bundle.data.loading import collate_radiographs
@@ -118,6 +119,22 @@ def test_itk_sees_the_map_where_it_sees_the_dicom_image(
     for index in ((0, 0), (WIDTH - 1, HEIGHT - 1)):
         there = list(radiograph.TransformIndexToPhysicalPoint([*index, 0][: radiograph.GetImageDimension()]))
         assert list(seen.TransformIndexToPhysicalPoint([*index, 0, 0]))[:2] == pytest.approx(there[:2], abs=1e-4)
+
+
+def test_a_dicom_file_that_itk_does_not_read_stops_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "in").mkdir()
+    write_dicom(tmp_path / "in" / "a.dcm", lesion_pixels())
+    floats = dcmread(write_dicom(tmp_path / "in" / "b.dcm", lesion_pixels()))
+    floats.FloatPixelData = floats.pixel_array.astype(np.float32).tobytes()
+    floats.BitsAllocated = 32
+    for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(floats, keyword)
+    floats.save_as(tmp_path / "in" / "b.dcm")
+    infer(tmp_path / "in", tmp_path / "out", overlay=False)
+    seen = [nibabel.load(tmp_path / "out" / f"{name}_map.nii.gz") for name in "ab"]
+    assert seen[1].header.get_zooms()[:2] == pytest.approx((0.5 * 200 / seen[1].shape[0], 0.5 * 300 / seen[1].shape[1]))
+    assert seen[1].header.get_xyzt_units()[0] == "mm"
+    assert "ITK does not read a DICOM file" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["png", "tiff", "nii.gz"])
