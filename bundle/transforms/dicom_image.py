@@ -32,6 +32,7 @@ from pydicom.uid import (
 from bundle.transforms.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
 from bundle.transforms.dicom_photometry import PhotometryError, to_unit_range
 from bundle.transforms.jpeg_frame import jpeg2000_fault, jpeg_fault
+from bundle.transforms.pixel_hash import pixels_sha256
 from bundle.transforms.radiograph_error import refusal
 from bundle.transforms.value_window import WindowOptions
 
@@ -62,12 +63,15 @@ DECODE_ERRORS = (AttributeError, EOFError, IndexError, KeyError, MemoryError, OS
 DECODE_ERRORS += (TypeError, ValueError, struct.error)  # type: ignore[assignment]
 
 
-def read_dicom(path: Path, options: WindowOptions) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+def read_dicom(
+    path: Path, options: WindowOptions, hash_pixels: bool = False
+) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Reads a DICOM file (PS3.10) that holds one grey image.
 
     Args:
         path: the file.
         options: choices that the file leaves open.
+        hash_pixels: whether the metadata hold `pixels_sha256`.
 
     Returns:
         The image (H, W), float32, 0..1, bright = dense, and its metadata (see `read_radiograph`).
@@ -92,6 +96,7 @@ def read_dicom(path: Path, options: WindowOptions) -> tuple[npt.NDArray[np.float
     row_mm, column_mm = spacing or (1.0, 1.0)
     return image, {
         **photometry,
+        **({"pixels_sha256": pixels_sha256(stored)} if hash_pixels else {}),
         "stored_size": (frame.rows, frame.columns),
         "spacing": spacing,
         "spacing_source": source,

@@ -15,6 +15,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from bundle.transforms.image_orientation import DisplayPlan, plan_display
 from bundle.transforms.jpeg_frame import has_end
+from bundle.transforms.pixel_hash import pixels_sha256
 from bundle.transforms.radiograph_error import refusal
 from bundle.transforms.value_window import (
     WindowOptions,
@@ -31,7 +32,9 @@ NIFTI_ERRORS += (OSError, EOFError, OverflowError, ValueError, KeyError)
 GREY = "Wanted one grey channel: save the image as grey"
 
 
-def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+def read_image_file(
+    path: Path, kind: str, options: WindowOptions, hash_pixels: bool = False
+) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Reads a PNG, JPEG, TIFF, MetaImage or NIfTI file that holds one grey image.
 
     None of these says whether bright means dense except a TIFF's WhiteIsZero, which is inverted: bright is taken to
@@ -42,6 +45,7 @@ def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.
         path: the file.
         kind: "PNG", "JPEG", "TIFF", "MetaImage" or "NIfTI".
         options: choices that the file leaves open.
+        hash_pixels: whether the metadata hold `pixels_sha256`.
 
     Returns:
         The image (H, W), float32, 0..1, and its metadata (see `read_radiograph`).
@@ -86,6 +90,7 @@ def read_image_file(path: Path, kind: str, options: WindowOptions) -> tuple[npt.
             image[~np.isfinite(values)] = 0.0
     has_spacing = kind not in PRINT_FORMATS
     return image, {
+        **({"pixels_sha256": pixels_sha256(stored)} if hash_pixels else {}),
         "stored_size": plan.size,
         "spacing": plan.spacing if has_spacing else None,
         "spacing_source": "affine" if has_spacing else None,

@@ -31,6 +31,7 @@ def read_radiograph(
     prefer_lut: bool = True,
     value_range: tuple[float, float] | None = None,
     percentiles: tuple[float, float] = (0.5, 99.5),
+    hash_pixels: bool = False,
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Reads one grey radiograph as a radiologist sees it.
 
@@ -48,6 +49,7 @@ def read_radiograph(
         value_range: (low, high), the values shown as 0 and 1, in place of what the file states: modality units in
             DICOM, stored values elsewhere. For instance (0, 4095) for 12 bits in a 16-bit PNG.
         percentiles: (low, high) in percent, for images that state no range.
+        hash_pixels: whether to hash the pixels: 2 ms a megapixel.
 
     Returns:
         The image, float32 (1, H, W), 0..1, row 0 at the top, column 0 at the left, bright = dense, C-contiguous; and
@@ -67,6 +69,7 @@ def read_radiograph(
         - `transfer_syntax`: the UID, of DICOM, else None.
         - `format`: DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI.
         - `affine`: 4x4 nested list, (column, row, 0, 1) -> mm, RAS+; a unit spacing where it is unknown.
+        - `pixels_sha256`: of the stored values, where asked for: two files with another are not of one image.
         - `notes`: what was passed over in the file, also logged as warnings.
 
     Raises:
@@ -76,7 +79,9 @@ def read_radiograph(
     """
     options = WindowOptions(voi_index, prefer_lut, value_range, percentiles)
     image, metadata = _by_format(
-        path, lambda file: read_dicom(file, options), lambda file, kind: read_image_file(file, kind, options)
+        path,
+        lambda file: read_dicom(file, options, hash_pixels),
+        lambda file, kind: read_image_file(file, kind, options, hash_pixels),
     )
     return np.ascontiguousarray(image[np.newaxis]), {"filename_or_obj": os.fspath(path), **metadata}
 

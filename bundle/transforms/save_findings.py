@@ -32,7 +32,8 @@ class SaveFindingsd(MapTransform):
 
     The JSON holds: `findings` (name -> scores, null where one is absent, in the network's order), `candidates` (all of
     them, by falling score: finding, score, peak [x, y], box), the frame in which they are, stored size, spacing, how
-    grey values were read, which files lie beside it, and the versions of the software.
+    grey values were read and a hash of the stored ones (`reading`), which files lie beside it, and the versions of the
+    software.
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
@@ -103,7 +104,7 @@ class SaveFindingsd(MapTransform):
             raise ValueError(
                 f"SaveFindingsd: maps of {len(pred)} findings but {len(self.findings)} names; set findings"
             )
-        image, meta = read_radiograph(file)
+        image, meta = read_radiograph(file, hash_pixels=True)
         size: tuple[int, int] = meta["stored_size"]
         if tuple(int(n) for n in d["stored_size"]) != size:
             raise ValueError(
@@ -119,7 +120,11 @@ class SaveFindingsd(MapTransform):
         drawn = self._drawn(scores)
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
         more["reading"] = {
-            key: meta[key] for key in ("format", "photometric_interpretation", "inverted", "window", "spacing_source")
+            key: meta[key]
+            for key in (
+                *("format", "photometric_interpretation", "inverted", "window", "spacing_source"),
+                "pixels_sha256",  # by which scripts.dicom_results knows the image again
+            )
         }
         if self.overlay:
             path = self._path(name, "_overlay.png")

@@ -1,5 +1,6 @@
 """Inference outputs of real files, through MONAI's own loader, collation and post-processing."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ def test_what_is_written_points_at_the_lesion(tmp_path: Path) -> None:
     assert document["findings"]["Effusion"]["sparse"] is None
     assert document["findings"]["Mass"]["image"] > 0.8
     assert document["file"] == "in.dcm"
+    assert document["reading"]["pixels_sha256"] == hashlib.sha256(lesion_pixels().astype("<u2").tobytes()).hexdigest()
     assert {"python", "torch", "monai"} <= set(document["versions"])
     assert "not for clinical use" in document["note"]
     for secret in ("Secret", "SECRET", "1950"):

@@ -17,6 +17,7 @@ from bundle.atomic import atomic_path
 from bundle.data.output_names import DICOM_ENDINGS
 from bundle.export.dicom.instance import Maker, study_moment
 from bundle.export.dicom.presentation_state import presentation_state
+from bundle.export.dicom.same_image import refuse_another_image
 from bundle.export.dicom.secondary_capture import secondary_capture
 from bundle.export.dicom.shown import shown_candidates
 from bundle.export.dicom.source import DicomSource, quiet_pydicom, read_source
@@ -90,9 +91,7 @@ def dicom_results(
     """
     options = options or DicomOptions()
     source = read_source(image)
-    size = (document["stored_size"]["height"], document["stored_size"]["width"])
-    if size != tuple(source.meta["stored_size"]):
-        raise ValueError(f"{image}: the image is {source.meta['stored_size']}, but the findings are of one of {size}")
+    refuse_another_image(image, source, document)
     if maps is not None and (maps.ndim != 3 or len(maps) != len(document["findings"])):
         raise ValueError(
             f"{image}: the maps are {maps.shape}; wanted ({len(document['findings'])}, h, w), one a finding"

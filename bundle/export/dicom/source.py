@@ -53,7 +53,7 @@ class DicomSource:
 
     Attributes:
         image: (1, H, W), 0..1, bright is dense, as the network's reader gives it.
-        meta: its metadata (`read_radiograph`).
+        meta: its metadata (`read_radiograph`), with the hash of its pixels.
         header: references, size and grey values, with empty patient and study: what the libraries that build results
             are shown, because they log names and refuse unusual ones.
         identity: the patient and study attributes, as the image has them; they go into the results as they are.
@@ -98,7 +98,7 @@ def read_source(path: str | Path) -> DicomSource:
         RadiographError: the file is not one grey image.
     """
     path = Path(path)
-    image, meta = read_radiograph(path)
+    image, meta = read_radiograph(path, hash_pixels=True)
     if meta["format"] != "DICOM":
         found = f"this is a {meta['format']} file"
         remedy = "DICOM results refer to a DICOM image: give the one this was made from"
