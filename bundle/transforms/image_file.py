@@ -15,6 +15,7 @@ from nibabel.wrapstruct import WrapStructError
 
 from bundle.transforms.image_orientation import DisplayPlan, plan_display
 from bundle.transforms.jpeg_frame import has_end
+from bundle.transforms.metaimage import refuse_pixels_elsewhere
 from bundle.transforms.pixel_hash import pixels_sha256
 from bundle.transforms.radiograph_error import refusal
 from bundle.transforms.value_window import (
@@ -158,6 +159,8 @@ def _itk_plan(path: Path, kind: str) -> tuple[DisplayPlan, Any]:
     """How an ITK file is shown, and ITK's reader of its format, which has read the header."""
     import itk  # seconds to load: only for those who read such files
 
+    if kind == "MetaImage":
+        refuse_pixels_elsewhere(path)
     # By content and not by name: an extension may be missing or wrong.
     reader = getattr(itk, f"{'Meta' if kind == 'MetaImage' else kind}ImageIO").New()
     reader.SetFileName(str(path))

@@ -180,6 +180,45 @@ def test_a_nifti_affine_that_says_no_orientation_is_refused(tmp_path, wrong):
 
 
 @pytest.mark.parametrize(
+    "named",
+    [
+        *(
+            "{elsewhere}",
+            "../elsewhere/a.raw",
+            "sub/a.raw",
+            "sub\\a.raw",
+            "LIST",
+            "LIST 2\n{elsewhere}",
+            "a%02d.raw 1 1 1",
+        ),
+        *("{elsewhere}\nElementDataFile = LOCAL", "\n\t{elsewhere}", "LOCAL/../../elsewhere/a.raw"),
+        "LOCAL\nElementDataFile = {elsewhere}",
+        "LOCAL\nElementDataFile" + 600 * " " + "{elsewhere}\nComment = LOCAL",
+    ],
+)
+@pytest.mark.parametrize("before", ["", "Comment =\n", "Comment = ElementDataFile = LOCAL\n"])
+def test_a_metaimage_names_no_file_elsewhere(tmp_path, named, before):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.raw").write_bytes(bytes(range(12)))
+    (tmp_path / "in").mkdir()
+    header = f"ObjectType = Image\nNDims = 2\nDimSize = 4 3\nElementType = MET_UCHAR\n{before}"
+    path = tmp_path / "in" / "a.mha"
+    path.write_text(
+        f"{header}ElementDataFile = {named.format(elsewhere=tmp_path / 'elsewhere' / 'a.raw')}\n" + "x" * 12
+    )
+    refused(path, "from another folder, a list or a pattern", "ElementDataFile = LOCAL")
+    with pytest.raises(RadiographError):
+        stored_size(path)
+
+
+def test_a_metaimage_may_name_a_file_beside_it(tmp_path):
+    header = "ObjectType = Image\nNDims = 2\nDimSize = 4 3\nElementType = MET_UCHAR\nElementDataFile = my pixels.raw\n"
+    (tmp_path / "a.mhd").write_text(header)
+    (tmp_path / "my pixels.raw").write_bytes(bytes(range(12)))
+    assert read_radiograph(tmp_path / "a.mhd", value_range=(0, 11))[0][0, 2, 3] == 1
+
+
+@pytest.mark.parametrize(
     "arguments", [{"voi_index": -1}, {"value_range": (1, 1)}, {"percentiles": (99, 1)}, {"percentiles": (0, 101)}]
 )
 def test_arguments_that_cannot_be_meant(picture, write_dicom, arguments):

@@ -1,0 +1,29 @@
+"""Refuses a MetaImage header that names pixels elsewhere: ITK reads whatever file of the machine it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bundle.transforms.radiograph_error import refusal
+
+# Looked for anywhere, and read strictly: ITK takes a line break for a space, and keys of 500 characters for cut ones.
+_KEY = b"ElementDataFile"
+_ACCEPTED = re.compile(
+    _KEY + rb"[ \t]{0,40}[=:][ \t]{0,40}(?!LIST)(?!.*\.\.)[^\s/\\%:][^/\\%:\x00-\x1f\x7f]{0,250}\r?(?:\n|$)"
+)
+
+
+def refuse_pixels_elsewhere(path: Path) -> None:
+    """Accept pixels in the file itself, or in one file of a plain name beside it.
+
+    Args:
+        path: the MetaImage file (.mha, .mhd).
+
+    Raises:
+        RadiographError: it names a path, a list or a pattern.
+    """
+    content = path.read_bytes()
+    if len(_ACCEPTED.findall(content)) != content.count(_KEY):
+        found = "the MetaImage header takes its pixels from another folder, a list or a pattern of files"
+        raise refusal(path, found, "Wanted ElementDataFile = LOCAL, or the plain name of one file beside it")
