@@ -25,6 +25,7 @@ def radiograph_files(
     patterns: Sequence[str] = ("*",),
     check: str = "pixels",
     unreadable: PathLike | None = None,
+    anonymous: bool = False,
 ) -> list[str]:
     """Paths of the radiographs in a folder and its subfolders, or of one file.
 
@@ -38,6 +39,8 @@ def radiograph_files(
         check: "pixels" reads every candidate, which finds all that is wrong and takes the time of a second reading;
             "header" finds what headers show, in a millisecond a file; "none" checks nothing.
         unreadable: JSON file for the list of what was left out, [{"file", "reason"}]; None writes none.
+        anonymous: whether to keep the names of files out of that list and of the log: in place of "file" stands
+            "candidate", the file's number among all candidates, sorted, from 1.
 
     Returns:
         The paths, sorted; below `source` as it was given.
@@ -57,15 +60,18 @@ def radiograph_files(
         return [str(source)]
     candidates = [p for p in _walk(source) if any(fnmatch(p.name.lower(), pattern.lower()) for pattern in patterns)]
     readable: list[str] = []
-    refused: list[dict[str, str]] = []
-    for path in candidates:
+    refused: list[dict[str, str | int]] = []
+    for number, path in enumerate(candidates, start=1):
         try:
             _check(path, check)
             readable.append(str(path))
         except RadiographError as error:
-            logger.warning("Left out: %s", error)
             reason = str(error).removeprefix(f"{path}: ")
-            refused.append({"file": path.relative_to(source).as_posix(), "reason": reason})
+            if anonymous:  # libraries' messages, which may be part of the reason, quote the file
+                reason = reason.replace(str(path), "the file").replace(path.name, "the file")
+            logger.warning("Left out: %s", f"candidate {number}: {reason}" if anonymous else error)
+            place = {"candidate": number} if anonymous else {"file": path.relative_to(source).as_posix()}
+            refused.append({**place, "reason": reason})
     if unreadable is not None:
         write_json(unreadable, refused)
     if not readable:
@@ -80,9 +86,10 @@ def radiograph_samples(
     patterns: Sequence[str] = ("*",),
     check: str = "pixels",
     unreadable: PathLike | None = None,
+    anonymous: bool = False,
 ) -> list[dict[str, str]]:
     """`radiograph_files` as the items of a MONAI Dataset: [{"image": path}, ...]. Arguments and errors are the same."""
-    return [{"image": path} for path in radiograph_files(source, patterns, check, unreadable)]
+    return [{"image": path} for path in radiograph_files(source, patterns, check, unreadable, anonymous)]
 
 
 def _walk(folder: Path) -> Iterable[Path]:

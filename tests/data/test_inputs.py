@@ -13,6 +13,8 @@ from bundle.data.output_names import output_names
 from bundle.transforms.radiograph import RadiographError
 from tests.tiny import write_dicom
 
+ROOT = Path(__file__).resolve().parents[2]
+
 GREY = np.arange(80 * 60, dtype=np.uint16).reshape(80, 60) % 4096
 
 
@@ -61,6 +63,28 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
     assert "colour.png" in relative(radiograph_files(folder, check="header"), folder)
     assert "cut.dcm" not in relative(radiograph_files(folder, check="header"), folder)
     assert "cut.dcm" in relative(radiograph_files(folder, check="none"), folder)
+
+
+def test_names_of_files_stay_out_of_an_anonymous_run(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A truncated NIfTI file is one whose name nibabel quotes in its message."""
+    (folder / "Smith^John.nii").write_bytes(b"")
+    (folder / "Smith^Jane.nii").write_bytes(b"no header")
+    Image.new("RGB", (8, 8), "red").save(folder / "Smith^Jim.png")
+    report = tmp_path / "out" / "unreadable.json"
+    config = json.loads((ROOT / "configs" / "inference.json").read_text())["dataset"]["data"]
+    assert config["anonymous"] == "@anonymous_names"
+    with caplog.at_level(logging.WARNING):
+        samples = radiograph_samples(folder, unreadable=report, anonymous=True)
+    assert len(samples) == 3
+    refused = json.loads(report.read_text())
+    assert [entry["candidate"] for entry in refused] == [1, 2, 3]
+    assert "does not parse" in refused[0]["reason"]
+    assert "colour" in refused[1]["reason"]
+    for text in (report.read_text(), caplog.text):
+        assert "Smith" not in text
+    assert "candidate 2: the image is colour" in caplog.text
 
 
 def test_nothing_to_read_says_where_and_what_is_accepted(tmp_path: Path) -> None:
