@@ -19,17 +19,18 @@ REFERENCE = "PyTorch, float32"
 
 
 def main(
-    bundle: str, exports: str, batches: Sequence[int] = (1, 8), repeats: int = 15, threads: int | None = None
+    bundle: str, exports: str, batches: int | Sequence[int] = (1, 8), repeats: int = 15, threads: int | None = None
 ) -> None:
     """Print a markdown table: medians of `repeats` passes, all ways in turn in one process, and ratios to PyTorch's.
 
     Args:
         bundle: folder of a packaged bundle.
         exports: folder with its model.onnx and model.ts (`scripts.export_model`).
-        batches: batch sizes.
+        batches: batch sizes, or one.
         repeats: timed passes of each.
         threads: of PyTorch and ONNX Runtime; None takes PyTorch's default for both.
     """
+    batches = (batches,) if isinstance(batches, int) else tuple(batches)
     torch.set_num_threads(threads or torch.get_num_threads())
     canvas, ways = _ways(Path(bundle), Path(exports))
     header = "".join(f" batch {batch}: images/s | ratio |" for batch in batches)

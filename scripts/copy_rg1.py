@@ -1,4 +1,7 @@
-"""Copy the real chest radiograph of pydicom-data, uncompressed and lossless JPEG 2000: python -m scripts.copy_rg1"""
+"""Copy the real chest radiograph of pydicom-data, uncompressed and lossless JPEG 2000.
+
+python -m scripts.copy_rg1 --output FOLDER
+"""
 
 import importlib.util
 import shutil
