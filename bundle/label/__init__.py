@@ -2,3 +2,5 @@
 
 Modules that import `monailabel` run in `.venv-label` only, which scripts/serve.sh makes.
 """
+
+MODEL = "patch_clip"  # the one that is served

@@ -14,18 +14,34 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.tasks.activelearning.first import First
 from monailabel.tasks.activelearning.random import Random
 from monailabel.utils.others.generic import strtobool
+from monailabel.utils.sessions import SessionInfo, Sessions
 
+from bundle.label import MODEL
 from bundle.label.datastore import EXTENSIONS, ArchiveDatastore, FolderDatastore
 from bundle.label.infer import RadiographInferTask
 from bundle.label.refusal import RefusedError
-from bundle.label.studies import check_size, inside, link_radiographs, upload_removed_on_error
+from bundle.label.studies import check_size, inside, link_radiographs
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
 
-MODEL = "patch_clip"
 # what a request may set; all else that viewers send is theirs or would name paths and levels of the log
 OPTIONS = ("show", "finding", "min_score", "min_image_score", "result_extension", "result_compress")
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+class OneRadiographSessions(Sessions):
+    """Sessions of one file each, because a radiograph is one."""
+
+    def add_session(self, data_file: str, *more: Any, **named: Any) -> tuple[str, SessionInfo]:
+        """Keep an upload for later requests.
+
+        Raises:
+            RefusedError: it is several files.
+        """
+        if Path(data_file).is_dir():
+            raise RefusedError(422, "a session holds one radiograph, in one file")
+        session: tuple[str, SessionInfo] = super().add_session(data_file, *more, **named)
+        return session
 
 
 class RadiographApp(MONAILabelApp):
@@ -40,6 +56,7 @@ class RadiographApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.originals = Path(conf["originals"]) if conf.get("originals") else None
+        self._refused: dict[str, tuple[int, int]] = {}
         self.model_folder = Path(app_dir) / "model" / MODEL
         config = (self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8")
         self.findings: list[str] = json.loads(config)["findings"]
@@ -51,10 +68,11 @@ class RadiographApp(MONAILabelApp):
         """The folder of links, or the archive."""
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
-        self._link()
-        return FolderDatastore(
-            self.studies, self.findings, extensions=EXTENSIONS, auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD
-        )
+        reads = settings.MONAI_LABEL_DATASTORE_READ_ONLY  # the process that trains
+        datastore = FolderDatastore(self.studies, self.findings, extensions=EXTENSIONS, read_only=reads)
+        if not reads:
+            self._look_for_changes(datastore)
+        return datastore
 
     def init_infers(self) -> dict[str, InferTask]:
         """The one model."""
@@ -75,8 +93,7 @@ class RadiographApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """As MONAI Label's; new radiographs in the studies folder are found by it."""
-        if self._link():
-            self.datastore().refresh()
+        self._look_for_changes(self.datastore())
         content: dict[str, Any] = super().info()
         return content
 
@@ -92,10 +109,22 @@ class RadiographApp(MONAILabelApp):
         extension = asked.get("result_extension")
         if extension and extension not in FORMATS:
             raise RefusedError(400, f"result_extension can be {', '.join(FORMATS)}")
+        if not isinstance(asked.get("result_compress", False), bool):
+            raise RefusedError(400, "result_compress can be true or false")
         path = self._radiograph(image, datastore or self.datastore())
-        with upload_removed_on_error(path):
-            check_size(path)
-            answer: dict[str, Any] = super().infer({"model": request.get("model"), "image": path, **asked}, datastore)
+        check_size(path)
+        answer: dict[str, Any] = super().infer({"model": request.get("model"), "image": path, **asked}, datastore)
+        return answer
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The radiograph that a strategy proposes.
+
+        Raises:
+            RefusedError: there is no such strategy.
+        """
+        if request.get("strategy") not in list(self._strategies):
+            raise RefusedError(404, f"strategy can be {', '.join(self._strategies)}")
+        answer: dict[str, Any] = super().next_sample(request)
         return answer
 
     def _look(self, image: str) -> list[dict[str, Any]]:
@@ -110,7 +139,7 @@ class RadiographApp(MONAILabelApp):
         """The path of what a request names."""
         if not isinstance(image, str) or not image:
             raise RefusedError(400, "image must be the name of a radiograph in the studies")
-        if Path(image).is_absolute():  # an upload or a session; a client cannot know such a path
+        if Path(image).is_absolute():  # this request's upload, or a session; a client cannot know such a path
             allowed = (tempfile.gettempdir(), settings.MONAI_LABEL_SESSION_PATH)
             if not inside(image, *allowed) or not Path(image).is_file():
                 raise RefusedError(404, "there is no radiograph of this name")
@@ -120,8 +149,14 @@ class RadiographApp(MONAILabelApp):
             raise RefusedError(404, "there is no radiograph of this name")
         return path
 
-    def _link(self) -> int:
-        return 0 if self.originals is None else link_radiographs(self.originals, Path(self.studies))
+    def _load_sessions(self, load: bool = False) -> Sessions | None:
+        store, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
+        return OneRadiographSessions(store, expiry) if load else None
+
+    def _look_for_changes(self, datastore: FolderDatastore) -> None:
+        if self.originals is not None:
+            link_radiographs(self.originals, Path(self.studies), datastore.drawn_on(), self._refused)
+            datastore.refresh()
 
     def _init_dicomweb_datastore(self) -> Datastore:
         """In place of MONAI Label's, which wants to download programs from the internet."""

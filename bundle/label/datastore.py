@@ -1,24 +1,33 @@
-"""MONAI Label's datastores with two changes: they stay in their folder, and they never touch a radiograph."""
+"""MONAI Label's datastores, changed: they stay in their folder, never touch a radiograph, and lose no drawing."""
 
+import json
+import os
 import re
 import shutil
+import threading
+import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 from dicomweb_client import DICOMwebClient
-from monailabel.datastore.local import LocalDatastore
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 from monailabel.datastore.utils.convert import binary_to_image
 from monailabel.datastore.utils.dicom import dicom_web_download_series
 from pydicom import Dataset
 
+from bundle.atomic import atomic_path, write_file
 from bundle.data.output_names import SUFFIXES
-from bundle.label.drawn import DrawnError, segment_findings
+from bundle.fingerprint import file_sha256
+from bundle.label.drawn import DrawnError, drawn_entry, segment_findings
 from bundle.label.refusal import RefusedError
-from bundle.label.studies import check_size, upload_removed_on_error
-from bundle.transforms.radiograph import read_radiograph
+from bundle.label.studies import check_size
+from bundle.transforms.radiograph import read_radiograph, stored_size
 
 EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
+MASKS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
 _NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")
+_UID = re.compile(r"(\.\d+)*")  # what looks like suffixes in a DICOM file that is called by its UID
 
 
 def checked_name(name: str, what: str) -> str:
@@ -37,7 +46,8 @@ def checked_name(name: str, what: str) -> str:
 class FolderDatastore(LocalDatastore):
     """A folder of links to radiographs (`bundle.label.studies`), uploaded radiographs, and what people drew.
 
-    Drawn segments lie in `labels/final`, notes about them in datastore_v2.json.
+    Drawn segments lie in `labels/final`, notes about them in datastore_v2.json. What was drawn stays known while its
+    radiograph is away. MONAI Label's watching thread is not used: `refresh` finds what is new.
 
     Args:
         datastore_path: the folder.
@@ -47,13 +57,31 @@ class FolderDatastore(LocalDatastore):
 
     def __init__(self, datastore_path: str, findings: list[str], **more: Any) -> None:
         self._findings = findings
-        super().__init__(datastore_path, **more)
+        self._changing = threading.RLock()
+        self._away: frozenset[str] = frozenset()
+        super().__init__(datastore_path, auto_reload=False, **more)
 
     def _to_id(self, file: str) -> tuple[str, str]:
         suffix = max(
             (e[1:] for e in self._extensions if file.lower().endswith(e[1:])), key=len, default=Path(file).suffix
         )
         return file[: len(file) - len(suffix)], suffix
+
+    def list_images(self) -> list[str]:
+        """Names of the radiographs that are there."""
+        return [image for image in self._datastore.objects if image not in self._away]
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Those that are there and drawn on."""
+        return [image for image in super().get_labeled_images() if image not in self._away]
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Those that are there and not drawn on."""
+        return [image for image in super().get_unlabeled_images() if image not in self._away]
+
+    def drawn_on(self) -> set[str]:
+        """Names of all radiographs with labels, there or away."""
+        return {image for image, known in self._datastore.objects.items() if known.labels}
 
     def get_image_uri(self, image_id: str) -> str:
         """The radiograph's path, its link not followed; "" if there is none."""
@@ -65,37 +93,159 @@ class FolderDatastore(LocalDatastore):
 
         Raises:
             RadiographError: it is none.
-            RefusedError: there is one of this name.
+            RefusedError: there is one of this name, or its suffix is of no radiograph.
         """
-        with upload_removed_on_error(image_filename):
-            checked_name(image_id, "image")
-            check_size(image_filename)
-            read_radiograph(image_filename)
+        checked_name(image_id, "image")
+        image_info = _checked_image_info(image_info)
+        check_size(image_filename)
+        _, meta = read_radiograph(image_filename)
+        suffix = self._to_id(Path(image_filename).name)[1].lower()
+        if _UID.fullmatch(suffix) and meta["format"] == "DICOM":
+            suffix = ".dcm"
+        if f"*{suffix}" not in self._extensions:
+            wanted = ", ".join(each[1:] for each in EXTENSIONS)
+            raise RefusedError(422, f"the file's name ends with {suffix[:20]!r}; wanted {wanted}, or none for DICOM")
+        name = f"{image_id}{suffix}"
+        image_id = self._to_id(name)[0]
+        with self._changing:
             if image_id in self._datastore.objects:
-                raise RefusedError(409, "there is a radiograph of this name; radiographs are never replaced")
-        return str(super().add_image(image_id, image_filename, image_info))
+                raise RefusedError(409, _THERE_IS)
+            _copy_new(image_filename, Path(self._datastore.image_path()) / name)
+            info = {**image_info, "ts": int(time.time()), "name": name}
+            known = ImageLabelModel(image=DataModel(info=info, ext=suffix))
+            self._datastore.objects = {**self._datastore.objects, image_id: known}
+            self._update_datastore_file()
+        return image_id
 
     def remove_image(self, image_id: str) -> None:
         """Never."""
         raise RefusedError(403, "this server deletes no radiographs")
 
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Keep what was drawn on a radiograph.
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to the notes about a radiograph.
 
         Raises:
-            RefusedError: there is no such radiograph, or it is no file of a label mask.
+            RefusedError: they are not as MONAI Label reads them.
         """
-        with upload_removed_on_error(label_filename):
-            checked_name(label_tag, "tag")
-            try:
-                segment_findings(label_info or {}, self._findings)
-            except DrawnError as error:
-                raise RefusedError(422, str(error)) from error
-            if image_id not in self._datastore.objects:
-                raise RefusedError(404, "there is no radiograph of this name")
-            if not label_filename.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha", ".png")):
-                raise RefusedError(422, "a label must be a mask in .nii.gz, .nii, .nrrd, .mha or .png")
-        return str(super().save_label(image_id, label_filename, label_tag, label_info))
+        super().update_image_info(image_id, _checked_image_info(info))
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Keep what was drawn on a radiograph, if training can use it.
+
+        Raises:
+            RadiographError: the radiograph cannot be read.
+            RefusedError: there is no such radiograph, or the mask or the notes cannot be used.
+        """
+        checked_name(label_tag, "tag")
+        if image_id not in self._datastore.objects or image_id in self._away:
+            raise RefusedError(404, "there is no radiograph of this name")
+        suffix = self._to_id(Path(label_filename).name)[1].lower()
+        if suffix not in MASKS:
+            raise RefusedError(422, f"a label must be a mask in {', '.join(MASKS[:-1])} or {MASKS[-1]}")
+        info = self._checked_notes(image_id, label_filename, label_info)
+        mask = Path(self._datastore.label_path(label_tag)) / f"{image_id}{suffix}"
+        info |= {"ts": int(time.time()), "name": mask.name, **self._marks(image_id)}
+        with self._changing:
+            with atomic_path(mask) as temporary:
+                shutil.copyfile(label_filename, temporary)
+            for earlier in self._masks(image_id, label_tag):
+                if earlier != mask:
+                    earlier.unlink()
+            known = self._datastore.objects[image_id]
+            known.labels = {**known.labels, label_tag: DataModel(info=info, ext=suffix)}
+            self._update_datastore_file()
+        return image_id
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to the notes about a label, if training can use it then.
+
+        Raises:
+            RefusedError: there is no such label, or it could not be used.
+        """
+        label = self._datastore.label(label_id, label_tag)
+        if label is None:
+            raise RefusedError(404, "there is no label of this name and tag")
+        notes = {**label.info, **_object(info)}
+        checked = self._checked_notes(label_id, self.get_label_uri(label_id, label_tag), notes)
+        with self._changing:
+            label.info = checked | {key: label.info[key] for key in ("ts", "name", "image_sha256") if key in label.info}
+            self._update_datastore_file()
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Delete what was drawn.
+
+        Raises:
+            RefusedError: there is no such label.
+        """
+        checked_name(label_tag, "tag")
+        if self._datastore.label(label_id, label_tag) is None:
+            raise RefusedError(404, "there is no label of this name and tag")
+        with self._changing:
+            for mask in self._masks(label_id, label_tag):
+                mask.unlink()
+            self.refresh()
+
+    def _checked_notes(self, image_id: str, mask: str, info: dict[str, Any]) -> dict[str, Any]:
+        """Notes about a mask that training can read; they always say which value is which finding."""
+        info = dict(_object(info))
+        try:
+            names = segment_findings(info, self._findings)
+            drawn_entry(self.get_image_uri(image_id), mask, info, self._findings, {})
+        except DrawnError as error:
+            raise RefusedError(422, str(error)) from error
+        info["label_info"] = info.get("label_info") or [{"name": name, "idx": value} for value, name in names.items()]
+        return info
+
+    def _marks(self, image_id: str) -> dict[str, str]:
+        """What tells, later, whether a radiograph is still the one that was drawn on."""
+        return {"image_sha256": file_sha256(self.get_image_uri(image_id))}
+
+    def _masks(self, image_id: str, tag: str) -> list[Path]:
+        folder = Path(self._datastore.label_path(tag))
+        files = folder.iterdir() if folder.is_dir() else ()
+        return [file for file in files if self._known(file.name) and self._to_id(file.name)[0] == image_id]
+
+    def _known(self, name: str) -> bool:
+        return not name.startswith(".") and name.lower().endswith(tuple(each[1:] for each in self._extensions))
+
+    def _reconcile_datastore(self) -> None:
+        """Find what came and what went; what is drawn on a radiograph that is away stays."""
+        with self._changing:
+            self._init_from_datastore_file()
+            known = self._datastore.objects
+            folder = Path(self._datastore.image_path())
+            files = {file.name for file in folder.iterdir() if self._known(file.name) and file.is_file()}
+            there = {name: each.image.ext for name, each in known.items() if f"{name}{each.image.ext}" in files}
+            for file in sorted(files):
+                there.setdefault(*self._to_id(file))
+            masks = self._all_masks()
+            objects: dict[str, ImageLabelModel] = {}
+            for image in dict.fromkeys([*known, *there]):
+                entry = known.get(image) or ImageLabelModel(image=_new(image, there[image]))
+                drawn = masks.get(image, {})
+                labels = {tag: _kept(entry.labels.get(tag), image, suffixes) for tag, suffixes in drawn.items()}
+                if image in there or labels:
+                    same = labels == entry.labels
+                    objects[image] = entry if same else ImageLabelModel(image=entry.image, labels=labels)
+            self._away = frozenset(objects) - frozenset(there)
+            if objects != known:  # in one step: whoever goes through the old ones is not disturbed
+                self._datastore.objects = objects
+                self._update_datastore_file()
+
+    def _all_masks(self) -> dict[str, dict[str, list[str]]]:
+        """Suffixes of the masks that are there, by name and tag."""
+        masks: dict[str, dict[str, list[str]]] = {}
+        for folder in filter(Path.is_dir, Path(self._datastore.label_path(None)).iterdir()):
+            for file in filter(self._known, sorted(each.name for each in folder.iterdir())):
+                name, suffix = self._to_id(file)
+                masks.setdefault(name, {}).setdefault(folder.name, []).append(suffix)
+        return masks
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        with self._changing:  # whole or not at all, so that readers need no lock
+            content = self._datastore.model_dump(exclude={"base_path"})
+            write_file(self._datastore_config_path, json.dumps(content, indent=2, default=str))
+            self._config_ts = Path(self._datastore_config_path).stat().st_mtime
 
 
 class ArchiveDatastore(FolderDatastore):
@@ -115,7 +265,7 @@ class ArchiveDatastore(FolderDatastore):
         self, client: DICOMwebClient, datastore_path: str, findings: list[str], filters: list[dict[str, Any]]
     ) -> None:
         self._client, self._filters = client, filters
-        super().__init__(datastore_path, findings, extensions=EXTENSIONS, auto_reload=False)
+        super().__init__(datastore_path, findings, extensions=EXTENSIONS)
 
     def list_images(self) -> list[str]:
         """Series Instance UIDs of the archive's radiographs."""
@@ -133,7 +283,7 @@ class ArchiveDatastore(FolderDatastore):
             RefusedError: there is no such series, or it is not one radiograph.
         """
         checked_name(image_id, "image")
-        if image_id not in self._datastore.objects:
+        if not Path(super().get_image_uri(image_id)).is_file():
             if image_id not in self.list_images():
                 raise RefusedError(404, "the archive has no such series of radiographs")
             folder = Path(self._datastore.image_path()) / "series" / image_id
@@ -155,10 +305,57 @@ class ArchiveDatastore(FolderDatastore):
             RefusedError: as `FolderDatastore`.
         """
         image = self.get_image_uri(image_id)
-        if not label_filename.endswith(".bin"):
-            return super().save_label(image_id, label_filename, label_tag, label_info)
-        mask = binary_to_image(image, label_filename)
-        try:
-            return super().save_label(image_id, mask, label_tag, label_info)
-        finally:
-            Path(mask).unlink(missing_ok=True)
+        if label_filename.endswith(".bin"):
+            height, width = stored_size(image)
+            if Path(label_filename).stat().st_size != height * width:
+                raise RefusedError(422, f"the mask must be {width} x {height} bytes, one a pixel of the radiograph")
+            label_filename = binary_to_image(image, label_filename)
+        return super().save_label(image_id, label_filename, label_tag, label_info)
+
+    def _marks(self, image_id: str) -> dict[str, str]:
+        return {}  # a Series Instance UID names one radiograph for ever; fetched anew, its file may have other bytes
+
+
+_THERE_IS = "there is a radiograph of this name; radiographs are never replaced"
+
+
+def _new(name: str, suffix: str) -> DataModel:
+    """Notes about a file that was found."""
+    return DataModel(info={"ts": int(time.time()), "name": f"{name}{suffix}"}, ext=suffix)
+
+
+def _kept(label: DataModel | None, name: str, suffixes: list[str]) -> DataModel:
+    """A label's notes, new ones where its mask is not the one that they were written for."""
+    return label if label is not None and label.ext in suffixes else _new(name, suffixes[0])
+
+
+def _copy_new(source: str, place: Path) -> None:
+    """Copy to a name that nothing has: neither a file nor a link, which would lead to the studies."""
+    temporary = place.with_name(f".{uuid.uuid4().hex[:12]}")
+    try:
+        shutil.copyfile(source, temporary)
+        os.link(temporary, place)
+    except FileExistsError as error:
+        raise RefusedError(409, _THERE_IS) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _object(info: Any) -> dict[str, Any]:
+    """Notes, which must be a JSON object without NaN."""
+    try:
+        json.dumps(info, allow_nan=False)
+    except ValueError as error:
+        raise RefusedError(422, "params and info must be JSON; NaN and Infinity are none") from error
+    if not isinstance(info, dict):
+        raise RefusedError(422, "params and info must be a JSON object, such as {}")
+    return info
+
+
+def _checked_image_info(info: Any) -> dict[str, Any]:
+    """Notes about a radiograph; under `strategy` MONAI Label notes when which strategy proposed it."""
+    strategy = _object(info).get("strategy", {})
+    if not isinstance(strategy, dict) or not all(isinstance(each, dict) for each in strategy.values()):
+        raise RefusedError(422, "strategy must be an object of objects, as the server writes it")
+    checked: dict[str, Any] = info
+    return checked

@@ -1,6 +1,7 @@
 """What people drew on radiographs, as entries of a datalist: a segment's extent is a box."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
+from bundle.fingerprint import file_sha256
+from bundle.label.studies import MAX_PIXELS
 from bundle.report.findings_file import viewer_affine
 from bundle.transforms.radiograph import read_radiograph
 
@@ -34,14 +37,39 @@ def segment_findings(info: Mapping[str, Any], findings: Sequence[str]) -> dict[i
     named = info.get("label_info")
     if not named:
         return {k + 1: name for k, name in enumerate(findings)}
+    if not isinstance(named, list):
+        example = json.dumps([{"name": findings[0], "idx": 1}])
+        raise DrawnError(f"label_info must be a list, such as {example}")
     known = {name.casefold(): name for name in findings}
-    chosen = {}
+    chosen: dict[int, str] = {}
     for place, segment in enumerate(named, start=1):
         name = str(segment.get("name", "")) if isinstance(segment, Mapping) else ""
         if name.casefold() not in known:
             raise DrawnError(f"a segment is called {name[:40]!r}; segments must be called {', '.join(findings)}")
-        chosen[int(segment.get("idx") or place)] = known[name.casefold()]
+        value = segment.get("idx") or place
+        if isinstance(value, bool) or not isinstance(value, int) or value in chosen:
+            raise DrawnError(f"idx of {name} is {str(value)[:20]!r}; wanted a number of its own, the mask's value")
+        chosen[value] = known[name.casefold()]
     return chosen
+
+
+def check_submitted(info: Mapping[str, Any], radiograph: str | Path) -> None:
+    """Refuse a label of which it is not known what it says, or on what.
+
+    Args:
+        info: notes saved with the mask.
+        radiograph: the file of the name that it was drawn on.
+
+    Raises:
+        DrawnError: the notes are lost, or the file is away or another one than when the label was submitted.
+    """
+    if not info.get("label_info"):
+        raise DrawnError("no label_info says which value of the mask is which finding; submit the label anew")
+    if not Path(radiograph).is_file():
+        raise DrawnError("the radiograph is away; bring its file back, or delete the label")
+    noted = info.get("image_sha256")
+    if noted and noted != file_sha256(radiograph):
+        raise DrawnError("the file has changed since it was drawn on; bring the old one back, or draw and submit anew")
 
 
 def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -65,7 +93,7 @@ def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, st
 
     _, meta = read_radiograph(radiograph)
     height, width = meta["stored_size"]
-    image = itk.imread(os.fspath(mask))
+    image = _read_mask(mask)
     array = np.asarray(itk.array_view_from_image(image))
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
@@ -112,7 +140,10 @@ def drawn_entry(
     """
     boxes = segment_boxes(mask, radiograph, segment_findings(info, findings))
     drawn = {box["finding"] for box in boxes}
-    absent = {str(name) for name in info.get("absent") or ()} - drawn
+    absent = info.get("absent") or []
+    if not isinstance(absent, list):
+        raise DrawnError(f"absent is {str(absent)[:40]!r}; wanted a list of findings")
+    absent = {str(name) for name in absent} - drawn
     if strange := absent - set(findings):
         raise DrawnError(f"absent names {sorted(strange)}; findings are {', '.join(findings)}")
     said = drawn | absent
@@ -139,6 +170,25 @@ def known_entries(studies: Path | None) -> dict[Path, dict[str, Any]]:
     sections = (value for value in document.values() if isinstance(value, list))
     entries = (entry for section in sections for entry in section if isinstance(entry, dict) and "image" in entry)
     return {(file.parent / entry["image"]).resolve(): entry for entry in entries}
+
+
+def _read_mask(mask: PathLike) -> Any:
+    """An ITK image; the header is looked at first, because a small file can claim to be any size."""
+    import itk
+
+    file = os.fspath(mask)
+    reader = itk.ImageIOFactory.CreateImageIO(file, itk.CommonEnums.IOFileMode_ReadMode)
+    if reader is None:
+        raise DrawnError("the mask cannot be read as an image")
+    try:
+        reader.SetFileName(file)
+        reader.ReadImageInformation()
+        pixels = math.prod(reader.GetDimensions(axis) for axis in range(reader.GetNumberOfDimensions()))
+        if pixels > MAX_PIXELS:
+            raise DrawnError(f"the mask has {pixels} pixels; wanted at most {MAX_PIXELS}")
+        return itk.imread(file)
+    except RuntimeError as error:
+        raise DrawnError("the mask cannot be read as an image") from error
 
 
 def _affine(image: Any) -> NDArray[np.float64]:

@@ -11,9 +11,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from bundle.label.refusal import RefusedError
+from bundle.label.temporary import folders_removed
 from bundle.transforms.radiograph import RadiographError, RadiographNotFoundError
 from bundle.transforms.viewer_result import RequestError
 
@@ -48,6 +51,11 @@ OFFERED = {
 }
 # query parameters that become part of a path
 NAMES = ("image", "label", "id", "tag", "session_id")
+# switches that stay off, and why
+REFUSED = {
+    "uncompress": "this server does not unpack archives; upload the image itself",
+    "run_sync": "a training runs in a process of its own; leave out run_sync, and ask GET /train/ how it goes",
+}
 _OURS = {"monailabel", "bundle"}
 _NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")
 
@@ -62,10 +70,15 @@ class Guard:
         app: what is guarded.
         max_bytes: of a request's body.
         origins: of web pages that may call the server, beside those without an origin (3D Slicer); None allows all.
+        model: the one that there is.
+        archive: whether the studies are an archive, to which web pages are led on.
     """
 
-    def __init__(self, app: Any, max_bytes: int, origins: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, app: Any, max_bytes: int, origins: tuple[str, ...] | None = None, model: str = "", archive: bool = True
+    ) -> None:
         self.app, self.max_bytes, self.origins = app, max_bytes, origins
+        self.model, self.archive = model, archive
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,7 +97,8 @@ class Guard:
 
         refused = self._refusal(scope)
         if refused is None:
-            await self.app(scope, body.receive, answer)
+            with folders_removed():
+                await self.app(scope, body.receive, answer)
         if body.too_large:
             refused = RefusedError(413, f"the upload is larger than {self.max_bytes / 1e6:.0f} MB (--max_upload_mb)")
         if refused is not None:
@@ -109,13 +123,21 @@ class Guard:
         methods = OFFERED.get(exact) if parts[0] == "datastore" else OFFERED.get(parts[0])
         if methods is None or scope["method"] not in methods or exact == "logs/gpu":
             return RefusedError(403, "this server does not offer that")
+        if parts[0] == "proxy" and not self.archive:
+            return RefusedError(404, "the studies are a folder; only a DICOMweb archive is led on to")
+        if parts[0] in ("infer", "train") and len(parts) > 1 and parts[1] != self.model:
+            return RefusedError(404, f"there is no model of this name; there is {self.model}")
         for key, value in parse_qsl(scope["query_string"].decode("latin-1")):
             if key in NAMES and not _NAME.fullmatch(value):
                 return RefusedError(
                     400, f"{key} must be a name as the server gave it: without path, not beginning with a dot"
                 )
-            if key == "uncompress" and value.lower() not in ("false", "0"):
-                return RefusedError(403, "this server does not unpack archives; upload the image itself")
+            if key in REFUSED and value.lower() not in ("false", "0"):
+                return RefusedError(403, REFUSED[key])
+            if key == "output" and value == "dicom_seg":
+                return RefusedError(
+                    400, "output can be image, json or all: DICOM SEG wants a geometry that CR and DX lack"
+                )
         return None
 
 
@@ -155,6 +177,11 @@ def add_error_answers(app: FastAPI) -> None:
     async def not_json(request: Request, error: json.JSONDecodeError) -> JSONResponse:
         return JSONResponse({"detail": f"params is not JSON: {error.msg} at character {error.pos}"}, 400)
 
+    async def stated(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 500:  # MONAI Label's for a request that names no radiograph
+            return JSONResponse({"detail": "nothing to look at: give image=NAME, or a file as form field file"}, 400)
+        return await http_exception_handler(request, error)
+
     async def failed(request: Request, error: Exception) -> JSONResponse:
         frames = traceback.extract_tb(error.__traceback__)
         place = next((f for f in reversed(frames) if _OURS.intersection(Path(f.filename).parts)), frames[-1])
@@ -167,6 +194,7 @@ def add_error_answers(app: FastAPI) -> None:
     app.add_exception_handler(RadiographError, unreadable)  # type: ignore[arg-type]
     app.add_exception_handler(RefusedError, refused)  # type: ignore[arg-type]
     app.add_exception_handler(RequestError, misasked)
+    app.add_exception_handler(HTTPException, stated)  # type: ignore[arg-type]
     app.add_exception_handler(json.JSONDecodeError, not_json)  # type: ignore[arg-type]
     # by name, because after its handler for Exception the framework raises the exception once more
     for kind in (ValueError, TypeError, OSError, Exception):

@@ -7,12 +7,14 @@ import argparse
 import hashlib
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_file
+from bundle.label import MODEL
 from bundle.loopback import is_loopback
 
 logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
@@ -63,8 +65,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     uploads = work / "uploads"
     uploads.mkdir(parents=True, exist_ok=True)
     for left in uploads.iterdir():  # of a server that was killed
-        if left.is_file():
-            left.unlink()
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
     os.environ["TMPDIR"] = tempfile.tempdir = str(uploads)  # uploads and results pass through here
     os.chdir(application)  # MONAI Label reads .env where it starts
     os.environ["PYTHONPATH"] = str(ROOT)  # for the process that trains
@@ -92,6 +93,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     )
     Main().start_server_init_settings(started)
     del os.environ["MONAI_LABEL_CORS_ORIGINS"]  # the process that trains could not print it
+    os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"  # that process reads what is drawn, this one writes it
 
     from monailabel.app import app
     from monailabel.interfaces.exception import MONAILabelException
@@ -99,11 +101,13 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
 
     from bundle.label.guard import Guard, add_error_answers, archive_silent, not_found
     from bundle.label.logs import log_config
+    from bundle.label.temporary import give_folders
 
+    give_folders()
     add_error_answers(app)
     app.add_exception_handler(requests.RequestException, archive_silent)
     app.add_exception_handler(MONAILabelException, not_found)
-    guarded: Any = Guard(app, int(options.max_upload_mb * 1e6), _origins(options))
+    guarded: Any = Guard(app, int(options.max_upload_mb * 1e6), _origins(options), MODEL, archive)
     if is_loopback(options.host):  # a page that calls itself by another name and leads here is refused
         guarded = TrustedHostMiddleware(guarded, allowed_hosts=["127.0.0.1", "localhost", "[", options.host])
     config = log_config(application / "logs" / "app.log", options.verbose)
@@ -114,7 +118,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
             "password and no encryption; put a reverse proxy with both before it.",
             options.host,
         )
-    own = application / "model" / "patch_clip" / "models" / "model.pt"
+    own = application / "model" / MODEL / "models" / "model.pt"
     if not own.is_symlink():
         logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)
     logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
@@ -135,7 +139,7 @@ def make_application(model: Path, work: Path) -> Path:
     """
     application = work / "app"
     write_file(application / "main.py", MAIN)
-    bundle = application / "model" / "patch_clip"
+    bundle = application / "model" / MODEL
     (bundle / "models").mkdir(parents=True, exist_ok=True)
     for name in ("configs", "bundle"):
         link = bundle / name
@@ -143,6 +147,8 @@ def make_application(model: Path, work: Path) -> Path:
             link.unlink()
         link.symlink_to(model / name)
     weights = bundle / "models" / "model.pt"
+    for left in weights.parent.glob(f".*.{weights.name}"):  # of a training that was stopped
+        left.unlink()
     if weights.is_symlink():
         weights.unlink()
     if not weights.is_file():

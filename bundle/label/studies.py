@@ -3,9 +3,7 @@
 import logging
 import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 from bundle.data.inputs import radiograph_files
@@ -19,26 +17,33 @@ MAX_PIXELS = 100_000_000  # five times a large radiograph
 _UNSAFE = re.compile(r"[^\w.\-+=@#() ]")
 
 
-def link_radiographs(studies: Path, view: Path) -> int:
+def link_radiographs(
+    studies: Path, view: Path, drawn_on: Collection[str] = (), refused: dict[str, tuple[int, int]] | None = None
+) -> int:
     """Link every radiograph in `studies` and its subfolders into the flat folder `view`, if it is not linked yet.
 
     A link is called as the file's path below `studies`, with "__" for "/", and gets ".dcm" where it has no suffix of a
     known format. Links stay as they are from run to run, because labels belong to them by name; those whose file is
-    gone are removed. Files that no header check accepts are left out, and so are links that lead out of `studies`.
+    gone are removed, unless something is drawn on it: the file may be back soon, and must get its old name then. Files
+    that no header check accepts are left out, and so are links that lead out of `studies`.
 
     Args:
         studies: the folder with radiographs.
         view: made if missing.
+        drawn_on: names with labels.
+        refused: (mtime in ns, size) of the files that no header check has accepted yet, by path: as long as they stay
+            so, they are not read again. Is brought up to date.
 
     Returns:
         How many links were made or removed.
     """
     root = studies.resolve()
     view.mkdir(parents=True, exist_ok=True)
+    refused = {} if refused is None else refused
     linked, names = set(), set()
     removed = 0
     for link in view.iterdir():
-        if link.is_symlink() and not link.exists():
+        if link.is_symlink() and not link.exists() and _split(link.name)[0] not in drawn_on:
             link.unlink()
             removed += 1
             continue
@@ -47,14 +52,13 @@ def link_radiographs(studies: Path, view: Path) -> int:
             linked.add(str(link.readlink()))
     try:
         files = radiograph_files(root, check="none")
-    except ValueError:  # an empty folder: radiographs may be uploaded, or come later
+    except (ValueError, FileNotFoundError):  # empty or away: radiographs may be uploaded, or come later
         files = []
-    made = refused = 0
+    made = 0
     for file in map(Path, files):
         if str(file) in linked or view.resolve() in file.parents:
             continue
-        if not file.resolve().is_relative_to(root) or not _readable(file):
-            refused += 1
+        if not file.resolve().is_relative_to(root) or not _readable(file, refused):
             continue
         stem, suffix = _split(_UNSAFE.sub("_", "__".join(file.relative_to(root).parts)))
         stem, number = stem.lstrip(".")[-180:] or "_", 1  # the server takes names of up to 200 characters
@@ -65,7 +69,7 @@ def link_radiographs(studies: Path, view: Path) -> int:
         (view / f"{name}{suffix}").symlink_to(file)
         made += 1
     if made:
-        logger.info("Studies: %d radiographs new, %d files left out as unreadable.", made, refused)
+        logger.info("Studies: %d radiographs new, %d files left out as unreadable.", made, len(refused))
     return made + removed
 
 
@@ -82,15 +86,10 @@ def check_size(path: str | os.PathLike[str]) -> None:
         raise RefusedError(422, f"the image has {width} x {height} pixels; more than {most} million are not looked at")
 
 
-@contextmanager
-def upload_removed_on_error(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Remove a file that was uploaded when the block fails: MONAI Label does so after an answer, not after an error."""
-    try:
-        yield
-    except Exception:
-        if Path(path).parent == Path(tempfile.gettempdir()):
-            Path(path).unlink(missing_ok=True)
-        raise
+def away(error: RadiographError) -> bool:
+    """Whether a radiograph could not be read for its disk's sake, and may be readable the next time."""
+    cause = error.__cause__
+    return isinstance(error, FileNotFoundError) or (isinstance(cause, OSError) and cause.errno is not None)
 
 
 def inside(path: str | os.PathLike[str], *folders: str | os.PathLike[str]) -> bool:
@@ -106,9 +105,19 @@ def _split(name: str) -> tuple[str, str]:
     return name, ".dcm"
 
 
-def _readable(file: Path) -> bool:
+def _readable(file: Path, refused: dict[str, tuple[int, int]]) -> bool:
+    """Whether a file's header can be read; what is wrong with the file, and not with its disk, is noted."""
     try:
+        status = file.stat()
+        mark = (status.st_mtime_ns, status.st_size)
+        if refused.get(str(file)) == mark:
+            return False
         stored_size(file)
-    except RadiographError:
+    except FileNotFoundError:  # gone since it was listed
         return False
+    except RadiographError as error:
+        if not away(error):
+            refused[str(file)] = mark
+        return False
+    refused.pop(str(file), None)
     return True

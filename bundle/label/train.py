@@ -8,13 +8,15 @@ from typing import Any
 
 import monai.bundle
 import torch
+from filelock import FileLock, Timeout
 from monai.bundle import ConfigParser
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from bundle.atomic import write_json
-from bundle.label.drawn import drawn_entry, known_entries
+from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries
 from bundle.training import save_atomically
+from bundle.transforms.radiograph import RadiographError
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +51,16 @@ class RadiographTrainTask(TrainTask):
         """Train; `pretrained` false begins from the weights that the server was started with.
 
         Raises:
-            ValueError: nothing is drawn, or a drawn label cannot be used.
+            ValueError: nothing is drawn, a drawn label cannot be used, or another training runs.
         """
+        self.work.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.work / ".lock", timeout=1):  # gone with the process that holds it
+                return self._train(request, datastore)
+        except Timeout as error:
+            raise ValueError("Another training runs in this folder: wait until it is done, or stop it.") from error
+
+    def _train(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         configuration = self.configuration(request, datastore)
         checkpoints = self.work / "checkpoints"
         shutil.rmtree(checkpoints, ignore_errors=True)  # each training begins anew
@@ -96,20 +106,32 @@ class RadiographTrainTask(TrainTask):
             "max_epochs": int(request.get("max_epochs") or config["max_epochs"]),
             "learning_rate": float(request.get("learning_rate") or config["learning_rate"]),
         }
-        known = known_entries(self.studies)
-        entries = []
-        for image in sorted(datastore.get_labeled_images()):
-            radiograph = datastore.get_image_uri(image)
-            mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
-            info = datastore.get_label_info(image, DefaultLabelTag.FINAL)
-            more = known.get(Path(radiograph).resolve(), {})
-            entries.append(drawn_entry(radiograph, mask, info, config["findings"], more))
-        if not entries:
-            raise ValueError("Nothing is drawn yet: draw segments on a radiograph and submit the label, then train.")
+        entries = self._entries(datastore, config["findings"])
         write_json(self.work / "datalist.json", {"findings": config["findings"], "training": entries})
         path = self.work / "train.json"
         write_json(path, config)
         return path
+
+    def _entries(self, datastore: Datastore, findings: list[str]) -> list[dict[str, Any]]:
+        """What was drawn, as entries of a datalist: all or nothing, because a lost drawing would not be missed."""
+        known = known_entries(self.studies)
+        entries, unusable = [], []
+        for image in sorted(datastore.get_labeled_images()):
+            radiograph = datastore.get_image_uri(image)
+            info = datastore.get_label_info(image, DefaultLabelTag.FINAL)
+            more = known.get(Path(radiograph).resolve(), {})
+            try:
+                check_submitted(info, radiograph)
+                mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
+                entries.append(drawn_entry(radiograph, mask, info, findings, more))
+            except (DrawnError, RadiographError) as error:
+                unusable.append(f"{image}: {error.found if isinstance(error, RadiographError) else error}")
+        if unusable:
+            count = len(unusable)
+            raise ValueError(f"{count} labels cannot be used, so that nothing is trained. " + "; ".join(unusable[:10]))
+        if not entries:
+            raise ValueError("Nothing is drawn yet: draw segments on a radiograph and submit the label, then train.")
+        return entries
 
     def inside(self, configuration: Path, weights: dict[str, torch.Tensor] | None = None) -> float:
         """Mean over drawn boxes of the map's mean inside minus outside, by the training's own patch masks.

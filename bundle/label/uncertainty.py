@@ -1,11 +1,18 @@
 """Active learning: which radiograph is most worth drawing on next."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
+
+from bundle.label.refusal import RefusedError
+from bundle.label.studies import away
+from bundle.transforms.radiograph import RadiographError
+
+logger = logging.getLogger(__name__)
 
 Look = Callable[[str], Sequence[Mapping[str, Any]]]
 
@@ -17,6 +24,13 @@ def uncertainty(predictions: Sequence[Mapping[str, Any]]) -> float:
         return 0.0 if p in (0.0, 1.0) else -p * math.log2(p) - (1 - p) * math.log2(1 - p)
 
     return sum(entropy(float(each["score"])) for each in predictions) / len(predictions)
+
+
+def _unreadable(error: Exception) -> bool:
+    """Whether a radiograph will not be readable the next time either."""
+    if isinstance(error, RefusedError):
+        return error.status != 404  # gone since it was listed
+    return isinstance(error, RadiographError) and not away(error)
 
 
 class UncertaintyStrategy(Strategy):
@@ -38,18 +52,29 @@ class UncertaintyStrategy(Strategy):
         self._seen: dict[str, float | None] = {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """{"id", "weight"}: the radiograph and its uncertainty; None where all have labels."""
+        """{"id", "weight"}: the radiograph and its uncertainty; None where all have labels, or cannot be read.
+
+        Raises:
+            Exception: what `look` raises, where no radiograph could be looked at and another time one may.
+        """
         if (mark := self.weights()) != self._mark:
             self._mark, self._seen = mark, {}
+        failed: Exception | None = None
         images = sorted(datastore.get_unlabeled_images())
         for image in [image for image in images if image not in self._seen][: self.at_once]:
             try:
                 self._seen[image] = uncertainty(self.look(image))
-            except Exception:
-                self._seen[image] = None  # unreadable: whoever asks for it by name is told why
+            except Exception as error:
+                if _unreadable(error):
+                    self._seen[image] = None  # whoever asks for it by name is told why
+                    continue
+                failed = error  # the next request tries again
+                logger.warning("Next Sample passed over a radiograph: %s", type(error).__name__)
         name = str(request.get("strategy", ""))
         known = [(image, value) for image in images if (value := self._seen.get(image)) is not None]
         if not known:
+            if failed is not None:
+                raise failed
             return None
         proposed = {
             image: datastore.get_image_info(image).get("strategy", {}).get(name, {}).get("ts", 0) for image, _ in known

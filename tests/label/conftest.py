@@ -9,7 +9,7 @@ import pytest
 from skimage.io import imsave
 
 from bundle.export.package import package_bundle
-from tests.label.server import ENVIRONMENT, LABEL_PYTHON, ROOT, Server
+from tests.label.server import ENVIRONMENT, LABEL_PYTHON, ROOT, Server, hashes
 from tests.tiny import write_dicom
 from tests.workflows.conftest import TINY, Place
 
@@ -80,8 +80,9 @@ def as_nifti(label_python, studies, tmp_path_factory):
 def serving(tiny_package, studies, tmp_path_factory):
     folder = tmp_path_factory.mktemp("serving")
     command = ["bash", ROOT / "scripts" / "serve.sh", "--studies", studies, "--model", tiny_package]
+    originals = hashes(studies)
     server = Server([*command, "--work", folder / "work", "--max_upload_mb", "4"], folder / "log", folder, "patch_clip")
-    server.work = folder / "work"
+    server.work, server.originals = folder / "work", originals
     yield server
     server.stop()
 

@@ -1,6 +1,7 @@
 """A MONAI Label server in a process of its own, and a client."""
 
 import email
+import hashlib
 import json
 import os
 import socket
@@ -72,6 +73,14 @@ class Server:
     def rss_mb(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def hashes(folder):
+    """SHA-256 of every file, and None of every folder, by the path below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
 
 
 def parsed(content):

@@ -8,7 +8,8 @@ import pytest
 from skimage.io import imsave
 
 from bundle.data.datalist import datalist_section
-from bundle.label.drawn import DrawnError, drawn_entry, known_entries, segment_boxes, segment_findings
+from bundle.fingerprint import file_sha256
+from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries, segment_boxes, segment_findings
 from bundle.report.findings_file import viewer_affine
 from bundle.transforms.radiograph import read_radiograph
 from tests.tiny import FINDINGS, write_dicom
@@ -112,3 +113,25 @@ def test_an_entry_joins_what_is_drawn_and_what_the_datalist_knows(tmp_path, radi
     assert item["label"].tolist()[1] == 0
     with pytest.raises(DrawnError, match=r"absent names \['Fracture'\]"):
         drawn_entry(radiograph, tmp_path / "m.png", {"absent": ["Fracture"]}, FINDINGS, {})
+
+
+def test_a_label_is_used_only_while_it_is_known_what_it_says_and_on_what(tmp_path, radiograph):
+    info = {"label_info": [{"name": "Mass", "idx": 1}], "image_sha256": file_sha256(radiograph)}
+    check_submitted(info, radiograph)
+    with pytest.raises(DrawnError, match="no label_info says"):
+        check_submitted({"image_sha256": info["image_sha256"]}, radiograph)
+    write_dicom(radiograph, np.zeros((90, 70), np.uint16))
+    with pytest.raises(DrawnError, match="the file has changed since it was drawn on"):
+        check_submitted(info, radiograph)
+    radiograph.unlink()
+    with pytest.raises(DrawnError, match="the radiograph is away"):
+        check_submitted(info, radiograph)
+
+
+def test_a_mask_that_claims_to_be_huge_is_refused_by_its_header(tmp_path, radiograph):
+    header = (
+        "ObjectType = Image\nNDims = 2\nDimSize = 100000 100000\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    )
+    (tmp_path / "m.mha").write_text(header)
+    with pytest.raises(DrawnError, match="has 10000000000 pixels; wanted at most"):
+        segment_boxes(tmp_path / "m.mha", radiograph, NAMES)

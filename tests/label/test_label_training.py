@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 
 import nibabel
@@ -146,7 +147,25 @@ def test_6_a_training_can_begin_again_from_the_weights_served_first(drawing):
     assert state["status"] == "DONE"
 
 
-def test_7_logs_name_nobody_after_a_training(drawing):
+def test_7_labels_that_cannot_be_used_are_named_and_nothing_is_trained(drawing, tmp_path):
+    """A mask of which nobody said what it is, and one whose radiograph is another one now."""
+    labels = drawing.work / "studies" / "labels" / "final"
+    known = sorted(path.name.removesuffix(".nii.gz") for path in labels.iterdir())
+    found = next(name for name in entries(drawing) if name not in known)
+    shutil.copy(labels / f"{known[0]}.nii.gz", labels / f"{found}.nii.gz")
+    images = {name: drawing.studies / entry["image"] for name, entry in entries(drawing).items()}
+    shutil.copy(images[found], images[known[0]])
+
+    state = train(drawing, max_epochs=1)
+
+    assert state["status"] == "ERROR"
+    said = state["details"][-1]
+    assert "2 labels cannot be used, so that nothing is trained" in said
+    assert f"{found}: no label_info says which value of the mask is which finding" in said
+    assert f"{known[0]}: the file has changed since it was drawn on" in said
+
+
+def test_8_logs_name_nobody_after_a_training(drawing):
     text = drawing.log.read_text() + (drawing.work / "app" / "logs" / "app.log").read_text()
     assert "Secret" not in text
     assert "images__00" not in text

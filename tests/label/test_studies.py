@@ -1,5 +1,6 @@
 """The server's view of a studies folder: links by stable names, and none that leads out."""
 
+import errno
 import os
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from skimage.io import imsave
 
 from bundle.data.inputs import radiograph_files
+from bundle.label import studies as module
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, inside, link_radiographs
+from bundle.transforms.radiograph import RadiographError, stored_size
 from tests.tiny import write_dicom
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (40, 30))
@@ -23,6 +26,41 @@ def studies(tmp_path):
     imsave(folder / "scan.png", PIXELS.astype(np.uint16), check_contrast=False)
     (folder / "broken.dcm").write_bytes(b"broken")
     return folder
+
+
+def test_links_stay_while_a_file_is_away_that_is_drawn_on(studies, tmp_path):
+    view = tmp_path / "view"
+    link_radiographs(studies, view)
+    first = links(view)
+    studies.rename(tmp_path / "elsewhere")
+    assert link_radiographs(studies, view, {"scan~2"}) == 2
+    assert list(links(view)) == ["scan~2.png"]
+    (tmp_path / "elsewhere").rename(studies)
+    link_radiographs(studies, view, {"scan~2"})
+    assert links(view) == first
+
+
+def test_unreadable_files_are_read_once_as_long_as_they_stay_so(studies, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(module, "stored_size", lambda file: read.append(file.name) or stored_size(file))
+    refused = {}
+    for _ in range(2):
+        link_radiographs(studies, tmp_path / "view", refused=refused)
+    assert read.count("broken.dcm") == 1
+    write_dicom(studies / "broken.dcm", PIXELS)
+    assert link_radiographs(studies, tmp_path / "view", refused=refused) == 1
+    assert not refused
+
+
+def test_a_file_whose_disk_failed_is_read_again(studies, tmp_path, monkeypatch):
+    def failing(file):
+        raise RadiographError("cannot be read") from OSError(errno.EIO, "Input/output error")
+
+    refused = {}
+    with monkeypatch.context() as disk:
+        disk.setattr(module, "stored_size", failing)
+        assert link_radiographs(studies, tmp_path / "view", refused=refused) == 0
+    assert link_radiographs(studies, tmp_path / "view", refused=refused) == 3
 
 
 def links(view):

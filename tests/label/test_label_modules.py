@@ -1,0 +1,23 @@
+"""Runs label_modules.py, of the modules that import MONAI Label, in .venv-label."""
+
+import subprocess
+
+import pytest
+
+from tests.label.server import ENVIRONMENT, ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_modules_that_import_monai_label(label_python):
+    command = [label_python, "-m", "pytest", "-q", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "tests/label/label_modules.py"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
