@@ -59,7 +59,7 @@ def test_a_cell_of_other_settings_or_data_is_refused(tmp_path):
     with pytest.raises(ValueError, match="made otherwise: datalist: then"):
         keep_settings(cell, settings(max_epochs=3, dataset_dir=str(tmp_path / "moved")))
     assert (cell / "settings.json").read_bytes() == kept
-    with pytest.raises(FileNotFoundError, match="no datalist at .*set dataset_dir"):
+    with pytest.raises(FileNotFoundError, match=r"no datalist at .*set dataset_dir"):
         settings(max_epochs=3)
     (cell / "settings.json").unlink()
     (cell / "last.pt").touch()
