@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from bundle.report.findings_file import viewer_affine
 from bundle.transforms.radiograph import read_radiograph
 
 PathLike = str | os.PathLike[str]
+
+_READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO", "PNGImageIO")
+# headers that name no other file
+_LOCAL = re.compile(rb"(?is)(?:(?!ElementDataFile).)*ElementDataFile[\s=:]+LOCAL\s")
+_ATTACHED = re.compile(rb"(?is)NRRD(?:(?!\r?\n\r?\n|data\s*file).)*\r?\n\r?\n")
 
 
 class DrawnError(ValueError):
@@ -178,8 +184,13 @@ def _read_mask(mask: PathLike) -> Any:
 
     file = os.fspath(mask)
     reader = itk.ImageIOFactory.CreateImageIO(file, itk.CommonEnums.IOFileMode_ReadMode)
-    if reader is None:
+    kind = "" if reader is None else reader.GetNameOfClass()
+    if kind not in _READERS:
         raise DrawnError("the mask cannot be read as an image")
+    with Path(file).open("rb") as stream:
+        head = stream.read(1 << 16)
+    if (kind == "MetaImageIO" and not _LOCAL.match(head)) or (kind == "NrrdImageIO" and not _ATTACHED.match(head)):
+        raise DrawnError("the mask takes its values from another file; wanted all in one")
     try:
         reader.SetFileName(file)
         reader.ReadImageInformation()

@@ -2,6 +2,7 @@
 
 import json
 
+import itk
 import nibabel
 import numpy as np
 import pytest
@@ -126,6 +127,20 @@ def test_a_label_is_used_only_while_it_is_known_what_it_says_and_on_what(tmp_pat
     radiograph.unlink()
     with pytest.raises(DrawnError, match="the radiograph is away"):
         check_submitted(info, radiograph)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_mask_holds_its_values_itself(tmp_path, radiograph, suffix):
+    (tmp_path / "values.raw").write_bytes(drawn().tobytes())
+    itk.imwrite(itk.image_from_array(drawn()), tmp_path / f"m{suffix}")
+    assert boxes_of(segment_boxes(tmp_path / f"m{suffix}", radiograph, NAMES)) == EXPECTED
+    elsewhere = {
+        ".mha": "NDims = 2\nDimSize = 70 90\nElementType = MET_UCHAR\n\nElementDataFile = values.raw\n",
+        ".nrrd": "NRRD0004\ntype: uchar\ndimension: 2\nsizes: 70 90\nencoding: raw\ndata file: values.raw\n\n",
+    }
+    (tmp_path / f"m{suffix}").write_text(elsewhere[suffix])
+    with pytest.raises(DrawnError, match="takes its values from another file"):
+        segment_boxes(tmp_path / f"m{suffix}", radiograph, NAMES)
 
 
 def test_a_mask_that_claims_to_be_huge_is_refused_by_its_header(tmp_path, radiograph):
