@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -182,6 +183,21 @@ def test_nothing_is_left_of_requests_that_fail(serving, studies):
         deadline = time.monotonic() + 5  # removed after the answer
         while left := list((serving.work / "uploads").iterdir()):
             assert time.monotonic() < deadline, (path, left)
+
+
+def test_requests_at_once_take_nothing_from_each_other(serving, studies):
+    files = [studies / name for name in ("dx.dcm", "inverse.dcm", "export.png")] * 4
+    alone = {file: serving.post(file=file, output="json").json()["candidates"] for file in files[:3]}
+    broken = ("broken.dcm", files[0].read_bytes()[:500])
+    with ThreadPoolExecutor(8) as pool:
+        good = [pool.submit(serving.post, file=file) for file in files]  # mask and figures
+        bad = [pool.submit(serving.post, file=broken) for _ in files]
+        shown = [pool.submit(serving.post, file=file, output="image") for file in files]
+        told = [pool.submit(serving.post, file=file, output="json") for file in files]
+    assert {each.result().status_code for each in (*good, *shown)} == {200}
+    assert {each.result().status_code for each in bad} == {422}
+    assert [each.result().json()["candidates"] for each in told] == [alone[file] for file in files]
+    assert all(each.result().content for each in shown)
 
 
 def test_a_session_lives_on(serving, studies):
