@@ -1,17 +1,26 @@
 """What a tracked run keeps of its configuration: the settings, never the records of a data set."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from monai.bundle.utils import EXPR_KEY, ID_REF_KEY, ID_SEP_KEY, MACRO_KEY
 
+from bundle.data.output_names import SUFFIXES
+
 _RECORD_KEYS = {"image", "report", "patient_id", "summary", "qa"}
 # how the run is tracked; the URI may hold a password
 _TRACKING_KEYS = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
 _SKIPPED = {"_meta_", "_desc_", "_requires_", "_disabled_", "_mode_", "handlers"}
 _MAX_LENGTH = 500
+_AN_IMAGE = "<an image, not kept>"
+# a name before a radiograph's suffix, in an expression too; not the suffix alone, and not "*.dcm"
+_IMAGE_NAME = re.compile(rf"[^\s'\"/\\*?.,(\[{{][*?]*({'|'.join(map(re.escape, SUFFIXES))})(?![a-z0-9])", re.IGNORECASE)
+# DICOM files often have no suffix: of the files that are there, only these are known to be none
+_NO_IMAGES = (".json", ".yaml", ".yml", ".conf", ".txt", ".csv", ".py", ".db", ".pt", ".pth", ".ts", ".onnx",
+              ".safetensors")  # fmt: skip
 
 
 def parameters(config: dict[str, Any], limit: int = 200) -> dict[str, str]:
@@ -34,7 +43,8 @@ def parameters(config: dict[str, Any], limit: int = 200) -> dict[str, str]:
 def recordable(config: dict[str, Any]) -> dict[str, Any]:
     """A copy of a configuration without what must not leave: records of a data set, the tracking server's address.
 
-    A list of records (images, reports, patients) is replaced by its length.
+    Records (images, reports, patients) are replaced by their number, and what names an image file, often called by a
+    patient, by words that say so. Names of folders are kept.
     """
     return {key: _without_records(value) for key, value in config.items() if key not in _TRACKING_KEYS}
 
@@ -46,12 +56,31 @@ def allowed_name(name: str) -> str:
 
 def _without_records(config: Any) -> Any:
     if isinstance(config, dict):
+        if _is_record(config):
+            return "<1 record, not kept>"
+        if any(_names_an_image(key) for key in config):
+            return f"<{len(config)} records, not kept>"
         return {key: _without_records(value) for key, value in config.items()}
     if isinstance(config, list):
-        if any(isinstance(v, dict) and "_target_" not in v and _RECORD_KEYS & v.keys() for v in config):
+        if any(_is_record(value) for value in config):
             return f"<{len(config)} records, not kept>"
         return [_without_records(value) for value in config]
-    return config
+    return _AN_IMAGE if isinstance(config, str) and _names_an_image(config) else config
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it is an entry of a data set; loss weights and network inputs have such keys too, with other values."""
+    if not isinstance(value, dict) or "_target_" in value:
+        return False
+    held = [value[key] for key in _RECORD_KEYS & value.keys()]
+    return "patient_id" in value or any(isinstance(v, list) or (isinstance(v, str) and _is_plain(v)) for v in held)
+
+
+def _names_an_image(text: str) -> bool:
+    if _IMAGE_NAME.search(text):
+        return True
+    # not Path.is_file, which refuses some texts
+    return not text.lower().endswith(_NO_IMAGES) and os.path.isfile(text)  # noqa: PTH113
 
 
 def _scalars(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

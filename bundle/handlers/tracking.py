@@ -66,8 +66,8 @@ class Tracking(MLFlowHandler):
     What is kept: plain settings as parameters, and the merged configuration; library versions and device; every metric
     of the engines with the epoch as step, with the figures behind it from `engine.state.metric_details`; learning
     rates; loss terms every `iteration_interval` iterations; the files named in `artifacts`; the checkpoint. Records of
-    a data set (names of images and patients, reports) are not, not even where the configuration spells them out. Once
-    a run is open, a tracking server that fails costs a warning, not the training.
+    a data set (names of images and patients, reports) are not, not even where the configuration spells them out; names
+    of folders are. Once a run is open, a tracking server that fails costs a warning, not the training.
 
     Args:
         tracking_uri: of the server or database; the environment's MLFLOW_TRACKING_URI comes first.

@@ -1,5 +1,6 @@
 """Tracking with a real MLflow database and real engines."""
 
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from bundle.handlers.run_parameters import parameters, recordable
 from bundle.handlers.tracking import new_run_name
 from tests.handlers.tracked_engines import (
     RECORDS,
+    ROOT,
     SECRETS,
     Details,
     artifacts,
@@ -246,6 +248,57 @@ def test_parameters_are_bounded_and_records_left_out() -> None:
     assert max(map(len, found.values())) <= 500
     kept = {"transforms": [{"_target_": "a", "image": "x"}], "inputs": {"image": {"type": "image"}}}
     assert recordable(kept) == kept
+
+
+IMAGE = "<an image, not kept>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/in/Mueller_Anna_1950.dcm",
+        "Mueller.NII.GZ",
+        "$@bundle_root + '/Mueller.png'",
+        "/in/Mueller*.dcm",
+        "/in/Mueller.dcm.bak",
+    ],
+)
+def test_no_name_of_an_image_is_kept(value: str) -> None:
+    config = {"dataset_dir": value, "inputs": [value, 3]}
+    assert recordable(config) == {"dataset_dir": IMAGE, "inputs": [IMAGE, 3]}
+    assert "Mueller" not in str(parameters(config))
+
+
+def test_a_file_without_suffix_is_taken_for_an_image(tmp_path: Path) -> None:
+    for name in ("Mueller_Anna", "1.2.840.1", "model.pt", "datalist.json"):
+        (tmp_path / name).touch()
+    names = ("Mueller_Anna", "1.2.840.1", "model.pt", "datalist.json", "absent")
+    kept = recordable({name: str(tmp_path / name) for name in names})
+    assert [name for name in names if kept[name] == IMAGE] == ["Mueller_Anna", "1.2.840.1"]
+
+
+def test_a_record_outside_a_list_is_not_kept() -> None:
+    config = {
+        "case": {"image": "/in/scan", "patient_id": "p77"},
+        "other": {"patient_id": 77},
+        "reports": {"Mueller.dcm": "no mass"},
+        "patient": {"report": "Mueller: no mass"},
+    }
+    one = "<1 record, not kept>"
+    assert recordable(config) == {"case": one, "other": one, "reports": "<1 records, not kept>", "patient": one}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.json")), ids=lambda file: file.stem)
+def test_settings_of_the_bundle_are_kept(file: Path) -> None:
+    config = json.loads(file.read_text(encoding="utf-8"))
+    address = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
+    wanted = {key: value for key, value in config.items() if key not in address}
+    assert recordable(config) == wanted
+
+
+def test_an_ending_names_no_image() -> None:
+    config = {"patterns": ["*.dcm", "*"], "ending": ".nii.gz", "long": "x" * 9999, "odd": "a\0b"}
+    assert recordable(config) == config
 
 
 def test_the_address_of_a_server_is_not_kept() -> None:
