@@ -19,8 +19,11 @@ LAST, FORMAT = "last.pt", 1
 
 
 def better(current: float, best: float) -> bool:
-    """Whether a metric is a new best: larger, or the first that is a number (MONAI's own never leaves a NaN behind)."""
-    return not math.isnan(current) and (math.isnan(best) or current > best)
+    """Whether a metric is a new best: larger, or the first number; while there is none, the latest NaN.
+
+    MONAI's own never leaves a NaN behind: the weights of the first epoch would stay the best.
+    """
+    return math.isnan(best) or current > best
 
 
 def save_atomically(content: Any, path: Path) -> None:
@@ -54,7 +57,7 @@ class ResumableTraining:
 
     - `last.pt`: weights, optimizer, schedule, epoch, and the best metric so far; what a restart goes on from;
     - `best_filename`: the weights alone, whenever the evaluator's key metric is a new best (every epoch, if there
-      is no evaluator).
+      is no evaluator, or as long as its key metric is NaN).
 
     What an epoch draws (order, augmentation, dropout) depends on (seed, epoch) alone, so that on one CPU a resumed
     training ends with the weights of an uninterrupted one. Stopped within an epoch, it starts that epoch again.
@@ -90,6 +93,7 @@ class ResumableTraining:
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
         self.depends_on = without_comments(depends_on)
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
+        self._warned = False
 
     def run(self) -> None:
         """Train what is left to train.
@@ -127,7 +131,16 @@ class ResumableTraining:
             torch.manual_seed(self.seed * 1_000_003 + engine.state.epoch * 1009 + engine.state.rank)
 
     def _save_best(self, engine: Any) -> None:
-        if engine.state.rank == 0 and engine.state.best_metric_epoch == engine.state.epoch:
+        if engine.state.rank != 0:
+            return
+        if math.isnan(engine.state.best_metric) and not self._warned:
+            logger.warning(
+                f"The key metric {engine.state.key_metric_name} is not a number: the validation section has nothing to "
+                f"judge it by, such as boxed lesions. Until it is one, {self.best} takes each epoch's weights, the "
+                "last in the end."
+            )
+            self._warned = True
+        if engine.state.best_metric_epoch == engine.state.epoch:
             save_atomically(_unwrap(self.network).state_dict(), self.best)
 
     def _save_last(self, engine: Any) -> None:

@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedEvaluator
+from monai.handlers import ValidationHandler
 from torch import nn
 
 from bundle.engines import TrainingStep
@@ -38,7 +40,7 @@ def test_idle_patterns_and_frozen_networks_are_refused():
 @pytest.mark.parametrize(("current", "best", "wanted"), [(0.5, 0.4, True), (0.4, 0.4, False), (0.1, math.nan, True)])
 def test_better(current, best, wanted):
     assert better(current, best) is wanted
-    assert not better(math.nan, best)
+    assert better(math.nan, best) is math.isnan(best)
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
@@ -71,13 +73,41 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_term():
         TrainingStep(Precision("float32"), network_keys=(), full=False)(engine, {"image": torch.ones(1, 1, 2, 2)})
 
 
-def resumable(folder, **arguments):
-    """A training of one epoch, that needs nothing."""
+def resumable(folder, epochs=1, metrics=(), interval=1, **arguments):
+    """A training that needs nothing; the bias it learns is the epoch's number, the key metric is given by epoch."""
     net = nn.Linear(2, 2)
-    trainer = Engine(lambda engine, batch: None)
-    trainer.state.epoch_length, trainer.state.max_epochs, trainer.state.rank = 3, 1, 0
-    trainer.run = partial(trainer.run, [1, 2, 3], max_epochs=1)
+    trainer = Engine(lambda engine, batch: nn.init.constant_(net.bias, engine.state.epoch))
+    trainer.state.epoch_length, trainer.state.max_epochs, trainer.state.rank = 3, epochs, 0
+    trainer.run = partial(trainer.run, [1, 2, 3], max_epochs=epochs)
+    if metrics:
+        arguments["evaluator"] = judge(net, metrics)
+        ValidationHandler(interval, arguments["evaluator"]).attach(trainer)
     return ResumableTraining(trainer, net, torch.optim.SGD(net.parameters(), 0.1), folder, **arguments)
+
+
+def judge(net, metrics):
+    """An evaluator whose key metric is given by epoch."""
+
+    class Given:
+        def attach(self, engine, name):
+            engine.add_event_handler(
+                Events.EPOCH_COMPLETED, lambda e: e.state.metrics.update({name: metrics[e.state.epoch - 1]})
+            )
+
+    return SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=[{}],
+        network=net,
+        iteration_update=lambda engine, batch: None,
+        key_val_metric={"froc": Given()},
+        metric_cmp_fn=better,
+        decollate=False,
+    )
+
+
+def best_epoch(folder):
+    """The epoch whose weights are in model.pt."""
+    return float(torch.load(folder / "model.pt", weights_only=True)["bias"][0])
 
 
 def test_a_training_goes_on_with_the_teacher_it_began_with(tmp_path):
@@ -90,6 +120,21 @@ def test_a_training_goes_on_with_the_teacher_it_began_with(tmp_path):
         resumable(tmp_path, depends_on={"teacher": "def"}).run()
     with pytest.raises(ValueError, match=r"this training from \{\}"):
         resumable(tmp_path).run()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "best"), [([math.nan] * 3, 3), ([math.nan, 0.5, math.nan], 2), ([0.5, math.nan, 0.4], 1)]
+)
+def test_without_a_number_to_judge_by_the_last_weights_are_kept_and_that_is_said(tmp_path, metrics, best, caplog):
+    resumable(tmp_path, epochs=3, metrics=metrics).run()
+    assert best_epoch(tmp_path) == best
+    assert caplog.text.count("The key metric froc is not a number") == int(math.isnan(metrics[0]))
+
+
+def test_a_resumed_training_goes_on_without_a_number(tmp_path):
+    resumable(tmp_path, epochs=1, metrics=[math.nan]).run()
+    resumable(tmp_path, epochs=2, metrics=[math.nan] * 2).run()
+    assert best_epoch(tmp_path) == 2
 
 
 def test_a_teacher_joins_the_output():
