@@ -16,6 +16,7 @@ from bundle.comments import without_comments
 logger = logging.getLogger(__name__)
 
 LAST, FORMAT = "last.pt", 1
+ANOTHER = "another folder (init_checkpoint, ckpt_dir; in pretrain.json pretrain_init_checkpoint, pretrain_dir)"
 
 
 def better(current: float, best: float) -> bool:
@@ -99,7 +100,7 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other network, optimizer or teacher).
+            ValueError: `last.pt` is not of this training (other network, optimizer, schedule's length or teacher).
             FileNotFoundError: `init_from` does not exist.
         """
         if self.last.is_file():
@@ -107,9 +108,11 @@ class ResumableTraining:
             done, goal = self.trainer.state.epoch, self.trainer.state.max_epochs
             if done >= goal:
                 # ignite would begin again at epoch 0
+                fixed = getattr(self.lr_scheduler, "total_steps", None) is not None
+                on = f"begin another from them, in {ANOTHER}" if fixed else "raise the number of epochs"
                 logger.info(
                     f"Nothing to do: this training finished ({done} of {goal} epochs). Its weights: {self.best}. "
-                    f"To train on, raise the number of epochs; to begin again, delete {self.last}."
+                    f"To train on, {on}; to begin again, delete {self.last}."
                 )
                 return
             logger.info(f"Resuming after epoch {done} of {goal} from {self.last}.")
@@ -175,6 +178,7 @@ class ResumableTraining:
                 f"{self.last} learnt from {before}, this training from {self.depends_on}. Delete it to begin anew, or "
                 "give what it began with."
             )
+        self._check_schedule(content["lr_scheduler"] or {})
         try:
             _unwrap(self.network).load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
@@ -190,6 +194,16 @@ class ResumableTraining:
         if self.evaluator is not None:
             self.evaluator.state.best_metric = content["best_metric"]
             self.evaluator.state.best_metric_epoch = content["best_metric_epoch"]
+
+    def _check_schedule(self, stored: Mapping[str, Any]) -> None:
+        """A one-cycle schedule made for so many steps cannot take more; torch would keep to the stored number."""
+        before, now = stored.get("total_steps"), getattr(self.lr_scheduler, "total_steps", None)
+        if before != now:
+            raise ValueError(
+                f"{self.last}: its learning rate's schedule was made for {before or 'any number of'} steps, this "
+                f"training's is for {now or 'any number of'}. Give the number of epochs and the schedule that it began "
+                f"with, or begin another training from its weights, {self.best}, in {ANOTHER}."
+            )
 
 
 def _unwrap(network: nn.Module) -> nn.Module:

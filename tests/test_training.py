@@ -1,5 +1,6 @@
 """Steps, learning rates, checkpoints: refusals and rules."""
 
+import logging
 import math
 from functools import partial
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedEvaluator
 from monai.handlers import ValidationHandler
 from torch import nn
+from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR
 
 from bundle.engines import TrainingStep
 from bundle.optim import parameter_groups
@@ -73,7 +75,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_term():
         TrainingStep(Precision("float32"), network_keys=(), full=False)(engine, {"image": torch.ones(1, 1, 2, 2)})
 
 
-def resumable(folder, epochs=1, metrics=(), interval=1, **arguments):
+def resumable(folder, epochs=1, metrics=(), interval=1, schedule=None, **arguments):
     """A training that needs nothing; the bias it learns is the epoch's number, the key metric is given by epoch."""
     net = nn.Linear(2, 2)
     trainer = Engine(lambda engine, batch: nn.init.constant_(net.bias, engine.state.epoch))
@@ -82,7 +84,11 @@ def resumable(folder, epochs=1, metrics=(), interval=1, **arguments):
     if metrics:
         arguments["evaluator"] = judge(net, metrics)
         ValidationHandler(interval, arguments["evaluator"]).attach(trainer)
-    return ResumableTraining(trainer, net, torch.optim.SGD(net.parameters(), 0.1), folder, **arguments)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    if schedule is not None:
+        arguments["lr_scheduler"] = scheduler = schedule(optimizer)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: (optimizer.step(), scheduler.step()))
+    return ResumableTraining(trainer, net, optimizer, folder, **arguments)
 
 
 def judge(net, metrics):
@@ -134,6 +140,31 @@ def test_without_a_number_to_judge_by_the_last_weights_are_kept_and_that_is_said
 def test_a_resumed_training_goes_on_without_a_number(tmp_path):
     resumable(tmp_path, epochs=1, metrics=[math.nan]).run()
     resumable(tmp_path, epochs=2, metrics=[math.nan] * 2).run()
+    assert best_epoch(tmp_path) == 2
+
+
+def one_cycle(steps):
+    return partial(OneCycleLR, max_lr=0.1, total_steps=steps)
+
+
+def test_a_schedule_of_so_many_steps_takes_no_more(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    resumable(tmp_path, epochs=2, schedule=one_cycle(6)).run()
+    resumable(tmp_path, epochs=2, schedule=one_cycle(6)).run()
+    assert "(2 of 2 epochs)" in caplog.text
+    assert "To train on, begin another from them, in another folder" in caplog.text
+    for schedule, steps in ((one_cycle(9), "9"), (ConstantLR, "any number of"), (None, "any number of")):
+        with pytest.raises(ValueError, match=f"was made for 6 steps, this training's is for {steps}.*init_checkpoint"):
+            resumable(tmp_path, epochs=3, schedule=schedule).run()
+    resumable(tmp_path, epochs=2, schedule=one_cycle(6)).run()  # nothing is spoilt
+
+
+def test_a_schedule_of_any_number_of_steps_takes_more(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    for epochs in (1, 1, 2):
+        resumable(tmp_path, epochs=epochs, schedule=partial(LinearLR, total_iters=2)).run()
+    assert "To train on, raise the number of epochs" in caplog.text
+    assert "Resuming after epoch 1 of 2" in caplog.text
     assert best_epoch(tmp_path) == 2
 
 
