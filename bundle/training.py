@@ -2,13 +2,14 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
 from torch import nn
+from torch.utils.data import DataLoader
 
 from bundle.atomic import atomic_path
 from bundle.comments import without_comments
@@ -100,9 +101,11 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other network, optimizer, schedule's length or teacher).
+            ValueError: `last.pt` is not of this training (other network, optimizer, schedule's length or teacher), or
+                there is no whole batch to train on.
             FileNotFoundError: `init_from` does not exist.
         """
+        self._check_batches()
         if self.last.is_file():
             self._load()
             done, goal = self.trainer.state.epoch, self.trainer.state.max_epochs
@@ -127,6 +130,22 @@ class ResumableTraining:
         # added last, so that validation and the schedule have had their turn
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
         self.trainer.run()
+
+    def _check_batches(self) -> None:
+        """MONAI's and ignite's engines would train nothing, and end well."""
+        loader, found = getattr(self.trainer, "data_loader", None), ""
+        empty = self.trainer.state.epoch_length == 0
+        if isinstance(loader, DataLoader) and isinstance(loader.dataset, Sized):
+            # pretrain.json's epochs may have a length of their own, whatever the loader's
+            empty = empty or len(loader) == 0
+            ranks = getattr(loader.sampler, "num_replicas", 1)
+            found = f": {len(loader.dataset)} images, batch size {loader.batch_size}"
+            found += f" on each of {ranks} ranks" if ranks > 1 else ""
+        if empty:
+            raise ValueError(
+                f"There is nothing to train on, not one whole batch an epoch{found}. "
+                "Add images, or lower the batch size."
+            )
 
     def _seed_epoch(self, engine: Any) -> None:
         """Before an epoch's first step."""

@@ -12,6 +12,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import ValidationHandler
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR
+from torch.utils.data import DataLoader, DistributedSampler
 
 from bundle.engines import TrainingStep
 from bundle.optim import parameter_groups
@@ -166,6 +167,19 @@ def test_a_schedule_of_any_number_of_steps_takes_more(tmp_path, caplog):
     assert "To train on, raise the number of epochs" in caplog.text
     assert "Resuming after epoch 1 of 2" in caplog.text
     assert best_epoch(tmp_path) == 2
+
+
+@pytest.mark.parametrize("length", [0, 60], ids=["the loader's length", "a length of its own"])
+@pytest.mark.parametrize(("ranks", "where"), [(1, ""), (2, " on each of 2 ranks")])
+def test_fewer_images_than_a_batch_are_refused(tmp_path, length, ranks, where):
+    training = resumable(tmp_path)
+    images = [0, 1, 2]
+    sampler = DistributedSampler(images, num_replicas=ranks, rank=0)
+    training.trainer.data_loader = DataLoader(images, batch_size=4, sampler=sampler, drop_last=True)
+    training.trainer.state.epoch_length = length
+    with pytest.raises(ValueError, match=f"whole batch an epoch: 3 images, batch size 4{where}. Add images, or lower"):
+        training.run()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_teacher_joins_the_output():
