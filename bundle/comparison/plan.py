@@ -12,7 +12,8 @@ import torch
 
 from bundle.atomic import write_json
 from bundle.comparison.observe import Observed, Truth, geometry
-from bundle.metrics.candidates import extract_candidates_batch
+from bundle.grid import plane_size
+from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.classification import AUROCMetric
 from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.matching import HitCriterion
@@ -34,7 +35,7 @@ class Setting:
     Attributes:
         scaling: one of `SCALINGS`: maps that are 0..1 already, over a constant, or times the image's probability
             (`bundle.saliency.scaling`).
-        scale: (K,) constants of scaling "raw": each finding's highest value on validation.
+        scale: (K,) constants of scaling "raw": each finding's highest value on validation, pad left out.
         floor: of `extract_candidates_batch`, like the next.
         smoothing: sigma in patches.
     """
@@ -92,11 +93,11 @@ def records_of(
 
 def _candidates(observed: Observed, truths: Sequence[Truth], setting: Setting, grid: Grid) -> list[torch.Tensor]:
     maps = observed.maps
+    to_stored, size = geometry(truths)
     if setting.scaling == "raw":
         maps = scale_by_constant(maps, torch.tensor(setting.scale))
     elif setting.scaling == "probability":
-        maps = scale_by_probability(maps, observed.probability)
-    to_stored, size = geometry(truths)
+        maps = scale_by_probability(maps, observed.probability, visible_mask(to_stored, size, plane_size(maps)))
     return extract_candidates_batch(
         maps, to_stored, size, setting.floor, setting.smoothing, grid.box_fraction, grid.max_candidates
     )
@@ -123,7 +124,9 @@ def choose(
     Returns:
         The setting, and its FROC score (NaN where no finding has lesions: the first setting then stands).
     """
-    highest = tuple(observed.maps.amax((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny).tolist())
+    pad = ~visible_mask(*geometry(truths), plane_size(observed.maps))[:, None]
+    shown = observed.maps.masked_fill(pad, 0)  # no map is below 0
+    highest = tuple(shown.amax((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny).tolist())
     best, best_score = None, float("nan")
     plain = truths if criterion.name == "patch" else [{k: v for k, v in t.items() if k != "grid_size"} for t in truths]
     for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, grid.floors):

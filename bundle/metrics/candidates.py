@@ -189,6 +189,20 @@ def visible_patches(
     return *edges(0, grid_size[1]), *edges(1, grid_size[0])
 
 
+def visible_mask(
+    to_stored: torch.Tensor | ArrayLike, stored_size: torch.Tensor | ArrayLike, grid_size: tuple[int, int]
+) -> torch.Tensor:
+    """Which patches show some of the image; the others lie wholly in the pad.
+
+    Arguments and errors are those of `visible_patches`.
+
+    Returns:
+        (B, Gh, Gw) bool, on the CPU.
+    """
+    x_low, x_high, y_low, y_high = visible_patches(to_stored, stored_size, grid_size)
+    return torch.from_numpy((y_high > y_low)[:, :, None] & (x_high > x_low)[:, None, :])
+
+
 def watershed_basins(
     values: NDArray[np.float64], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:

@@ -100,6 +100,26 @@ def test_raw_scale_is_validations_highest_value_per_finding() -> None:
     assert as_setting(json.loads(json.dumps(setting_dict(setting)))) == setting
 
 
+def padded(pad_value: float) -> tuple[Observed, list[dict[str, Any]]]:
+    """The upper half of the canvas is pad, and holds this value."""
+    observed, truths = min_max_friend()
+    observed.maps[:, :, 4:] = observed.maps[:, :, :4].clone()
+    observed.maps[:, :, :4] = pad_value
+    up = torch.tensor([[10.0, 0, 0], [0, 10, -40], [0, 0, 1]], dtype=torch.float64)
+    return observed, [{**t, "to_stored": up, "stored_size": torch.tensor([SIDE // 2, SIDE])} for t in truths]
+
+
+@pytest.mark.parametrize("scaling", ["raw", "probability"])
+def test_what_a_map_says_of_the_pad_changes_nothing(scaling: str) -> None:
+    (quiet, truths), (loud, _), (failed, _) = padded(0.0), padded(9.0), padded(float("nan"))
+    wanted = choose(quiet, truths, (scaling,), Grid(), FINDINGS, HitCriterion())
+    for other in (loud, failed):
+        found = choose(other, truths, (scaling,), Grid(), FINDINGS, HitCriterion())
+        assert found == wanted
+        mine, theirs = (records_of(o, truths, found[0], Grid(), FINDINGS, HitCriterion()) for o in (quiet, other))
+        assert mine.candidates.score.tolist() == theirs.candidates.score.tolist()
+
+
 def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
     path, made_for = tmp_path / "plan.json", {"weights": "abc", "grid": {"floors": [0.1]}}
     with pytest.raises(PlanError, match=r"no plan at .*make the plan on validation first"):

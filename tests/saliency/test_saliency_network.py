@@ -29,6 +29,16 @@ def test_scaling_by_the_images_probability():
     assert scaled[0, 2].isnan().all()  # a failure is not "no finding"
 
 
+def test_what_lies_in_the_pad_scales_no_map():
+    maps = torch.tensor([[[[9.0, NAN], [1.0, 3.0]]]])
+    visible = torch.tensor([[[False, False], [True, True]]])
+    assert torch.equal(
+        scale_by_probability(maps, torch.tensor([[0.8]]), visible)[0, 0], torch.tensor([[0, 0], [0, 0.8]])
+    )
+    maps[0, 0, 1, 1] = NAN
+    assert scale_by_probability(maps, torch.tensor([[0.8]]), visible)[0, 0, 1].isnan().all()
+
+
 CASES = [(m, "probability", None) for m in METHODS] + [(m, "raw", 0.01) for m in METHODS]
 CASES += [("cosine", "none", None), ("value_cosine", "none", None), ("relevance", "raw", [0.01, 0.1, 1.0])]
 
