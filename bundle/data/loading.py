@@ -53,6 +53,9 @@ class EpochSampler(DistributedSampler):
         shuffle: False keeps the order.
         even: True repeats a few images so that all ranks get equally many (training); False gives each image to
             exactly one rank (evaluation).
+
+    Raises:
+        ValueError: `even` is False and there are fewer images than ranks.
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0, shuffle: bool = True, even: bool = True) -> None:
@@ -60,8 +63,14 @@ class EpochSampler(DistributedSampler):
         world, rank = (torch.distributed.get_world_size(), torch.distributed.get_rank()) if ready else (1, 0)
         super().__init__(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=seed)
         if not even:
-            self.num_samples = len(range(rank, len(dataset), world))  # type: ignore[arg-type]
-            self.total_size = len(dataset)  # type: ignore[arg-type]
+            count = len(dataset)  # type: ignore[arg-type]
+            # MONAI skips an empty loader's run: that rank would leave the others waiting in their first collective
+            if count < world > 1:
+                raise ValueError(
+                    f"A section to evaluate has {count} images for {world} processes, but each needs one. "
+                    f"Give the section at least {world} images, or start fewer processes (torchrun --nproc_per_node)."
+                )
+            self.num_samples, self.total_size = len(range(rank, count, world)), count
 
     def set_epoch(self, epoch: int) -> None:
         """Draw for this epoch from now on."""

@@ -1,7 +1,9 @@
 """Batches and the order of epochs."""
 
 import math
+from functools import partial
 
+import pytest
 import torch
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
@@ -77,3 +79,13 @@ def test_uneven_sampling_gives_each_image_once():
     dataset = Dataset(items())
     assert sorted(EpochSampler(dataset, shuffle=False, even=False)) == list(range(7))
     assert math.isclose(len(EpochSampler(dataset)), 7)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_rank_without_images_to_evaluate_is_refused_on_every_rank(monkeypatch, rank):
+    for name, value in {"is_initialized": True, "get_world_size": 3, "get_rank": rank}.items():
+        monkeypatch.setattr(torch.distributed, name, partial(int, value))
+    with pytest.raises(ValueError, match=r"has 2 images for 3 processes.*at least 3 images, or start fewer"):
+        EpochSampler(Dataset(items(2)), even=False)
+    assert len(EpochSampler(Dataset(items(3)), even=False)) == 1
+    assert len(EpochSampler(Dataset(items(2)))) == 1  # in training some repeat
