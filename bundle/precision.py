@@ -16,7 +16,7 @@ class Precision:
 
     Args:
         autocast: "bfloat16"; "float32" for none; "auto" for bfloat16 where the hardware computes in it (without such
-            hardware a CPU emulates it, many times slower).
+            hardware a CPU, or a card before Ampere, emulates it, many times slower).
         channels_last: lay images out as (B, H, W, C) in memory, which convolutions on the CPU and tensor cores prefer.
 
     Raises:
@@ -31,7 +31,7 @@ class Precision:
     def uses_bfloat16(self, device: torch.device) -> bool:
         """Whether this device will compute in bf16."""
         if self.autocast == "auto":
-            return torch.cuda.is_bf16_supported() if device.type == "cuda" else _cpu_has_bfloat16()
+            return _cuda_has_bfloat16() if device.type == "cuda" else _cpu_has_bfloat16()
         return self.autocast == "bfloat16"
 
     def context(self, device: torch.device) -> AbstractContextManager:
@@ -48,6 +48,10 @@ class Precision:
     def layout(self, image: torch.Tensor) -> torch.Tensor:
         """An image batch (B, C, H, W) in the wanted layout."""
         return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
+
+
+def _cuda_has_bfloat16() -> bool:
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))  # cards before Ampere emulate it
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -200,6 +200,15 @@ def test_a_teacher_joins_the_output():
     assert seen == [["student", "teacher"]]
 
 
+@pytest.mark.parametrize("computes", [True, False])
+def test_a_card_that_only_emulates_bfloat16_trains_in_float32(monkeypatch, computes):
+    def supported(including_emulation=True):
+        return including_emulation or computes
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert Precision("auto").uses_bfloat16(torch.device("cuda")) is computes
+
+
 def test_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="'auto', 'bfloat16' or 'float32'"):
         Precision("half")
