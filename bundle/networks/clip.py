@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
+from bundle.networks.config_fields import config_fields
 from bundle.networks.stem import ConvStem
 from bundle.networks.text_encoder import TextEncoder
 
@@ -104,7 +105,7 @@ class CLIPTowers(nn.Module):
 
     Raises:
         FileNotFoundError: `pretrained` cannot be found.
-        ValueError: sizes that do not fit together, or both `text` and `text_encoder`.
+        ValueError: sizes that do not fit together, a key that is no field, or both `text` and `text_encoder`.
     """
 
     def __init__(
@@ -121,9 +122,11 @@ class CLIPTowers(nn.Module):
         super().__init__()
         if text is not None and text_encoder is not None:
             raise ValueError("CLIPTowers: `text` and `text_encoder` both describe the text tower; set one to null.")
+        vision = config_fields("CLIPTowers: vision", vision, CLIPVisionConfig)
+        text = None if text is None else config_fields("CLIPTowers: text", text, CLIPTextConfig)
         clip_text = with_text and text_encoder is None
         if pretrained is None:
-            vision = {"image_size": image_size, **(vision or {})}
+            vision = {"image_size": image_size, **vision}
             clip_text = clip_text and text is not None
             config = _random_config(vision, text if clip_text and text is not None else _SMALLEST, projection_dim)
             clip = CLIPModel(config)

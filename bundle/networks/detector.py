@@ -1,7 +1,6 @@
 """A detection transformer trained from scratch on the same boxes: what the patch maps are compared with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
 from transformers.image_transforms import center_to_corners_format, corners_to_center_format
 
-from bundle.comments import without_comments
+from bundle.networks.config_fields import config_fields
 from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.patch_clip import PatchCLIP
 
@@ -61,7 +60,7 @@ class BoxDetector(nn.Module):
         self.findings = list(findings)
         if not self.findings:
             raise ValueError("BoxDetector: findings is empty; give the names of the findings to detect.")
-        config = _config(len(self.findings), without_comments(backbone), without_comments(transformer))
+        config = _config(len(self.findings), backbone, transformer)
         if input_size % config.feat_strides[-1]:
             raise ValueError(
                 f"BoxDetector: input_size {input_size} is not a multiple of the coarsest stride, "
@@ -141,13 +140,12 @@ class BoxDetector(nn.Module):
             )
 
 
-def _config(num_findings: int, backbone: dict[str, Any], transformer: dict[str, Any]) -> RTDetrConfig:
+def _config(
+    num_findings: int, backbone: Mapping[str, Any] | None, transformer: Mapping[str, Any] | None
+) -> RTDetrConfig:
     """The library's configuration, with what follows from the stages and the levels filled in."""
-    for name, given, kind in (("backbone", backbone, RTDetrResNetConfig), ("transformer", transformer, RTDetrConfig)):
-        known = {field.name for field in fields(kind)}
-        # the library would keep an unknown field and never look at it
-        if unknown := sorted(set(given) - known):
-            raise ValueError(f"BoxDetector: {name} has {unknown}, which are no fields of {kind.__name__}.")
+    backbone = config_fields("BoxDetector: backbone", backbone, RTDetrResNetConfig)
+    transformer = config_fields("BoxDetector: transformer", transformer, RTDetrConfig)
     if "hidden_sizes" in backbone:
         # the stem ends in the first stage's width: with another, the library's basic layer does not add up
         backbone = {"embedding_size": backbone["hidden_sizes"][0], **backbone}

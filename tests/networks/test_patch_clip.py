@@ -234,6 +234,22 @@ def test_missing_clip_folder_says_what_is_wanted(tmp_path):
         CLIPTowers(pretrained=str(tmp_path / "none"))
 
 
+@pytest.mark.parametrize(
+    ("side", "key", "said"),
+    [
+        (
+            "vision",
+            "hiden_size",
+            r"vision has 'hiden_size' \(did you mean hidden_size\?\): no field of CLIPVisionConfig",
+        ),
+        ("text", "num_layers", r"text has 'num_layers'.*: no field of CLIPTextConfig"),
+    ],
+)
+def test_a_tower_refuses_a_key_that_is_no_field(side, key, said):
+    with pytest.raises(ValueError, match=said):
+        CLIPTowers(image_size=32, **{side: {key: 16, "_desc_": "a comment is none"}})
+
+
 def test_pretrained_folder_and_another_grid(tmp_path):
     from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
