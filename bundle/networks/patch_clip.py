@@ -23,7 +23,7 @@ from bundle.networks.image_score import ImageScore
 from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
-from bundle.networks.text_bank import TextBank
+from bundle.networks.text_bank import TextBank, evaluating
 
 
 class PatchCLIP(nn.Module):
@@ -245,8 +245,9 @@ class PatchCLIP(nn.Module):
 
     @torch.no_grad()
     def _cache_prompts(self) -> None:
-        # in float32 whatever the caller's autocast: those that are saved, outside it, are the same
-        with torch.autocast(self.prompt_embeddings.device.type, enabled=False):
+        # in float32 whatever the caller's autocast: those that are saved, outside it, are the same; and without the
+        # dropout of a text tower that trains, which is noise to whoever reads them
+        with evaluating(self.clip), torch.autocast(self.prompt_embeddings.device.type, enabled=False):
             self.prompt_embeddings.copy_(self._encode_prompts())
         self._prompts_current = True
 

@@ -118,7 +118,7 @@ class TextBank(nn.Module):
         keys = [bytes(ids[mask.bool()].numpy()) for ids, mask in zip(self._ids, self._mask, strict=True)]
         missing = torch.tensor([n for n, key in enumerate(keys) if key not in known], dtype=torch.int64)
         order = missing[self._mask[missing].sum(1).argsort()]
-        with _evaluating(tower.model), torch.autocast(tower.projection.weight.device.type, enabled=False):
+        with evaluating(tower.model), torch.autocast(tower.projection.weight.device.type, enabled=False):
             for numbers in order.split(self.chunk) if len(order) else ():
                 for number, pooled in zip(numbers.tolist(), self._run(numbers).float().cpu(), strict=True):
                     known[keys[number]] = pooled
@@ -142,7 +142,7 @@ def _shared(tower: TextTower | TextEncoder) -> dict[bytes, torch.Tensor]:
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode for a while; then each submodule is back in its own."""
     before = [(child, child.training) for child in module.modules()]
     module.eval()

@@ -161,6 +161,17 @@ def test_patch_clip_saves_and_loads_it_and_does_without_it(folder, tmp_path):
     assert alone.clip.text is None
 
 
+def test_stored_prompts_are_without_dropout(folder):
+    net = network(folder, trainable=["clip.text.*"]).train()
+    assert net.clip.text.model.config.hidden_dropout_prob > 0
+    modes, stream = [m.training for m in net.modules()], torch.get_rng_state()
+    stored = net.state_dict()["prompt_embeddings"].clone()
+    assert [m.training for m in net.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert not torch.equal(net.prompts(), stored)  # a training step still has its dropout
+    torch.testing.assert_close(net.eval().prompts(), stored, atol=0, rtol=0)
+
+
 def test_patch_clip_freezes_it_by_patterns(folder):
     net = network(folder, trainable=["clip.text.projection.*"]).train()
     assert [n for n, p in net.named_parameters() if p.requires_grad] == ["clip.text.projection.weight"]
