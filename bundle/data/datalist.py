@@ -10,8 +10,8 @@
 
 `image` and `patient_id` are needed, and images lie inside the data folder. A finding without a label is unknown, unless
 it has boxes: then it is present. `boxed` names the findings whose boxes are complete; other boxes may be some of
-several. Every top-level list of such entries is a section, whatever its name, and no patient may be in two. Keys that
-are not named here are kept and not looked at.
+several. Every top-level list of such entries is a section, whatever its name, and no patient may be in two; white space
+around `patient_id`, with which DICOM pads it, does not count. Keys that are not named here are kept and not looked at.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Datalist:
         path: the file.
         findings: the names, in the file's order.
         sections: section name -> its entries. An entry is as in the file, but `image` is an absolute path,
-            `patient_id` text, `labels` an object of 0 and 1, `boxes` and `boxed` lists; where images were checked,
-            `stored_size` is (H, W).
+            `patient_id` text without white space around it, `labels` an object of 0 and 1, `boxes` and `boxed` lists;
+            where images were checked, `stored_size` is (H, W).
     """
 
     path: Path

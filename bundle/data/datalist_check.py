@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from bundle.data.datalist_entry import entry_complaints, nearest, show
+from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, show
 from bundle.data.datalist_fault import DatalistError, Fault
 from bundle.transforms.radiograph import RadiographError, stored_size
 
@@ -209,11 +209,11 @@ def _patient_complaints(sections: dict[str, list[_Place]]) -> Iterable[tuple[_Pl
     for section, places in sections.items():
         for place in places:
             patient = place.entry.get("patient_id")
-            if patient in (None, "") or not isinstance(patient, (str, int)):
+            if not isinstance(patient, (str, int)) or not (name := patient_name(patient)):
                 continue
-            other = first.setdefault(str(patient), place)
-            if other.section != section and (str(patient), section) not in told:
-                told.add((str(patient), section))
+            other = first.setdefault(name, place)
+            if other.section != section and (name, section) not in told:
+                told.add((name, section))
                 yield place, "patient_id", f"the patient of {other.short}", "each patient in one section only"
 
 
@@ -223,7 +223,7 @@ def _normalised(place: _Place) -> dict[str, Any]:
     result = {
         **entry,
         "image": str(place.image),
-        "patient_id": str(entry["patient_id"]),
+        "patient_id": patient_name(entry["patient_id"]),
         "labels": {name: int(label) for name, label in (entry.get("labels") or {}).items()},
         "boxes": entry.get("boxes") or [],
         "boxed": entry.get("boxed") or [],

@@ -30,7 +30,7 @@ def entry_complaints(
         (field, found, wanted).
     """
     patient = entry.get("patient_id")
-    if patient is None or patient == "":
+    if patient is None or patient_name(patient) == "":
         yield "patient_id", "nothing", "the patient's pseudonym, by which splits are kept apart"
     elif isinstance(patient, bool) or not isinstance(patient, (str, int)):
         yield "patient_id", f"a value of type {type(patient).__name__}", "text or a whole number"
@@ -182,6 +182,11 @@ def encode_entry(entry: dict[str, Any], findings: Sequence[str]) -> dict[str, An
         "box_cnr": np.asarray([math.nan if cnr is None else cnr for cnr in contrasts], dtype=np.float32),
         "boxed": boxed,
     }
+
+
+def patient_name(patient_id: Any) -> str:
+    """Who an entry's `patient_id` is: its text without white space around it, with which DICOM pads to even length."""
+    return str(patient_id).strip()
 
 
 def is_number(value: Any) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_json
+from bundle.data.datalist_entry import patient_name
 
 # the test section stays with whoever judges
 SHARED_OUT = ("training", "validation")
@@ -36,7 +37,7 @@ def split_by_site(datalist: Path, output: Path, shards: int = 2) -> list[Path]:
     for number in range(shards):
         own: dict[str, Any] = {"findings": document["findings"]}
         for section in SHARED_OUT:
-            own[section] = [entry for entry in document[section] if shard_of[str(entry["patient_id"])] == number]
+            own[section] = [e for e in document[section] if shard_of[patient_name(e["patient_id"])] == number]
             if not own[section]:
                 raise ValueError(
                     f"{datalist}: shard {number + 1} of {shards} would have no patient in '{section}'; "
@@ -51,7 +52,7 @@ def _shard_of_patients(entries: Sequence[dict[str, Any]], shards: int) -> dict[s
     """Patient -> number of the shard."""
     site_of: dict[str, Any] = {}
     for entry in entries:
-        site_of.setdefault(str(entry["patient_id"]), entry.get("site"))
+        site_of.setdefault(patient_name(entry["patient_id"]), entry.get("site"))
     if None in site_of.values():
         return {patient: number % shards for number, patient in enumerate(site_of)}
     turn = {site: number % shards for number, site in enumerate(sorted(set(site_of.values())))}

@@ -33,6 +33,7 @@ def test_a_good_datalist(folder, document, write):
 
 
 def test_a_section_as_items_of_a_dataset(folder, document, write):
+    document["training"][1]["patient_id"] = "p1 "  # as DICOM pads it
     path = write(document)
     items = datalist_section(path, "training", keep=["summary"])
     assert [item["index"] for item in items] == [0, 1]

@@ -109,6 +109,12 @@ FAULTS = {
         "nothing",
         "the patient's pseudonym, by which splits are kept apart",
     ),
+    "blank patient": (
+        {"patient_id": " "},
+        "patient_id",
+        "nothing",
+        "the patient's pseudonym, by which splits are kept apart",
+    ),
     "patient float": ({"patient_id": 1.5}, "patient_id", "a value of type float", "text or a whole number"),
     "image number": ({"image": 5}, "image", "5", "the path of an image file"),
 }
@@ -175,6 +181,13 @@ def test_reports_where_they_are_trained_on(document, write, report):
     assert len(faults_of(path, require_reports=["training", "validation"])) == 2
     assert faults_of(path, require_reports=["trainin"]) == [
         "the file, trainin: found no such section; wanted it, as its reports are required"
+    ]
+
+
+def test_a_padded_patient_is_the_same_patient(document, write):
+    document["test"][0]["patient_id"] = "p1 "
+    assert faults_of(write(document)) == [
+        "test[0] (images/d.dcm), patient_id: found the patient of training[0]; wanted each patient in one section only"
     ]
 
 

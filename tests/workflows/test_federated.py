@@ -82,7 +82,7 @@ def test_patients_are_in_one_shard_by_site_or_in_turn(tmp_path):
     for section in ("training", "validation"):
         for number, entry in enumerate(document[section]):
             entry["site"] = "CAB"[number % 3]
-    document["training"][1] |= {"patient_id": "patient-0"}  # of site A, the patient's first image of site C
+    document["training"][1] |= {"patient_id": "patient-0 "}  # of site A, the patient's first image of site C
     datalist.write_text(json.dumps(document))
     by_site = [json.loads((f / "datalist.json").read_text()) for f in split_by_site(datalist, tmp_path / "b")]
     assert {e["site"] for e in by_site[0]["training"]} == {"A", "C"}
