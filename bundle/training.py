@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from bundle.comments import without_comments
 
 logger = logging.getLogger(__name__)
 
+_NOT_LEARNT = {"params", "foreach", "fused", "capturable", "differentiable"}
+"""Keys of an optimizer's parameter group that are not settings of the training but say how steps are computed."""
 LAST, FORMAT = "last.pt", 1
 ANOTHER = "another folder (init_checkpoint, ckpt_dir; in pretrain.json pretrain_init_checkpoint, pretrain_dir)"
 
@@ -101,8 +103,8 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other network, optimizer, schedule's length or teacher), or
-                there is no whole batch to train on.
+            ValueError: `last.pt` is not of this training (other network, optimizer or its settings, schedule's length
+                or teacher), or there is no whole batch to train on.
             FileNotFoundError: `init_from` does not exist.
         """
         self._check_batches()
@@ -198,6 +200,7 @@ class ResumableTraining:
                 "give what it began with."
             )
         self._check_schedule(content["lr_scheduler"] or {})
+        self._check_settings(content["optimizer"]["param_groups"])
         try:
             _unwrap(self.network).load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
@@ -223,6 +226,36 @@ class ResumableTraining:
                 f"training's is for {now or 'any number of'}. Give the number of epochs and the schedule that it began "
                 f"with, or begin another training from its weights, {self.best}, in {ANOTHER}."
             )
+
+    def _check_settings(self, stored: Sequence[Mapping[str, Any]]) -> None:
+        """torch would keep to the stored settings, whatever is configured."""
+        for number, (before, now) in enumerate(zip(stored, self.optimizer.param_groups, strict=False), 1):
+            old, new = _settings(before), _settings(now)
+            changed = [name for name in old if name in new and not _equal(old[name], new[name])]
+            if changed:
+                found = "; ".join(f"{name} was {old[name]}, now {new[name]}" for name in changed)
+                raise ValueError(
+                    f"{self.last} was trained with other settings of the optimizer (parameter group {number} of "
+                    f"{len(stored)}): {found}. Give those that it began with, or begin another training, "
+                    f"in {ANOTHER}."
+                )
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides what a parameter group learns, without what a schedule moves."""
+    kept = {name: value for name, value in group.items() if name not in _NOT_LEARNT}
+    kept["lr"] = kept.pop("initial_lr", kept.get("lr"))
+    if "max_momentum" in kept:  # a cyclic schedule moves the momentum between this and base_momentum
+        kept.pop("momentum", None)
+        if "betas" in kept:
+            kept["betas[1:]"] = kept.pop("betas")[1:]
+    return kept
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return math.isclose(one, other) if isinstance(one, float) and isinstance(other, float) else bool(one == other)
 
 
 def _unwrap(network: nn.Module) -> nn.Module:

@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_term():
         TrainingStep(Precision("float32"), network_keys=(), full=False)(engine, {"image": torch.ones(1, 1, 2, 2)})
 
 
-def resumable(folder, epochs=1, metrics=(), interval=1, schedule=None, **arguments):
+def resumable(folder, epochs=1, metrics=(), interval=1, schedule=None, optimizer=None, **arguments):
     """A training that needs nothing; the bias it learns is the epoch's number, the key metric is given by epoch."""
     net = nn.Linear(2, 2)
     trainer = Engine(lambda engine, batch: nn.init.constant_(net.bias, engine.state.epoch))
@@ -85,7 +85,7 @@ def resumable(folder, epochs=1, metrics=(), interval=1, schedule=None, **argumen
     if metrics:
         arguments["evaluator"] = judge(net, metrics)
         ValidationHandler(interval, arguments["evaluator"]).attach(trainer)
-    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    optimizer = (optimizer or partial(torch.optim.SGD, lr=0.1, momentum=0.9))(net.parameters())
     if schedule is not None:
         arguments["lr_scheduler"] = scheduler = schedule(optimizer)
         trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda _: (optimizer.step(), scheduler.step()))
@@ -180,6 +180,43 @@ def test_fewer_images_than_a_batch_are_refused(tmp_path, length, ranks, where):
     with pytest.raises(ValueError, match=f"whole batch an epoch: 3 images, batch size 4{where}. Add images, or lower"):
         training.run()
     assert not list(tmp_path.iterdir())
+
+
+SGD, ADAMW = torch.optim.SGD, torch.optim.AdamW
+
+
+@pytest.mark.parametrize("schedule", [None, ConstantLR, partial(LinearLR, total_iters=9)])
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"lr": 0.5}, "lr was 0.1, now 0.5"),
+        ({"momentum": 0.1}, "momentum was 0.9, now 0.1"),
+        ({"weight_decay": 0.02, "nesterov": False}, "weight_decay was 0.01, now 0.02; nesterov was True, now False"),
+    ],
+)
+def test_other_settings_of_the_optimizer_are_refused(tmp_path, schedule, changes, found):
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}
+    resumable(tmp_path, schedule=schedule, optimizer=partial(SGD, **settings)).run()
+    with pytest.raises(ValueError, match=rf"other settings.*group 1 of 1\): {found}. Give those"):
+        resumable(tmp_path, epochs=2, schedule=schedule, optimizer=partial(SGD, **settings | changes)).run()
+    resumable(tmp_path, epochs=2, schedule=schedule, optimizer=partial(SGD, **settings)).run()
+    assert best_epoch(tmp_path) == 2
+
+
+def test_what_a_one_cycle_schedule_moves_is_no_other_setting(tmp_path):
+    def training(epochs=1, rate=0.001, **settings):
+        schedule = partial(OneCycleLR, max_lr=rate, total_steps=6)
+        return resumable(tmp_path, epochs, schedule=schedule, optimizer=partial(ADAMW, lr=rate, **settings))
+
+    training().run()
+    moved = torch.load(tmp_path / "last.pt", weights_only=True)["optimizer"]["param_groups"][0]
+    assert moved["betas"][0] != training().optimizer.param_groups[0]["betas"][0]
+    with pytest.raises(ValueError, match=r"lr was 4e-05, now 8e-05; max_lr was 0\.001, now 0\.002"):
+        training(2, rate=0.002).run()
+    with pytest.raises(ValueError, match=r"betas\[1:\] was \(0\.999,\), now \(0\.99,\)"):
+        training(2, betas=(0.9, 0.99)).run()
+    training(2, foreach=False).run()  # how, not what
+    assert best_epoch(tmp_path) == 2
 
 
 def test_a_teacher_joins_the_output():
