@@ -139,6 +139,16 @@ def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple
         for name in dict.fromkeys(value)
         if value.count(name) > 1
     ]
+    distinct = list(dict.fromkeys(value))
+    if "mean" in distinct:
+        faults.append(
+            Fault(THE_FILE, "findings", "mean", "another name: figures of all findings together are called so")
+        )
+    for name in distinct:
+        for other in distinct:
+            if name.startswith(f"{other}/"):  # n_excluded/Mass/unboxed: of Mass, or of "Mass/unboxed"?
+                found, wanted = f"{other} and {name}", "other names: figures of the two would have the same keys"
+                faults.append(Fault(THE_FILE, "findings", found, wanted))
     for name in asked:
         if name not in value:
             wanted = f"{name}, which the configuration asks for{nearest(name, value)}"

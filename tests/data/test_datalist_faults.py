@@ -215,6 +215,14 @@ def test_patients_are_told_by_place_and_not_by_name(document, write):
         ('{"training": []}', "findings: found nothing; wanted a list of names"),
         ('{"findings": [], "training": []}', "findings: found []; wanted a list of names"),
         ('{"findings": ["A", "A"], "training": []}', "findings: found A 2 times; wanted each finding once"),
+        (
+            '{"findings": ["A", "mean"], "training": []}',
+            "findings: found mean; wanted another name: figures of all findings together are called so",
+        ),
+        (
+            '{"findings": ["A/unboxed", "B", "A"], "training": []}',
+            "findings: found A and A/unboxed; wanted other names: figures of the two would have the same keys",
+        ),
         ('{"findings": ["A"], "training": {}}', "training: found {}; wanted a list of entries"),
         (
             '{"findings": ["A"], "test": [], "test": []}',
@@ -229,6 +237,11 @@ def test_a_fault_of_the_file(write, text, line):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(DatalistError, match=r"absent\.json: 1 fault"):
         datalist_section(tmp_path / "absent.json", "training")
+
+
+def test_a_slash_alone_is_no_fault(document, write):
+    document["findings"] = [*document["findings"], "Nodule/Mass"]  # as VinDr-CXR has it
+    check_datalist(write(document))
 
 
 def test_findings_that_the_file_lacks_are_named_with_the_nearest(document, write):
