@@ -61,7 +61,7 @@ class ResumableTraining:
 
     - `last.pt`: weights, optimizer, schedule, epoch, and the best metric so far; what a restart goes on from;
     - `best_filename`: the weights alone, whenever the evaluator's key metric is a new best (every epoch, if there
-      is no evaluator, or as long as its key metric is NaN).
+      is no evaluator, or as long as its key metric is NaN; the last, if none was validated).
 
     What an epoch draws (order, augmentation, dropout) depends on (seed, epoch) alone, so that on one CPU a resumed
     training ends with the weights of an uninterrupted one. Stopped within an epoch, it starts that epoch again.
@@ -170,9 +170,17 @@ class ResumableTraining:
     def _save_last(self, engine: Any) -> None:
         if engine.state.rank != 0:
             return
-        if self.evaluator is None:
-            save_atomically(_unwrap(self.network).state_dict(), self.best)
         validation = self.evaluator.state if self.evaluator is not None else None
+        # before last.pt: a training that is finished has its weights
+        finished = engine.state.epoch == engine.state.max_epochs
+        unjudged = finished and validation is not None and validation.best_metric_epoch == -1
+        if unjudged:
+            logger.warning(
+                f"No epoch of the {engine.state.max_epochs} was validated: {self.best} takes the last weights. Lower "
+                "val_interval, and see that the validation section has images, to keep the best."
+            )
+        if validation is None or unjudged:
+            save_atomically(_unwrap(self.network).state_dict(), self.best)
         content = {
             "format": FORMAT,
             "depends_on": self.depends_on,

@@ -219,6 +219,13 @@ def test_what_a_one_cycle_schedule_moves_is_no_other_setting(tmp_path):
     assert best_epoch(tmp_path) == 2
 
 
+@pytest.mark.parametrize(("interval", "best", "said"), [(5, 3, 1), (2, 2, 0)])
+def test_a_training_never_validated_leaves_its_last_weights_and_says_so(tmp_path, interval, best, said, caplog):
+    resumable(tmp_path, epochs=3, metrics=[0.5] * 3, interval=interval).run()
+    assert best_epoch(tmp_path) == best
+    assert caplog.text.count("No epoch of the 3 was validated") == said
+
+
 def test_a_teacher_joins_the_output():
     net, seen = nn.Conv2d(1, 1, 1), []
     engine = SimpleNamespace(
