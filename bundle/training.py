@@ -41,13 +41,19 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the weights do not fit the network; the message says which.
+        ValueError: the weights do not fit the network, the message says which; or it is a checkpoint to resume from.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No weights at {path}. Train first, or set the checkpoint's path to your file.")
     try:
-        _unwrap(network).load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if "format" in content and "network" in content:
+            raise ValueError(
+                f"{path} is a checkpoint that a training resumes from. Give the weights alone, which lie beside it: "
+                f"{path.with_name('model.pt')}."
+            )
+        _unwrap(network).load_state_dict(content)
     except RuntimeError as error:
         raise ValueError(
             f"{path} does not fit this network (was it trained with another configuration?): {error}"

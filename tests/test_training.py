@@ -226,6 +226,15 @@ def test_a_training_never_validated_leaves_its_last_weights_and_says_so(tmp_path
     assert caplog.text.count("No epoch of the 3 was validated") == said
 
 
+def test_a_checkpoint_to_resume_from_is_not_taken_for_weights(tmp_path):
+    resumable(tmp_path).run()
+    with pytest.raises(
+        ValueError, match=r"last\.pt is a checkpoint that a training resumes from.*beside it.*model\.pt"
+    ):
+        load_weights(nn.Linear(2, 2), tmp_path / "last.pt")
+    load_weights(nn.Linear(2, 2), tmp_path / "model.pt")
+
+
 def test_a_teacher_joins_the_output():
     net, seen = nn.Conv2d(1, 1, 1), []
     engine = SimpleNamespace(
