@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 SCORES = ("global", "pooled", "sparse", "patch")
+_NO_WEIGHT = 1e-12
 
 
 class ImageScore(nn.Module):
     """One probability an image and finding out of the four.
 
     p_image = sum_i w_i p_i / sum_i w_i over the scores that are there: a sparse score is absent (NaN) where no patch
-    was selected, and the others stand in for it.
+    was selected, and the others stand in for it. Where none that has a weight is there, it is the mean of all that are.
 
     Args:
         weights: weight of each score by name ("global", "pooled", "sparse", "patch"); one name alone means that score.
@@ -45,6 +46,10 @@ class ImageScore(nn.Module):
         """The four scores, each (B, K), sparse possibly NaN -> the same with `image` added."""
         stacked = torch.stack([scores[name] for name in SCORES], -1).detach()  # (B, K, 4): only θ learns
         there = torch.isfinite(stacked)
+        present = stacked.masked_fill(~there, 0)
         weights = self.theta.softmax(0) * there
-        image = (weights * stacked.masked_fill(~there, 0)).sum(-1) / weights.sum(-1).clamp(min=1e-12)
+        total = weights.sum(-1)
+        image = (weights * present).sum(-1) / total.clamp(min=_NO_WEIGHT)
+        # a weight of 0 is 1e-30 in theta: what is left of such is none to go by
+        image = torch.where(total < _NO_WEIGHT, present.sum(-1) / there.sum(-1).clamp(min=1), image)
         return {**scores, "image": image}

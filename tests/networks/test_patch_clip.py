@@ -210,11 +210,20 @@ def test_image_score(build, weights, wanted):
     assert float(net.image_score(scores)["image"].detach()) == pytest.approx(wanted, abs=1e-6)
 
 
-def test_image_score_falls_back_where_the_sparse_score_is_absent(build):
-    net = build(image_score={"weights": {"pooled": 1, "sparse": 1}})
+@pytest.mark.parametrize(
+    ("weights", "wanted"),
+    [
+        ({"pooled": 1, "sparse": 1}, 0.4),
+        ("sparse", (0.1 + 0.4 + 0.9) / 3),  # no configured score is there
+        ({"sparse": 2, "patch": 0}, (0.1 + 0.4 + 0.9) / 3),
+        ("learned", (0.1 + 0.4 + 0.9) / 3),
+    ],
+)
+def test_image_score_falls_back_where_the_sparse_score_is_absent(build, weights, wanted):
+    net = build(image_score={"weights": weights})
     values = {"global": 0.1, "pooled": 0.4, "sparse": math.nan, "patch": 0.9}
     scores = {name: torch.full((1, 1), value) for name, value in values.items()}
-    assert float(net.image_score(scores)["image"].detach()) == pytest.approx(0.4, abs=1e-6)
+    assert float(net.image_score(scores)["image"].detach()) == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.parametrize(("in_size", "out_size"), [(900, 224), (452, 112), (132, 32)])
