@@ -54,6 +54,10 @@ class Comparison:
         seed: of the bootstrap.
         device: to compute on.
         precision: number format and layout.
+        section: name of the validation section, or names: a plan is refused for another.
+
+    Attributes:
+        score: name of the reference's image score, of which the plan has thresholds and temperatures.
 
     Raises:
         ValueError: the reference is not among the methods.
@@ -79,6 +83,7 @@ class Comparison:
         judged_elsewhere: Mapping[str, Mapping[str, str]] | None = None,
         replicates: int = 1000,
         seed: int = 0,
+        section: str | Sequence[str] | None = None,
     ) -> None:
         if reference not in methods:
             raise ValueError(f"comparison: the reference {reference!r} is not among the methods {list(methods)}.")
@@ -89,7 +94,8 @@ class Comparison:
         self.grid = grid or Grid()
         self.criterion = HitCriterion(criterion, threshold, box_fraction)
         self.judged_elsewhere = without_comments(judged_elsewhere)
-        self.replicates, self.seed = replicates, seed
+        self.replicates, self.seed, self.section = replicates, seed, section
+        self.score = self.methods[reference].score
         self.result: Outcome | None = None
 
     def plan(self) -> dict[str, Any]:
@@ -107,6 +113,7 @@ class Comparison:
                 chosen[name] = {**setting_dict(setting), "validation_froc_score": score}
                 logger.info("%s: %s, FROC score %.3f on validation.", name, _words(chosen[name]), score)
             own = self._records(self.reference, chosen[self.reference], seen[self.reference], truths)
+            # records call a method's image score "image", whichever of the network's it is
             content = {"images": len(truths), "methods": chosen, "points": choose_operating_points(own, "image")}
             if idist.get_rank() == 0:
                 write_plan(self.plan_file, self._made_for, content)
@@ -174,7 +181,9 @@ class Comparison:
         """What a plan must have been made for; weights can be large, so they are read once."""
         return {
             **{name: _fingerprint(Path(file)) for name, file in self.files.items()},
-            "methods": {name: list(method.scalings) for name, method in self.methods.items()},
+            "canvas": self.canvas,
+            "section": self.section,
+            "methods": {name: {"scalings": m.scalings, "score": m.score} for name, m in self.methods.items()},
             "grid": asdict(self.grid),
             "criterion": str(self.criterion),
         }

@@ -20,6 +20,7 @@ def map_methods(
     patch_clip: PatchCLIP,
     image_labels_only: PatchCLIP,
     saliency: Sequence[str] = tuple(NAMES),
+    score: str = "image",
 ) -> dict[str, Method]:
     """Patch-CLIP's maps, and each saliency method on both networks.
 
@@ -28,6 +29,7 @@ def map_methods(
         image_labels_only: the same network trained on image labels alone, without a box. Its image probability is the
             global score, because nothing taught its patches.
         saliency: which, of `NAMES`.
+        score: which of Patch-CLIP's scores is its image probability; the report's `primary`.
 
     Returns:
         Name -> method, Patch-CLIP first.
@@ -37,12 +39,12 @@ def map_methods(
     """
     if unknown := sorted(set(saliency) - set(NAMES)):
         raise ValueError(f"methods: unknown saliency {unknown}; known are {list(NAMES)}.")
-    methods = {"Patch-CLIP": Method(patch_clip, WITH_BOXES)}
-    for network, ending, supervision, score in (
-        (patch_clip, "Patch-CLIP", WITH_BOXES, "image"),
+    methods = {"Patch-CLIP": Method(patch_clip, WITH_BOXES, score=score)}
+    for network, ending, supervision, probability in (
+        (patch_clip, "Patch-CLIP", WITH_BOXES, score),
         (image_labels_only, "trained without boxes", WITHOUT_BOXES, "global"),
     ):
         for key in saliency:
             scalings = ("none", "probability") if key in PROBABILITIES else ("raw", "probability")
-            methods[f"{NAMES[key]}, {ending}"] = Method(network, supervision, key, scalings, score)
+            methods[f"{NAMES[key]}, {ending}"] = Method(network, supervision, key, scalings, probability)
     return methods

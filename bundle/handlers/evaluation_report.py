@@ -67,7 +67,8 @@ class EvaluationReport:
         regions: likewise: captions of regions among hard negatives and in retrieval, pointing by a description.
 
     Raises:
-        ValueError: where the findings are not those of the metrics, or a number is negative.
+        ValueError: where the findings are not those of the metrics, a number is negative, or the comparison's plan has
+            thresholds of another image score than `primary`.
     """
 
     def __init__(
@@ -96,6 +97,14 @@ class EvaluationReport:
                 )
         if replicates < 0 or gallery < 0:
             raise ValueError(f"EvaluationReport: replicates and gallery must be >= 0, got {replicates} and {gallery}")
+        if comparison is not None and auroc is not None:
+            judged = primary or auroc.metric_fn.scores[0]
+            if comparison.score != judged:
+                raise ValueError(
+                    f"EvaluationReport: the plan's thresholds are of the image score {comparison.score!r}, but "
+                    f"{judged!r} would be judged by them; give `primary` here and `score` of the comparison's methods "
+                    "the same name"
+                )
         self.output_dir, self.findings = Path(output_dir), tuple(findings)
         self.froc, self.auroc, self.config = froc, auroc, config
         self.replicates, self.seed, self.primary = replicates, seed, primary

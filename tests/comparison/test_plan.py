@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from bundle.comparison import Comparison, map_methods
 from bundle.comparison.observe import Observed
 from bundle.comparison.plan import (
     Grid,
@@ -22,6 +23,8 @@ from bundle.comparison.plan import (
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import of_finding
+from tests.tiny_comparison import tiny_comparison
+from tests.tiny_network import tiny_patch_clip
 
 GRID_SIDE, SIDE = 8, 80  # patches, stored pixels
 FINDINGS = ["Mass"]
@@ -128,3 +131,23 @@ def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
     assert read_plan(path, made_for)["methods"] == {"a": 1}
     with pytest.raises(PlanError, match="weights 'abc' instead of 'def'"):
         read_plan(path, {**made_for, "weights": "def"})
+
+
+def test_a_plan_for_another_score_canvas_or_section_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    observed, truths = min_max_friend()
+    monkeypatch.setattr(Comparison, "_observe", lambda *_: (truths, {"a": observed}))
+    plan = tiny_comparison(tmp_path, FINDINGS).plan()
+    assert plan["points"]["Mass"]["youden"] == pytest.approx(0.9)
+    assert tiny_comparison(tmp_path, FINDINGS).plan() == plan
+    with pytest.raises(PlanError, match="canvas 80 instead of 90"):
+        tiny_comparison(tmp_path, FINDINGS, canvas=90).plan()
+    with pytest.raises(PlanError, match="section 'validation' instead of 'fold_1'"):
+        tiny_comparison(tmp_path, FINDINGS, section="fold_1").plan()
+    with pytest.raises(PlanError, match=r"methods .*'image'.* instead of .*'patch'"):
+        tiny_comparison(tmp_path, FINDINGS, "patch").plan()
+
+
+def test_the_score_of_the_methods_is_asked_for() -> None:
+    network = tiny_patch_clip(None, text=False)
+    methods = map_methods(network, network, ["cosine"], score="patch")
+    assert [method.score for method in methods.values()] == ["patch", "patch", "global"]

@@ -24,6 +24,7 @@ from bundle.metrics.strata import SIZE_TIERS
 from bundle.precision import Precision
 from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
 from tests.tiny import FINDINGS, write_tiny_data
+from tests.tiny_comparison import tiny_comparison
 
 CANVAS, GRID = 96, 12
 
@@ -165,3 +166,11 @@ def test_metrics_of_other_findings_are_refused(tmp_path: Path) -> None:
         EvaluationReport(tmp_path, FINDINGS, FROC(FINDINGS), AUROC(["Nodule"]))
     with pytest.raises(ValueError, match="must be >= 0"):
         EvaluationReport(tmp_path, FINDINGS, FROC(FINDINGS), replicates=-1)
+
+
+def test_thresholds_of_another_score_are_refused(tmp_path: Path) -> None:
+    comparison = tiny_comparison(tmp_path, FINDINGS, "patch")
+    auroc = AUROC(FINDINGS, ["image", "patch"])
+    with pytest.raises(ValueError, match="thresholds are of the image score 'patch', but 'image' would be judged"):
+        EvaluationReport(tmp_path, FINDINGS, FROC(FINDINGS), auroc, comparison=comparison)
+    EvaluationReport(tmp_path, FINDINGS, FROC(FINDINGS), auroc, comparison=comparison, primary="patch")
