@@ -243,16 +243,16 @@ class ResumableTraining:
 
     def _check_settings(self, stored: Sequence[Mapping[str, Any]]) -> None:
         """torch would keep to the stored settings, whatever is configured."""
-        for number, (before, now) in enumerate(zip(stored, self.optimizer.param_groups, strict=False), 1):
+        changed = []
+        for before, now in zip(stored, self.optimizer.param_groups, strict=False):
             old, new = _settings(before), _settings(now)
-            changed = [name for name in old if name in new and not _equal(old[name], new[name])]
-            if changed:
-                found = "; ".join(f"{name} was {old[name]}, now {new[name]}" for name in changed)
-                raise ValueError(
-                    f"{self.last} was trained with other settings of the optimizer (parameter group {number} of "
-                    f"{len(stored)}): {found}. Give those that it began with, or begin another training, "
-                    f"in {ANOTHER}."
-                )
+            differing = [name for name in old if name in new and not _equal(old[name], new[name])]
+            changed += [f"{name} was {old[name]}, now {new[name]}" for name in differing]
+        if changed:
+            raise ValueError(
+                f"{self.last} was trained with other settings of the optimizer: {'; '.join(dict.fromkeys(changed))}. "
+                f"Give those that it began with, or begin another training, in {ANOTHER}."
+            )
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
