@@ -81,7 +81,8 @@ class FigureTable:
     def finish(self) -> tuple[Metrics, Notes]:
         """Figures with `/low` and `/high`, None where not a finite number, and the notes that say why.
 
-        Infinite replicates take part in an interval, at its end; undefined ones do not. Both are counted in the notes.
+        Infinite replicates take part in an interval, at its end; undefined ones do not. Both are counted in the notes,
+        which also warn of a figure that all replicates agree on.
         """
         metrics: Metrics = {}
         for key, value in self.values.items():
@@ -94,6 +95,8 @@ class FigureTable:
                 self._say(key, f"interval without {undefined} of {len(draws)} replicates in which it is undefined")
             if infinite := int(np.isinf(draws).sum()):
                 self._say(key, f"infinite in {infinite} of {len(draws)} replicates, which count at the interval's end")
+            if math.isfinite(value) and low == high and np.nanmin(draws) == np.nanmax(draws):
+                self._say(key, "the same in every replicate: an interval without width is no certainty")
             for end, bound in (("low", low), ("high", high)):
                 metrics[f"{key}/{end}"] = bound if math.isfinite(bound) else None
                 if math.isnan(bound):

@@ -1,5 +1,6 @@
 """All replicates at once against a loop that really resamples."""
 
+import fire
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -16,6 +17,8 @@ from bundle.metrics.bootstrap import (
 )
 from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve, sensitivity_at, wafroc
 from bundle.metrics.records import FindingRecords, of_finding
+from scripts import interval_coverage
+from scripts.interval_coverage import coverage
 from tests.metrics.drawn import random_evaluation, resampled
 
 NAN = float("nan")
@@ -179,24 +182,10 @@ class TestInterval:
         assert interval(np.array([inf, inf])) == (inf, inf, 0)
 
     def test_covers_the_truth_about_as_often_as_it_says(self):
-        """Sensitivity at any rate of lesions each found with chance 0.7: a binomial whose truth is known."""
-        rng = np.random.default_rng(0)
-        lesions, covered = 80, 0
-        image = np.arange(lesions)
-        for trial in range(120):
-            found = np.where(rng.random(lesions) < 0.7, 0.5, -np.inf)
-            nothing = np.zeros(0)
-            data = FindingRecords(
-                image=image,
-                fp_score=nothing,
-                fp_image=nothing.astype(int),
-                lesion_score=found,
-                lesion_image=image,
-                normal_score=nothing,
-                normal_image=nothing.astype(int),
-                lesion_oracle=nothing,
-                lesion_cnr=nothing,
-            )
-            low, high, _ = interval(froc_replicates(draw_counts(lesions, 300, trial), data, image, (1.0,))[0])
-            covered += low <= 0.7 <= high
-        assert 0.88 <= covered / 120 <= 0.99
+        """Sensitivity at any rate of lesions each found with the same chance: a binomial whose truth is known."""
+        assert 0.88 <= coverage(0.7, 80, trials=120, replicates=300) <= 0.99
+
+    def test_covers_a_high_sensitivity_less_often_than_it_says(self, capsys):
+        """What docs/evaluation.md warns of, by the command that it names."""
+        fire.Fire(interval_coverage.main, ["--cases", "((0.9, 12),)", "--trials", "150", "--replicates", "200"])
+        assert 0.6 < float(capsys.readouterr().out.split("|")[-2]) < 0.8
