@@ -28,14 +28,22 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
         canvas = Canvas(figsize=(9.6, height))
         left, right = canvas.subplots(1, 2, sharey=True)
         canvas.subplots_adjust(left=0.37, right=0.98, bottom=0.6 / height, top=1 - 0.15 / height, wspace=0.08)
+        ends = [metrics.get(_FALSE_POSITIVES.format(name) + "/high") or 0.0 for name in methods]
+        values = [metrics.get(_FALSE_POSITIVES.format(name)) or 0.0 for name in methods]
+        most = max(2.0, 1.1 * max([*ends, *values]))
         for y, name in enumerate(methods):
             colour = PALETTE[5] if name == reference else PALETTE[1]
             for panel, key in ((left, _SENSITIVITY), (right, _FALSE_POSITIVES)):
                 value, low, high = (metrics.get(key.format(name) + end) for end in ("", "/low", "/high"))
                 if value is None:
-                    panel.text(0.98, y, "never reached", transform=panel.get_yaxis_transform(), ha="right", va="center",
+                    # a sensitivity is always defined but without lesions
+                    text = "no lesions" if metrics.get(_SENSITIVITY.format(name)) is None else "never reached"
+                    panel.text(0.98, y, text, transform=panel.get_yaxis_transform(), ha="right", va="center",
                                fontsize=8, color=MUTED)  # fmt: skip
                     continue
+                if low is not None and high is None:  # the interval has no end: it leaves the panel
+                    high = most
+                    panel.plot([1], [y], ">", color=colour, transform=panel.get_yaxis_transform(), clip_on=False, **DOT)
                 whisker(panel, y, low, high, colour)
                 panel.plot([value], [y], "o", color=colour, clip_on=False, **DOT)
         left.set_yticks(range(len(methods)), list(methods))
@@ -43,9 +51,6 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
         left.set_xlim(0, 1.01)
         left.set_xlabel("Sensitivity at 1 FP per image", fontsize=9)
         right.set_xscale("symlog", linthresh=1, base=2)
-        ends = [metrics.get(_FALSE_POSITIVES.format(name) + "/high") or 0.0 for name in methods]
-        values = [metrics.get(_FALSE_POSITIVES.format(name)) or 0.0 for name in methods]
-        most = max(2.0, 1.1 * max([*ends, *values]))
         right.set_xlim(0, most)
         ticks = [0, *(2**n for n in range(12) if 2**n <= most)]
         right.set_xticks(ticks, [str(tick) for tick in ticks])
