@@ -82,12 +82,16 @@ def test_patients_are_in_one_shard_by_site_or_in_turn(tmp_path):
     for section in ("training", "validation"):
         for number, entry in enumerate(document[section]):
             entry["site"] = "CAB"[number % 3]
-    document["training"][1] |= {"patient_id": "patient-0 "}  # of site A, the patient's first image of site C
+    document["training"][1] |= {"patient_id": "patient-0"}  # of site A, the patient's first image of site C
     datalist.write_text(json.dumps(document))
     by_site = [json.loads((f / "datalist.json").read_text()) for f in split_by_site(datalist, tmp_path / "b")]
     assert {e["site"] for e in by_site[0]["training"]} == {"A", "C"}
     assert {e["site"] for e in by_site[1]["training"]} == {"B"}
     assert [len(d["training"]) for d in by_site] == [8, 4]
+    document["training"][2] |= {"patient_id": "patient-0 "}  # of site B, and as DICOM pads it
+    datalist.write_text(json.dumps(document))
+    padded = [json.loads((f / "datalist.json").read_text()) for f in split_by_site(datalist, tmp_path / "d")]
+    assert [len(d["training"]) for d in padded] == [9, 3]
     with pytest.raises(ValueError, match="shard 4 of 4 would have no patient in 'training'"):
         split_by_site(datalist, tmp_path / "c", 4)
 
