@@ -3,4 +3,7 @@
 Modules that import `monailabel` run in `.venv-label` only, which scripts/serve.sh makes.
 """
 
+import re
+
 MODEL = "patch_clip"  # the one that is served
+NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")  # of a radiograph, label, tag or session: may become part of a path

@@ -19,6 +19,7 @@ from pydicom import Dataset
 from bundle.atomic import atomic_path, write_file
 from bundle.data.output_names import SUFFIXES
 from bundle.fingerprint import file_sha256
+from bundle.label import NAME
 from bundle.label.drawn import DrawnError, drawn_entry, segment_findings
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size
@@ -26,7 +27,6 @@ from bundle.transforms.radiograph import read_radiograph, stored_size
 
 EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
 MASKS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
-_NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")
 _UID = re.compile(r"(\.\d+)*")  # what looks like suffixes in a DICOM file that is called by its UID
 
 
@@ -36,7 +36,7 @@ def checked_name(name: str, what: str) -> str:
     Raises:
         RefusedError: it may not.
     """
-    if not _NAME.fullmatch(name or ""):
+    if not NAME.fullmatch(name or ""):
         raise RefusedError(
             400, f"{what} must be a name of letters, digits and . - _ + = @ # ( ), not beginning with a dot"
         )

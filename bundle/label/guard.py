@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,6 +14,7 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from bundle.label import NAME
 from bundle.label.refusal import RefusedError
 from bundle.label.temporary import folders_removed
 from bundle.transforms.radiograph import RadiographError, RadiographNotFoundError
@@ -57,7 +57,6 @@ REFUSED = {
     "run_sync": "a training runs in a process of its own; leave out run_sync, and ask GET /train/ how it goes",
 }
 _OURS = {"monailabel", "bundle"}
-_NAME = re.compile(r"(?!\.)[\w.\-+=@#() ~]{1,200}")
 
 
 class Guard:
@@ -128,7 +127,7 @@ class Guard:
         if parts[0] in ("infer", "train") and len(parts) > 1 and parts[1] != self.model:
             return RefusedError(404, f"there is no model of this name; there is {self.model}")
         for key, value in parse_qsl(scope["query_string"].decode("latin-1")):
-            if key in NAMES and not _NAME.fullmatch(value):
+            if key in NAMES and not NAME.fullmatch(value):
                 return RefusedError(
                     400, f"{key} must be a name as the server gave it: without path, not beginning with a dot"
                 )

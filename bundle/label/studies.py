@@ -9,11 +9,11 @@ from pathlib import Path
 from bundle.data.inputs import radiograph_files
 from bundle.data.output_names import SUFFIXES
 from bundle.label.refusal import RefusedError
+from bundle.transforms.dicom_header import MAX_PIXELS
 from bundle.transforms.radiograph import RadiographError, stored_size
 
 logger = logging.getLogger(__name__)
 
-MAX_PIXELS = 100_000_000  # five times a large radiograph
 _UNSAFE = re.compile(r"[^\w.\-+=@#() ]")
 
 

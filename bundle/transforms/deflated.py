@@ -33,12 +33,12 @@ def inflate(file: BinaryIO, most: int) -> BytesIO | None:
     file.seek(PREAMBLE)
     # The file meta information is not deflated (PS3.10 7.1): what follows it is.
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 0x0002)
-    deflated = str(meta.get("TransferSyntaxUID") or "") == DeflatedExplicitVRLittleEndian
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(file.read(), most) if deflated else b""
-    file.seek(0)
-    if not deflated:
+    if str(meta.get("TransferSyntaxUID") or "") != DeflatedExplicitVRLittleEndian:
+        file.seek(0)
         return None
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = inflater.decompress(file.read(), most)
+    file.seek(0)
     if len(content) < most and not inflater.eof:
         raise EOFError("the deflated data are cut short")
     return BytesIO(_START + content)
