@@ -16,8 +16,8 @@ from bundle.handlers.pairs import auroc_pair, froc_pair, images_of
 from bundle.metrics import AUROCMetric, FROCMetric, extract_candidates, extract_candidates_batch, froc_curve
 from bundle.metrics.bootstrap import draw_counts, froc_replicates, interval
 from bundle.metrics.records import FindingRecords
+from bundle.results import MapsToCandidatesd
 from bundle.training import load_weights
-from bundle.transforms import MapsToCandidatesd
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PATCHES, FINDINGS = 256, 8

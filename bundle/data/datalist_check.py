@@ -12,7 +12,7 @@ from typing import Any
 
 from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, show
 from bundle.data.datalist_fault import DatalistError, Fault
-from bundle.transforms.radiograph import RadiographError, stored_size
+from bundle.reading.radiograph import RadiographError, stored_size
 
 THE_FILE = "the file"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bundle.atomic import write_json
 from bundle.data.output_names import DICOM_ENDINGS, SUFFIXES
-from bundle.transforms.radiograph import RadiographError, read_radiograph, stored_size
+from bundle.reading.radiograph import RadiographError, read_radiograph, stored_size
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ from bundle.data.nih_tables import (
     read_names,
 )
 from bundle.fingerprint import file_sha256
-from bundle.transforms.radiograph import stored_size
+from bundle.reading.radiograph import stored_size
 
 __all__ = ["find_images", "prepare_nih", "scale_box"]
 

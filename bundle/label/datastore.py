@@ -23,7 +23,7 @@ from bundle.label import NAME
 from bundle.label.drawn import DrawnError, drawn_entry, segment_findings
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size
-from bundle.transforms.radiograph import read_radiograph, stored_size
+from bundle.reading.radiograph import read_radiograph, stored_size
 
 EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
 MASKS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from bundle.fingerprint import file_sha256
+from bundle.reading.dicom_header import MAX_PIXELS
+from bundle.reading.radiograph import read_radiograph
 from bundle.report.findings_file import viewer_affine
-from bundle.transforms.dicom_header import MAX_PIXELS
-from bundle.transforms.radiograph import read_radiograph
 
 PathLike = str | os.PathLike[str]
 

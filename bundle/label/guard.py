@@ -17,8 +17,8 @@ from starlette.exceptions import HTTPException
 from bundle.label import NAME
 from bundle.label.refusal import RefusedError
 from bundle.label.temporary import folders_removed
-from bundle.transforms.radiograph import RadiographError, RadiographNotFoundError
-from bundle.transforms.viewer_result import RequestError
+from bundle.reading.radiograph import RadiographError, RadiographNotFoundError
+from bundle.results.viewer_result import RequestError
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from monailabel.tasks.infer.bundle import BundleInferTask
 
-from bundle.transforms.viewer_result import SHOW
+from bundle.results.viewer_result import SHOW
 
 
 class RadiographInferTask(BundleInferTask):

@@ -9,8 +9,8 @@ from pathlib import Path
 from bundle.data.inputs import radiograph_files
 from bundle.data.output_names import SUFFIXES
 from bundle.label.refusal import RefusedError
-from bundle.transforms.dicom_header import MAX_PIXELS
-from bundle.transforms.radiograph import RadiographError, stored_size
+from bundle.reading.dicom_header import MAX_PIXELS
+from bundle.reading.radiograph import RadiographError, stored_size
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from bundle.atomic import write_json
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries
+from bundle.reading.radiograph import RadiographError
 from bundle.training import save_atomically
-from bundle.transforms.radiograph import RadiographError
 
 logger = logging.getLogger(__name__)
 

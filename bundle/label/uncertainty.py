@@ -10,7 +10,7 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import away
-from bundle.transforms.radiograph import RadiographError
+from bundle.reading.radiograph import RadiographError
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from bundle.loopback import is_loopback
 from bundle.node.queue import DiskQueue, QueueFullError
 from bundle.node.sender import AE_TITLE, SUCCESS
-from bundle.transforms.radiograph import RadiographError, read_radiograph
+from bundle.reading.radiograph import RadiographError, read_radiograph
 
 logger = logging.getLogger(__name__)
 

@@ -5,54 +5,28 @@ The keys that they read and write are those of `bundle.data.datalist.datalist_se
 - `canvas_from_stored`: (3, 3) float64, stored pixels to canvas pixels;
 - `stored_size`: (2,) int64, (H, W);
 - `patch_mask`: (K, Gh, Gw) bool;
-- `input_ids`, `attention_mask`: (L,) int64, the report;
-- `candidates`: (M, 8) float64, columns of `bundle.metrics.candidates.COLUMNS`.
+- `input_ids`, `attention_mask`: (L,) int64, the report.
 """
 
 import hashlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.data.box_utils import clip_boxes_to_image
 from monai.transforms import MapTransform
 from monai.transforms.traits import RandomizableTrait
 
 from bundle.comments import without_comments
 from bundle.data.loading import BOX_ROWS
 from bundle.data.report_text import tokenize_reports
-from bundle.grid import boxes_to_patch_mask, grid_to_stored, transform_boxes
-from bundle.metrics.candidates import extract_candidates, extract_candidates_batch
+from bundle.grid import boxes_to_patch_mask, transform_boxes
 from bundle.transforms.augment import Augmentation, augment, generator_for
 from bundle.transforms.canvas import fit_to_canvas
-from bundle.transforms.radiograph import read_radiograph
 
 Sample = dict[Hashable, Any]
-
-
-class LoadRadiographd(MapTransform):
-    """Read a radiograph from its path: (1, H, W) float32, 0..1, rows down, columns right, bright is dense.
-
-    The metadata of `read_radiograph` go with the MetaTensor; `stored_size` and `reading`, the same metadata for whoever
-    handles one sample (batches leave it behind), join the sample.
-
-    Args:
-        keys: keys of paths.
-    """
-
-    def __init__(self, keys: KeysCollection = "image") -> None:
-        super().__init__(keys)
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
-        d = dict(data)
-        for key in self.keys:
-            array, meta = read_radiograph(d[key])
-            d["reading"] = dict(meta)
-            affine = torch.tensor(meta.pop("affine"), dtype=torch.float64)
-            d[key] = MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)
-            d["stored_size"] = torch.tensor(array.shape[-2:])
-        return d
 
 
 class FitToCanvasd(MapTransform):
@@ -157,6 +131,30 @@ class BoxesToPatchMaskd(MapTransform):
         return d
 
 
+class BoxesToCanvasd(MapTransform):
+    """`boxes` from stored to canvas pixels, by `canvas_from_stored`, cut to the canvas.
+
+    Boxes of which less than one pixel is left on either axis (augmentation moved them out) are dropped, and with them
+    their rows of `BOX_ROWS`.
+
+    Args:
+        keys: the boxes, (N, 4).
+        canvas: side of the square canvas, in pixels.
+    """
+
+    def __init__(self, keys: KeysCollection = "boxes", canvas: int = 900) -> None:
+        super().__init__(keys)
+        self.canvas = [canvas, canvas]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.keys:
+            boxes = transform_boxes(torch.as_tensor(d[key]), d["canvas_from_stored"])
+            d[key], kept = clip_boxes_to_image(boxes, self.canvas)
+            d |= {row: torch.as_tensor(d[row])[kept] for row in BOX_ROWS if row in d}
+        return d
+
+
 class KeepBoxesd(MapTransform):
     """Forget the boxes of all but a share of the images, for label efficiency; labels, images and reports stay.
 
@@ -212,57 +210,6 @@ class TokenizeReportd(MapTransform):
             tokens = tokenize_reports([d[key]], self.tokenizer, self.context_length)
             d["input_ids"], d["attention_mask"] = tokens["input_ids"][0], tokens["attention_mask"][0]
         return d
-
-
-class MapsToCandidatesd(MapTransform):
-    """Patch maps -> `candidates` in stored pixels (post-processing of one image, or of a whole batch at once).
-
-    A batch, as an evaluator with `decollate: false` hands it over, takes about half the time of its images one by one,
-    and gives the same tables. Adds also `to_stored` (3, 3), the grid to stored frame, and `grid_size`, (Gh, Gw).
-
-    Args:
-        keys: the maps, (K, Gh, Gw), or (B, K, Gh, Gw) with `candidates` then a list of B tables and all else stacked.
-        canvas: side of the square canvas, in pixels.
-        settings: `floor`, `smoothing`, `box_fraction`, `max_candidates` of `extract_candidates_batch`.
-
-    Raises:
-        ValueError: as `extract_candidates_batch`, with the image's number where the sample has one.
-    """
-
-    def __init__(self, keys: KeysCollection = "pred", canvas: int = 900, **settings: Any) -> None:
-        super().__init__(keys)
-        self.canvas, self.settings = (canvas, canvas), settings
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
-        d = dict(data)
-        for key in self.keys:
-            maps = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
-            grid = (maps.shape[-2], maps.shape[-1])
-            d["to_stored"] = grid_to_stored(d["canvas_from_stored"].cpu(), self.canvas, grid)
-            size = d["stored_size"].cpu()
-            if maps.ndim == 4:
-                d["grid_size"] = torch.tensor(grid).expand(len(maps), 2)
-                d["candidates"] = self._extract(maps, d["to_stored"], size, d.get("index"))
-            else:
-                d["grid_size"] = grid
-                index = [d["index"]] if "index" in d else None
-                d["candidates"] = self._extract(maps[None], d["to_stored"][None], size[None], index)[0]
-        return d
-
-    def _extract(
-        self, maps: torch.Tensor, to_stored: torch.Tensor, size: torch.Tensor, index: Sequence[Any] | None
-    ) -> list[torch.Tensor]:
-        """Tables of a batch; a fault is looked for image by image, to be named."""
-        try:
-            return extract_candidates_batch(maps, to_stored, size, **self.settings)
-        except ValueError:
-            if index is not None:
-                for number, *image in zip(index, maps, to_stored, size, strict=True):
-                    try:
-                        extract_candidates(*image, **self.settings)
-                    except ValueError as error:
-                        raise ValueError(f"image {int(number)}: {error}") from error
-            raise
 
 
 class SelectSampled(MapTransform):

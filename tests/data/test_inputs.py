@@ -10,7 +10,7 @@ from PIL import Image
 
 from bundle.data.inputs import radiograph_files, radiograph_samples
 from bundle.data.output_names import output_names
-from bundle.transforms.radiograph import RadiographError
+from bundle.reading.radiograph import RadiographError
 from tests.tiny import write_dicom
 
 ROOT = Path(__file__).resolve().parents[2]

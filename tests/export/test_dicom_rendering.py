@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset
 
 from bundle.export.dicom import dicom_results, save_dicom_results
 from bundle.export.dicom.secondary_capture import BANNER, LONG_SIDE
+from bundle.reading.radiograph import read_radiograph
 from bundle.report.colours import finding_colour, rgb
-from bundle.transforms.radiograph import read_radiograph
 from tests.export.dicom_case import CANDIDATES, HEIGHT, LESION, WIDTH, document, maps, program, write_radiograph
 
 MASS = np.array(rgb(finding_colour(1)))

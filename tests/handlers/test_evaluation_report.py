@@ -22,7 +22,8 @@ from bundle.metrics import by_size, load_records, summarise
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.strata import SIZE_TIERS
 from bundle.precision import Precision
-from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
+from bundle.results import MapsToCandidatesd
+from bundle.transforms import FitToCanvasd, LoadRadiographd
 from tests.tiny import FINDINGS, write_tiny_data
 from tests.tiny_comparison import tiny_comparison
 

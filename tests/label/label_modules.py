@@ -14,7 +14,7 @@ from bundle.label.refusal import RefusedError
 from bundle.label.studies import link_radiographs
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
-from bundle.transforms.radiograph import RadiographError, read_radiograph
+from bundle.reading.radiograph import RadiographError, read_radiograph
 from tests.tiny import FINDINGS, write_dicom
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (40, 30))

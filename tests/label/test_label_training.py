@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from bundle.reading.radiograph import read_radiograph
 from bundle.report.findings_file import viewer_affine
-from bundle.transforms.radiograph import read_radiograph
 from tests.label.server import ROOT, Server, plane
 from tests.tiny import FINDINGS, write_tiny_data
 

@@ -11,7 +11,7 @@ from bundle.data.inputs import radiograph_files
 from bundle.label import studies as module
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, inside, link_radiographs
-from bundle.transforms.radiograph import RadiographError, stored_size
+from bundle.reading.radiograph import RadiographError, stored_size
 from tests.tiny import write_dicom
 
 PIXELS = np.random.default_rng(0).integers(0, 4096, (40, 30))

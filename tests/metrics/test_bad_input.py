@@ -15,7 +15,7 @@ from bundle.metrics.paired import compare
 from bundle.metrics.records_check import check_records
 from bundle.metrics.strata import by_size
 from bundle.metrics.subgroups import by_subgroup
-from bundle.transforms import MapsToCandidatesd
+from bundle.results import MapsToCandidatesd
 from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
 
 BOX = (0, 10, 10, 20, 20)

@@ -16,9 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from bundle.transforms.dicom_header import parse
-from bundle.transforms.radiograph import read_radiograph
-from bundle.transforms.radiograph_error import RadiographError, refusal
+from bundle.reading.dicom_header import parse
+from bundle.reading.radiograph import read_radiograph
+from bundle.reading.radiograph_error import RadiographError, refusal
 
 # What a result repeats so that archives file it with its image (PS3.3 C.7.1.1, C.7.2.1), and no more of the patient.
 PATIENT = (

@@ -15,8 +15,8 @@ from pydicom.errors import BytesLengthException
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from bundle.transforms.deflated import inflate, inflated_bytes
-from bundle.transforms.radiograph_error import RadiographError, refusal
+from bundle.reading.deflated import inflate, inflated_bytes
+from bundle.reading.radiograph_error import RadiographError, refusal
 
 REQUIRED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
 GREY = ("MONOCHROME1", "MONOCHROME2")

@@ -5,7 +5,7 @@ import torch
 
 from bundle.grid import grid_to_stored
 from bundle.handlers.pairs import froc_pair, images_of
-from bundle.transforms import MapsToCandidatesd
+from bundle.results import MapsToCandidatesd
 
 CANVAS, GRID = 70, (7, 7)
 

@@ -14,10 +14,10 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 
-from bundle.transforms import dicom_image
-from bundle.transforms.dicom_header import MAX_HEADER_BYTES
-from bundle.transforms.jpeg_frame import jpeg2000_fault
-from bundle.transforms.radiograph import RadiographError, read_radiograph, stored_size
+from bundle.reading import dicom_image
+from bundle.reading.dicom_header import MAX_HEADER_BYTES
+from bundle.reading.jpeg_frame import jpeg2000_fault
+from bundle.reading.radiograph import RadiographError, read_radiograph, stored_size
 
 MB = 1_000_000
 

@@ -19,8 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bundle.transforms.radiograph import RadiographError, RadiographNotFoundError, read_radiograph, stored_size
-from tests.transforms.files import LOSSLESS, write_itk
+from bundle.reading.options import ReadingOptions
+from bundle.reading.radiograph import RadiographError, RadiographNotFoundError, read_radiograph, stored_size
+from tests.reading.files import LOSSLESS, write_itk
 
 # ITK's SWIG types are made as its modules are first used; with this warning as an error, that ends the process.
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
@@ -215,12 +216,12 @@ def test_a_metaimage_may_name_a_file_beside_it(tmp_path):
     header = "ObjectType = Image\nNDims = 2\nDimSize = 4 3\nElementType = MET_UCHAR\nElementDataFile = my pixels.raw\n"
     (tmp_path / "a.mhd").write_text(header)
     (tmp_path / "my pixels.raw").write_bytes(bytes(range(12)))
-    assert read_radiograph(tmp_path / "a.mhd", value_range=(0, 11))[0][0, 2, 3] == 1
+    assert read_radiograph(tmp_path / "a.mhd", ReadingOptions(value_range=(0, 11)))[0][0, 2, 3] == 1
 
 
 @pytest.mark.parametrize(
     "arguments", [{"voi_index": -1}, {"value_range": (1, 1)}, {"percentiles": (99, 1)}, {"percentiles": (0, 101)}]
 )
-def test_arguments_that_cannot_be_meant(picture, write_dicom, arguments):
+def test_options_that_cannot_be_meant(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
-        read_radiograph(write_dicom(picture), **arguments)
+        ReadingOptions(**arguments)

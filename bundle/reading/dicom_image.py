@@ -29,12 +29,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bundle.transforms.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
-from bundle.transforms.dicom_photometry import PhotometryError, to_unit_range
-from bundle.transforms.jpeg_frame import jpeg2000_fault, jpeg_fault
-from bundle.transforms.pixel_hash import pixels_sha256
-from bundle.transforms.radiograph_error import refusal
-from bundle.transforms.value_window import WindowOptions
+from bundle.reading.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
+from bundle.reading.dicom_photometry import PhotometryError, to_unit_range
+from bundle.reading.jpeg_frame import jpeg2000_fault, jpeg_fault
+from bundle.reading.options import ReadingOptions
+from bundle.reading.pixel_hash import pixels_sha256
+from bundle.reading.radiograph_error import refusal
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ DECODE_ERRORS += (TypeError, ValueError, struct.error)  # type: ignore[assignmen
 
 
 def read_dicom(
-    path: Path, options: WindowOptions, hash_pixels: bool = False
+    path: Path, options: ReadingOptions, hash_pixels: bool = False
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Reads a DICOM file (PS3.10) that holds one grey image.
 

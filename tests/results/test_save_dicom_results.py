@@ -14,7 +14,7 @@ from pydicom import dcmread
 from bundle.atomic import write_json
 from bundle.data.inputs import radiograph_files
 from bundle.report.findings_file import write_maps
-from bundle.transforms import SaveDicomResultsd
+from bundle.results import SaveDicomResultsd
 from scripts.dicom_results import main
 from tests.export.dicom_case import HEIGHT, WIDTH, document, maps, write_radiograph
 

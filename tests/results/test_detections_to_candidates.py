@@ -9,7 +9,8 @@ from bundle.data.loading import collate_radiographs
 from bundle.handlers import auroc_pair, froc_pair
 from bundle.metrics import AUROCMetric, FROCMetric
 from bundle.report.gallery import Gallery
-from bundle.transforms import BoxesToCanvasd, DetectionsToCandidatesd, FitToCanvasd
+from bundle.results import DetectionsToCandidatesd
+from bundle.transforms import BoxesToCanvasd, FitToCanvasd
 
 CANVAS = 452
 FINDINGS = ["Effusion", "Mass"]

@@ -13,13 +13,13 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
-from bundle.transforms.image_orientation import DisplayPlan, plan_display
-from bundle.transforms.jpeg_frame import has_end
-from bundle.transforms.metaimage import refuse_pixels_elsewhere
-from bundle.transforms.pixel_hash import pixels_sha256
-from bundle.transforms.radiograph_error import refusal
-from bundle.transforms.value_window import (
-    WindowOptions,
+from bundle.reading.image_orientation import DisplayPlan, plan_display
+from bundle.reading.jpeg_frame import has_end
+from bundle.reading.metaimage import refuse_pixels_elsewhere
+from bundle.reading.options import ReadingOptions
+from bundle.reading.pixel_hash import pixels_sha256
+from bundle.reading.radiograph_error import refusal
+from bundle.reading.value_window import (
     count_patterns,
     linear_window,
     look_up,
@@ -34,7 +34,7 @@ GREY = "Wanted one grey channel: save the image as grey"
 
 
 def read_image_file(
-    path: Path, kind: str, options: WindowOptions, hash_pixels: bool = False
+    path: Path, kind: str, options: ReadingOptions, hash_pixels: bool = False
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Reads a PNG, JPEG, TIFF, MetaImage or NIfTI file that holds one grey image.
 

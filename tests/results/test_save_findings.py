@@ -18,8 +18,9 @@ from pydicom import dcmread
 from bundle.data.inputs import radiograph_samples
 from bundle.data.loading import collate_radiographs
 from bundle.report.colours import finding_colour, rgb
-from bundle.transforms import FitToCanvasd, LoadRadiographd, MapsToCandidatesd
-from bundle.transforms.save_findings import SaveFindingsd
+from bundle.results import MapsToCandidatesd
+from bundle.results.save_findings import SaveFindingsd
+from bundle.transforms import FitToCanvasd, LoadRadiographd
 from tests.tiny import write_dicom
 
 FINDINGS = ["Effusion", "Mass"]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
-from bundle.transforms.value_window import (
-    WindowOptions,
+from bundle.reading.options import ReadingOptions
+from bundle.reading.value_window import (
     count_patterns,
     linear_window,
     look_up,
@@ -28,7 +28,7 @@ class PhotometryError(ValueError):
 
 
 def to_unit_range(
-    stored: npt.NDArray[Any], header: Dataset, options: WindowOptions, *, packed_low: bool = False
+    stored: npt.NDArray[Any], header: Dataset, options: ReadingOptions, *, packed_low: bool = False
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Stored pixel values to what a reader sees: float32, 0..1, bright = dense.
 
@@ -166,7 +166,7 @@ def _modality(source: Float64Array, header: Dataset) -> tuple[Float64Array, Limi
     return slope * source + intercept, (low, high)
 
 
-def _voi(header: Dataset, options: WindowOptions, *, is_float: bool, notes: list[str]) -> tuple[str, dict[str, Any]]:
+def _voi(header: Dataset, options: ReadingOptions, *, is_float: bool, notes: list[str]) -> tuple[str, dict[str, Any]]:
     """Chooses the VOI step: its kind, and what describes it so far."""
     if options.value_range is not None:
         return "stated", {"low": float(options.value_range[0]), "high": float(options.value_range[1])}

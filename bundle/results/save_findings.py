@@ -13,11 +13,11 @@ from monai.transforms import MapTransform
 from bundle.atomic import atomic_path, write_json
 from bundle.data.output_names import OutputNames
 from bundle.grid import grid_to_stored, plane_size
+from bundle.reading.radiograph import read_radiograph
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
 from bundle.report.overlay import draw_overlay
 from bundle.report.shown import findings_to_show
 from bundle.report.versions import versions
-from bundle.transforms.radiograph import read_radiograph
 
 _OVERLAY_MAP_SIDE = 600  # a map is smooth: more pixels would look the same below an overlay of 1200
 

@@ -1,6 +1,6 @@
 """What a viewer is answered: a label mask or a heat map over the radiograph, and all that was found, as plain values.
 
-The last steps of a service such as MONAI Label; `bundle.transforms.SaveFindingsd` is their counterpart for files.
+The last steps of a service such as MONAI Label; `bundle.results.SaveFindingsd` is their counterpart for files.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bundle.transforms.radiograph_error import refusal
+from bundle.reading.radiograph_error import refusal
 
 # Looked for anywhere, and read strictly: ITK takes a line break for a space, and keys of 500 characters for cut ones.
 _KEY = b"ElementDataFile"

@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from bundle.transforms.radiograph import RadiographError, read_radiograph
+from bundle.reading.radiograph import RadiographError, read_radiograph
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from bundle.transforms.radiograph import RadiographError, read_radiograph
+from bundle.reading.options import ReadingOptions
+from bundle.reading.radiograph import RadiographError, read_radiograph
 
 STORED = np.array([[0, 1024], [2048, 4095]], dtype=np.uint16)
 
 
 def shown(path, **arguments):
     """The greys of a file, (H, W)."""
-    return read_radiograph(path, **arguments)[0][0]
+    return read_radiograph(path, ReadingOptions(**arguments))[0][0]
 
 
 WINDOWS = {
@@ -165,7 +166,7 @@ def test_the_choice_among_luts_and_windows(write_dicom, lut_item):
     np.testing.assert_allclose(shown(path, prefer_lut=False, voi_index=1).ravel(), [0, 0.5, 1, 1], atol=1e-6)
     np.testing.assert_allclose(shown(path, value_range=(1, 3)).ravel(), [0, 0, 0.5, 1], atol=1e-6)
     with pytest.raises(RadiographError, match="voi_index is 2, but the file has 2"):
-        read_radiograph(path, voi_index=2)
+        read_radiograph(path, ReadingOptions(voi_index=2))
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_for_processing_takes_the_percentile_window_without_its_padding(write_di
     expected = np.clip((np.arange(1000) - 4) / 990, 0, 1)
     np.testing.assert_allclose(image.ravel()[:1000], expected, atol=1e-6)
     assert not image.ravel()[1000:].any()
-    _, wide = read_radiograph(path, percentiles=(0, 100))
+    _, wide = read_radiograph(path, ReadingOptions(percentiles=(0, 100)))
     assert (wide["window"]["low"], wide["window"]["high"]) == (0, 999)
 
 

@@ -23,8 +23,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from bundle.transforms.radiograph import read_radiograph, stored_size
-from tests.transforms.files import LOSSLESS, write_itk
+from bundle.reading.options import ReadingOptions
+from bundle.reading.radiograph import read_radiograph, stored_size
+from tests.reading.files import LOSSLESS, write_itk
 
 # ITK's SWIG types are made as its modules are first used; with this warning as an error, that ends the process.
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning")
@@ -88,7 +89,9 @@ def test_eight_bit_files_span_their_type(picture, tmp_path, name):
 
 
 def test_a_stated_range_replaces_the_type(picture, tmp_path):
-    image, metadata = read_radiograph(write_itk(picture, tmp_path / "twelve.png"), value_range=(0, 4095))
+    image, metadata = read_radiograph(
+        write_itk(picture, tmp_path / "twelve.png"), ReadingOptions(value_range=(0, 4095))
+    )
     np.testing.assert_allclose(image[0], picture / 4095, atol=1e-7)
     assert metadata["window"] == {"kind": "stated", "low": 0.0, "high": 4095.0}
 
@@ -135,7 +138,7 @@ def test_nifti_is_turned_by_its_affine(picture, tmp_path, axes, store):
     affine[:3, 3] = (5, 7, 11)
     stored = store(picture.astype(np.int16))
     nibabel.save(nibabel.Nifti1Image(stored, affine), tmp_path / "image.nii")
-    image, metadata = read_radiograph(tmp_path / "image.nii", value_range=(0, 4095))
+    image, metadata = read_radiograph(tmp_path / "image.nii", ReadingOptions(value_range=(0, 4095)))
     np.testing.assert_allclose(image[0], picture / 4095, atol=1e-7)
     # The affine of the picture takes each corner to where the stored affine takes the same pixel.
     for row, column in [(0, 0), (4, 6), (47, 63)]:
@@ -148,7 +151,7 @@ def test_nifti_without_orientation_keeps_its_stored_order(picture, tmp_path):
     file = nibabel.Nifti1Image(picture.astype(np.int16).T[:, :, None], None)
     file.header.set_zooms((0.1, 0.2, 1.0))
     nibabel.save(file, tmp_path / "image.nii")
-    image, metadata = read_radiograph(tmp_path / "image.nii", value_range=(0, 4095))
+    image, metadata = read_radiograph(tmp_path / "image.nii", ReadingOptions(value_range=(0, 4095)))
     np.testing.assert_allclose(image[0], picture / 4095, atol=1e-7)
     np.testing.assert_allclose(metadata["spacing"], (0.2, 0.1), rtol=1e-6)
 
@@ -158,7 +161,7 @@ def test_nifti_applies_its_own_slope(tmp_path):
     file.header.set_slope_inter(2, 5)
     nibabel.save(file, tmp_path / "image.nii")
     raw = np.asarray(nibabel.load(tmp_path / "image.nii").dataobj)
-    image, _ = read_radiograph(tmp_path / "image.nii", value_range=(0, 100))
+    image, _ = read_radiograph(tmp_path / "image.nii", ReadingOptions(value_range=(0, 100)))
     np.testing.assert_allclose(image[0], raw[:, :, 0].T / 100, atol=1e-7)
 
 
@@ -305,7 +308,9 @@ def test_a_nifti_without_a_slice_axis_lies_as_its_two_others_say(tmp_path):
         image = nibabel.Nifti1Image(stored, None)
         image.header.set_sform(np.diag([0.5, -0.25, depth, 1]), code=1)
         nibabel.save(image, tmp_path / f"{depth}.nii")
-    flat, deep = (read_radiograph(tmp_path / f"{depth}.nii", value_range=(0, 11)) for depth in (0.0, 1.0))
+    flat, deep = (
+        read_radiograph(tmp_path / f"{depth}.nii", ReadingOptions(value_range=(0, 11))) for depth in (0.0, 1.0)
+    )
     assert np.array_equal(flat[0], deep[0])
     assert (flat[0][0] * 11).round().tolist()[0] == [8, 4, 0]  # x rises to the patient's left: turned round
     assert flat[1]["spacing"] == (0.25, 0.5)

@@ -1,0 +1,135 @@
+"""The one reader of radiographs: any supported file to one orientation, one polarity and one range."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bundle.reading.dicom_image import dicom_size, read_dicom
+from bundle.reading.image_file import image_file_size, read_image_file
+from bundle.reading.options import ReadingOptions
+from bundle.reading.radiograph_error import RadiographError, RadiographNotFoundError, refusal
+
+__all__ = ["RadiographError", "RadiographNotFoundError", "read_radiograph", "stored_size"]
+
+PathLike = str | os.PathLike[str]
+T = TypeVar("T")
+
+DEFAULT_OPTIONS = ReadingOptions()
+KNOWN_FORMATS = "Wanted DICOM, PNG, JPEG, TIFF, MetaImage (.mha, .mhd) or NIfTI (.nii, .nii.gz)"
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # + is BigTIFF
+
+
+def read_radiograph(
+    path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS, *, hash_pixels: bool = False
+) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    """Reads one grey radiograph as a radiologist sees it.
+
+    The format is told from the content (NIfTI and MetaImage from the name): a DICOM file needs no extension. The grey
+    values are those of `dicom_photometry.to_unit_range` and `image_file.read_image_file`; a NIfTI or MetaImage file is
+    turned by its orientation as `image_orientation.plan_display` says, so that what ITK or MONAI Label writes from a
+    DICOM file comes back like the DICOM file. Such a copy has lost the window and the polarity: MONOCHROME1 stays
+    inverted there.
+
+    Args:
+        path: the file.
+        options: choices that the file leaves open.
+        hash_pixels: whether to hash the pixels: 2 ms a megapixel.
+
+    Returns:
+        The image, float32 (1, H, W), 0..1, row 0 at the top, column 0 at the left, bright = dense, C-contiguous; and
+        its metadata, plain values without patient identifiers:
+
+        - `filename_or_obj`: the path, as given.
+        - `stored_size`: (H, W), the pixels that boxes are counted in.
+        - `spacing`: (row, column) distance in mm, or None where unknown.
+        - `spacing_source`: `PixelSpacing`, `ImagerPixelSpacing`, `NominalScannedPixelSpacing`, `affine` or None. No
+          magnification is taken out.
+        - `photometric_interpretation`: of DICOM, else None.
+        - `window`: what became 0..1, by its `kind`: `window` (`index`, `centre`, `width`, `function`), `voi_lut`
+          (`index`, `bits`), `bits_stored`, `type_range`, `stated` (`low`, `high`) or `percentile` (also
+          `percentiles`).
+        - `inverted`: whether bright and dark were exchanged.
+        - `bits_stored`: of DICOM integers, else None.
+        - `transfer_syntax`: the UID, of DICOM, else None.
+        - `format`: DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI.
+        - `affine`: 4x4 nested list, (column, row, 0, 1) -> mm, RAS+; a unit spacing where it is unknown.
+        - `pixels_sha256`: of the stored values, where asked for: two files with another are not of one image.
+        - `notes`: what was passed over in the file, also logged as warnings.
+
+    Raises:
+        RadiographError: for a file that is not one complete grey image; it says what is wanted and how to mend it.
+        RadiographNotFoundError: for a path without a file.
+    """
+    image, metadata = _by_format(
+        path,
+        lambda file: read_dicom(file, options, hash_pixels),
+        lambda file, kind: read_image_file(file, kind, options, hash_pixels),
+    )
+    return np.ascontiguousarray(image[np.newaxis]), {"filename_or_obj": os.fspath(path), **metadata}
+
+
+def stored_size(path: PathLike) -> tuple[int, int]:
+    """(H, W) of a radiograph from its header: well under a millisecond a file, and the header's refusals.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (rows, columns), equal to `read_radiograph`'s `stored_size`.
+
+    Raises:
+        RadiographError: for a file whose header shows that it cannot be read; colour in PNG, JPEG and TIFF, and
+            damaged pixels, show only in `read_radiograph`.
+        RadiographNotFoundError: for a path without a file.
+    """
+    return _by_format(path, dicom_size, image_file_size)
+
+
+def _by_format(path: PathLike, dicom: Callable[[Path], T], other: Callable[[Path, str], T]) -> T:
+    """Calls the reader of the file's format; what the operating system refuses is a RadiographError too."""
+    file = Path(path)
+    try:
+        kind = _format_of(file)
+        return dicom(file) if kind == "DICOM" else other(file, kind)
+    except RadiographError:
+        raise
+    except FileNotFoundError as error:
+        raise refusal(file, "there is no such file", "Check the path", RadiographNotFoundError) from error
+    except IsADirectoryError as error:
+        raise refusal(file, "this is a folder", "Wanted one image file: name the file in it") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise refusal(file, f"the file cannot be read ({reason})", "Check its permissions and its disk") from error
+
+
+def _format_of(path: Path) -> str:
+    """The format, by the first bytes, or by the name where the format has no mark of its own there."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    if not start:
+        raise refusal(path, "the file is empty", "Copy or export it again")
+    if start[128:] == b"DICM":
+        return "DICOM"
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if start.startswith(TIFF_STARTS):
+        return "TIFF"
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        return "NIfTI"
+    if name.endswith((".mha", ".mhd")):
+        return "MetaImage"
+    if name.endswith((".dcm", ".dicom", ".ima")) or start[:4] in (b"\x08\0\0\0", b"\x08\0\x05\0", b"\x02\0\0\0"):
+        remedy = "Wanted a file with its preamble (PS3.10 7.1): DCMTK's `dcmconv in out` writes one"
+        raise refusal(path, "the file has no DICOM preamble, or is not DICOM", remedy)
+    if start.startswith(b"\x1f\x8b"):
+        raise refusal(path, "the file is compressed by gzip", "Unpack it, or name it .nii.gz if it is NIfTI")
+    raise refusal(path, "the file is no image of a known format", KNOWN_FORMATS)
