@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_frames
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.tag import Tag
 from pydicom.uid import (
@@ -29,6 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bundle.reading.decoder import decode_frame
 from bundle.reading.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
 from bundle.reading.dicom_photometry import PhotometryError, to_unit_range
 from bundle.reading.jpeg_frame import jpeg2000_fault, jpeg_fault
@@ -43,10 +44,9 @@ SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacin
 VALUE_TAGS = ("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
 GREY_TAGS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth")
 SHOWN_TAGS = ("VOILUTFunction", "PresentationLUTShape", "PresentationIntentType")
-OFFSET_TAGS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 IMAGE_TAGS = (
     *HEADER_TAGS,
-    *map(Tag, (*PIXEL_TAGS, *SPACING_TAGS, *VALUE_TAGS, *GREY_TAGS, *SHOWN_TAGS, *OFFSET_TAGS)),
+    *map(Tag, (*PIXEL_TAGS, *SPACING_TAGS, *VALUE_TAGS, *GREY_TAGS, *SHOWN_TAGS)),
 )
 
 JPEG_FAMILY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
@@ -83,7 +83,7 @@ def read_dicom(
         frame = read_frame(path, file)
         file.seek(0)
         header, _ = parse(path, file, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size)
-    stored = _decode(path, header, frame)
+    stored = _decode(path, header, frame, options.isolated)
     packed_low = frame.syntax.is_encapsulated and frame.syntax != RLELossless
     try:
         image, photometry = to_unit_range(stored, header, options, packed_low=packed_low)
@@ -123,7 +123,7 @@ def dicom_size(path: Path) -> tuple[int, int]:
     return frame.rows, frame.columns
 
 
-def _decode(path: Path, header: Dataset, frame: Frame) -> npt.NDArray[Any]:
+def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.NDArray[Any]:
     """The stored values, (H, W), their unused bits as in the file."""
     syntax = frame.syntax
     if not any(header.get(keyword) for keyword in PIXEL_TAGS):
@@ -139,21 +139,13 @@ def _decode(path: Path, header: Dataset, frame: Frame) -> npt.NDArray[Any]:
         package = CODEC_PACKAGES.get(syntax, "pylibjpeg")
         raise refusal(path, f"there is no decoder for {syntax.name} ({syntax})", f"pip install {package}")
     try:
-        if syntax in JPEG_FAMILY:
-            fault = jpeg_fault(get_frame(header.PixelData, 0, number_of_frames=1), *_shape(frame))
-        elif syntax in JPEG2000_FAMILY:
-            fault = jpeg2000_fault(get_frame(header.PixelData, 0, number_of_frames=1), *_shape(frame))
+        if syntax.is_encapsulated:
+            # OpenJPEG by pylibjpeg is faster than by GDCM.
+            plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
+            stored = decode_frame(_stream(header, frame), syntax, plugin, _attributes(header, frame), isolated)
         else:
-            fault = None
-        if fault is not None:
-            raise ValueError(fault)
-        # OpenJPEG by pylibjpeg is faster than by GDCM, and outlives damaged streams.
-        plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
-        stored = pixel_array(header, raw=True, correct_unused_bits=False, decoding_plugin=plugin)
-    except BaseException as error:
-        # The RLE decoder, written in Rust, reports damage by a panic, which is no Exception and cannot be imported.
-        if not isinstance(error, DECODE_ERRORS) and type(error).__name__ != "PanicException":
-            raise
+            stored = pixel_array(header, raw=True, correct_unused_bits=False)
+    except DECODE_ERRORS as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines())
         remedy = TWELVE_BIT if syntax == JPEGExtended12Bit else UNCOMPRESSED
         raise refusal(path, f"the pixels, in {syntax.name} ({syntax}), do not decode: {reason}", remedy) from error
@@ -163,9 +155,32 @@ def _decode(path: Path, header: Dataset, frame: Frame) -> npt.NDArray[Any]:
     return np.asarray(stored)
 
 
-def _shape(frame: Frame) -> tuple[int, int, int]:
-    """What a JPEG or JPEG 2000 stream must agree with."""
-    return frame.rows, frame.columns, frame.bits_allocated
+def _stream(header: Dataset, frame: Frame) -> bytes:
+    """The one frame's compressed stream, refused early where its own header shows that it is not this frame's."""
+    streams = list(generate_frames(header.PixelData, number_of_frames=1))
+    if len(streams) != 1:
+        raise ValueError(f"the pixel data hold {len(streams)} frames")
+    fault = None
+    if frame.syntax in JPEG_FAMILY:
+        fault = jpeg_fault(streams[0], frame.rows, frame.columns, frame.bits_allocated)
+    elif frame.syntax in JPEG2000_FAMILY:
+        fault = jpeg2000_fault(streams[0], frame.rows, frame.columns, frame.bits_allocated)
+    if fault is not None:
+        raise ValueError(fault)
+    return streams[0]
+
+
+def _attributes(header: Dataset, frame: Frame) -> dict[str, Any]:
+    """What a decoder must know of the frame beside its stream."""
+    return {
+        "rows": frame.rows,
+        "columns": frame.columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": frame.photometric_interpretation,
+        "bits_allocated": frame.bits_allocated,
+        "bits_stored": int(header.BitsStored),
+        "pixel_representation": int(header.PixelRepresentation),
+    }
 
 
 def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:

@@ -13,6 +13,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from bundle.reading.decode_worker import DecodingError
+from bundle.reading.decoder import ItkHeader, itk_header, itk_pixels
 from bundle.reading.image_orientation import DisplayPlan, plan_display
 from bundle.reading.jpeg_frame import has_end
 from bundle.reading.metaimage import refuse_pixels_elsewhere
@@ -27,6 +29,7 @@ from bundle.reading.value_window import (
     unsigned_view,
 )
 
+ITK_NAMES = {"MetaImage": "Meta"}  # of formats, where they are not ours
 PRINT_FORMATS = ("PNG", "JPEG", "TIFF")  # whose integers span their type and whose resolution is a printer's
 NIFTI_ERRORS: tuple[type[Exception], ...] = (ImageFileError, HeaderDataError, WrapStructError, zlib.error)
 NIFTI_ERRORS += (OSError, EOFError, OverflowError, ValueError, KeyError)
@@ -57,7 +60,7 @@ def read_image_file(
     if kind == "NIfTI":
         plan, stored = _read_nifti(path)
     else:
-        plan, stored = _read_itk(path, kind)
+        plan, stored = _read_itk(path, kind, options.isolated)
     if stored.dtype.kind not in "uif":
         raise refusal(path, f"the pixels are of type {stored.dtype}", GREY)
     patterns = unsigned_view(np.ascontiguousarray(stored))
@@ -155,54 +158,34 @@ def _read_nifti(path: Path) -> tuple[DisplayPlan, npt.NDArray[Any]]:
     return plan, plan.apply(data.reshape(_three(data.shape)))
 
 
-def _itk_plan(path: Path, kind: str) -> tuple[DisplayPlan, Any]:
-    """How an ITK file is shown, and ITK's reader of its format, which has read the header."""
-    import itk  # seconds to load: only for those who read such files
-
+def _itk_plan(path: Path, kind: str, isolated: bool = True) -> tuple[DisplayPlan, ItkHeader]:
+    """How an ITK file is shown, and what its header says."""
     if kind == "MetaImage":
         refuse_pixels_elsewhere(path)
-    # By content and not by name: an extension may be missing or wrong.
-    reader = getattr(itk, f"{'Meta' if kind == 'MetaImage' else kind}ImageIO").New()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-        dimensions = int(reader.GetNumberOfDimensions())
-        shape = tuple(int(reader.GetDimensions(axis)) for axis in range(dimensions))
-        affine = np.eye(4)
-        for axis in range(min(dimensions, 3)):
-            step = np.asarray(reader.GetDirection(axis), dtype=np.float64) * float(reader.GetSpacing(axis))
-            affine[: min(dimensions, 3), axis] = step[:3]
-            affine[axis, 3] = float(reader.GetOrigin(axis))
-    except RuntimeError as error:
-        raise refusal(path, f"the {kind} header does not parse ({_reason(error)})", "Wanted a complete file") from error
-    if reader.GetComponentTypeAsString(reader.GetComponentType()) == "unknown":
+        header = itk_header(path, ITK_NAMES.get(kind, kind), isolated)
+    except DecodingError as error:
+        raise refusal(path, f"the {kind} header does not parse ({error})", "Wanted a complete file") from error
+    if header.component == "unknown":
         raise refusal(path, f"the {kind} header states no known type of pixel", "Wanted integers or floats")
-    if kind in PRINT_FORMATS:  # a resolution in dots per inch says nothing about the patient
-        affine = np.eye(4)
+    # A resolution in dots per inch says nothing about the patient.
+    affine = np.eye(4) if kind in PRINT_FORMATS else header.affine
     lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    return _plan(path, _three(shape), lps_to_ras @ affine), reader
+    return _plan(path, _three(header.shape), lps_to_ras @ affine), header
 
 
-def _read_itk(path: Path, kind: str) -> tuple[DisplayPlan, npt.NDArray[Any]]:
+def _read_itk(path: Path, kind: str, isolated: bool) -> tuple[DisplayPlan, npt.NDArray[Any]]:
     """An ITK file's picture; equal colour channels become one, an opaque alpha channel goes."""
-    import itk
-
-    plan, reader = _itk_plan(path, kind)
+    plan, header = _itk_plan(path, kind, isolated)
     if kind == "JPEG" and not has_end(path.read_bytes()):
         raise refusal(path, "the JPEG file is cut short: it has no end of image", "Copy or export the file again")
-    channels = int(reader.GetNumberOfComponents())
-    component = reader.GetComponentTypeAsString(reader.GetComponentType())
     try:
-        if channels == 1:
-            data = itk.array_from_image(itk.imread(str(path), imageio=reader))
-        else:
-            pixel = {"unsigned_char": itk.UC, "unsigned_short": itk.US}.get(component, itk.F)
-            vectors = itk.imread(str(path), pixel_type=itk.VariableLengthVector[pixel], imageio=reader)
-            data = _one_channel(path, itk.array_from_image(vectors))
-    except RuntimeError as error:
-        raise refusal(
-            path, f"the {kind} pixels do not decode ({_reason(error)})", "Copy or export the file again"
-        ) from error
+        data = itk_pixels(path, ITK_NAMES.get(kind, kind), header, isolated)
+    except DecodingError as error:
+        found = f"the {kind} pixels do not decode ({error})"
+        raise refusal(path, found, "Copy or export the file again") from error
+    if header.channels > 1:
+        data = _one_channel(path, data)
     return plan, plan.apply(data.T.reshape(_three(data.T.shape)))  # ITK's arrays are (z, y, x)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How pixel values become 0..1.
+    """How pixel values become 0..1, and where they are decoded.
 
     Attributes:
         voi_index: which of several VOI LUTs or windows of a DICOM file is applied, from 0.
@@ -15,12 +15,15 @@ class ReadingOptions:
         value_range: (low, high) in modality units (DICOM) or stored values (other formats), shown as 0 and 1;
             replaces whatever the file states.
         percentiles: (low, high) of the percentile window, in percent.
+        isolated: whether compressed pixels are decoded in a process of their own (`decoder.py`). Without it one wrong
+            byte may end this process: only for files that have been read before.
     """
 
     voi_index: int = 0
     prefer_lut: bool = True
     value_range: tuple[float, float] | None = None
     percentiles: tuple[float, float] = (0.5, 99.5)
+    isolated: bool = True
 
     def __post_init__(self) -> None:
         """Refuses options that cannot be meant."""

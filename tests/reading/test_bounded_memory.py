@@ -83,7 +83,7 @@ def test_a_jpeg_2000_stream_that_states_another_size_is_not_decoded(picture, wri
     dataset = dcmread(path)
     dataset.Rows, dataset.Columns = picture.shape
     dataset.save_as(path)
-    monkeypatch.setattr(dicom_image, "pixel_array", lambda *_, **__: pytest.fail("was decoded"))
+    monkeypatch.setattr(dicom_image, "decode_frame", lambda *_, **__: pytest.fail("was decoded"))
     with pytest.raises(
         RadiographError, match="stream states 144 x 192 pixels of 12 bits and 1 components, the file 48"
     ):

@@ -1,0 +1,272 @@
+"""Decodes in a process of its own, which a file may end: the process that reads lives, and reads the next file.
+
+The limits are a fence against files that are damaged or greedy, not a sandbox against foreign code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.util import Finalize
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bundle.reading import decode_worker
+from bundle.reading.decode_worker import MESSAGE, DecodingError
+
+logger = logging.getLogger(__name__)
+
+WORKER = Path(decode_worker.__file__).absolute()
+MEMORY = 4 * 2**30  # bytes of data; 100 million pixels of JPEG 2000 take half
+SECONDS = 60  # a file; 100 million pixels of JPEG 2000 take 10
+LOADING_SECONDS = 300  # a library, from a slow disk
+
+# What the process needs to find its libraries; what keeps them from starting threads and from loading all of ITK.
+KEPT = ("LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
+SINGLE = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+ENVIRONMENT = {**dict.fromkeys(SINGLE, "1"), "ITK_PYTHON_DEFAULTFACTORYLOADING": "False"}
+
+_DTYPE = re.compile(r"[<>|][uif][1248]")
+# What an answer may raise that is not what was asked for: what comes from the process is not trusted.
+_UNEXPECTED = (KeyError, RecursionError, TypeError, ValueError)
+
+Array = npt.NDArray[Any]
+
+
+class DecoderError(RuntimeError):
+    """There is no decoding process, or it cannot load its libraries: no file's fault."""
+
+
+class _DiedError(DecodingError):
+    """The process ended over a file, or over one before it."""
+
+
+@dataclass(frozen=True)
+class ItkHeader:
+    """What the header of a file says that ITK reads.
+
+    Attributes:
+        shape: its lengths, x first.
+        affine: 4x4, (x, y, z, 1) -> mm, LPS+.
+        channels: values of a pixel.
+        component: their type, in ITK's words.
+    """
+
+    shape: tuple[int, ...]
+    affine: npt.NDArray[np.float64]
+    channels: int
+    component: str
+
+
+def decode_frame(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any], isolated: bool) -> Array:
+    """Decodes one DICOM frame; see `decode_worker.decode`.
+
+    Args:
+        stream, syntax, plugin, attributes: as there.
+        isolated: whether in a process of its own; without, a wrong byte may end this one.
+
+    Raises:
+        DecodingError: it does not decode, or ends the process, or takes more memory or time than it may.
+        DecoderError: there is no such process.
+    """
+    if not isolated:
+        return decode_worker.decode(stream, syntax, plugin, attributes)
+    arguments = {"syntax": str(syntax), "plugin": plugin, "attributes": dict(attributes)}
+    shape = (attributes["rows"], attributes["columns"])
+    pixels: Array = _decoder.ask("decode", arguments, stream, shape)
+    return pixels
+
+
+def itk_header(path: Path, kind: str, isolated: bool = True) -> ItkHeader:
+    """Reads the header of a file through ITK; see `decode_worker.itk_header`. Errors are those of `decode_frame`."""
+    arguments = {"path": str(path.absolute()), "kind": kind}
+    said = _decoder.ask("itk_header", arguments) if isolated else decode_worker.itk_header(**arguments)
+    try:
+        affine = np.asarray(said["affine"], dtype=np.float64).reshape(4, 4)
+        return ItkHeader(tuple(map(int, said["shape"])), affine, int(said["channels"]), str(said["component"])[:40])
+    except _UNEXPECTED as error:
+        raise DecodingError("the decoder's answer is no header") from error
+
+
+def itk_pixels(path: Path, kind: str, header: ItkHeader, isolated: bool = True) -> Array:
+    """Reads the pixels of a file through ITK; see `decode_worker.itk_pixels`. Errors are those of `decode_frame`."""
+    arguments = {"path": str(path.absolute()), "kind": kind}
+    if not isolated:
+        return decode_worker.itk_pixels(**arguments)
+    shape = header.shape[::-1] + ((header.channels,) if header.channels > 1 else ())
+    pixels: Array = _decoder.ask("itk_pixels", arguments, shape=shape)
+    return pixels
+
+
+class Decoder:
+    """One decoding process for this one: started when it is needed, and anew when it is gone.
+
+    Threads share it, one file at a time. A fork has its own; it ends with the process that started it.
+
+    Args:
+        memory: the most bytes of data that it may have.
+        seconds: the most that it may take for a file.
+    """
+
+    def __init__(self, memory: int = MEMORY, seconds: int = SECONDS) -> None:
+        self.memory, self.seconds = memory, seconds
+        self._lock = threading.Lock()
+        self._child: _Child | None = None
+        os.register_at_fork(after_in_child=self._forget)
+
+    def ask(
+        self, do: str, arguments: Mapping[str, Any], stream: bytes = b"", shape: tuple[int, ...] | None = None
+    ) -> Any:
+        """Has a function of `decode_worker` called there.
+
+        A file is to blame for the process's end only where the process was new: what it read before may have hurt it.
+
+        Args:
+            do: the function.
+            arguments: its arguments, plain values.
+            stream: what is decoded, where it is not in a file.
+            shape: of the pixels that it must return, where it returns pixels.
+
+        Returns:
+            What it returned: pixels of `shape`, or plain values, which are yet to be checked.
+
+        Raises:
+            DecodingError, DecoderError: as for `decode_frame`.
+        """
+        with self._lock:
+            if self._child is not None:
+                try:
+                    return self._ask(self._child, do, arguments, stream, shape)
+                except (_DiedError, DecoderError) as error:
+                    logger.warning("The decoding process is gone (%s); a new one reads the file again.", error)
+            self._child = _Child(self.memory)
+            return self._ask(self._child, do, arguments, stream, shape)
+
+    def _ask(
+        self, child: _Child, do: str, arguments: Mapping[str, Any], stream: bytes, shape: tuple[int, ...] | None
+    ) -> Any:
+        """Asks this child; one that does not answer as it should is ended."""
+        library = "pydicom" if do == "decode" else "itk"
+        kind: type[Exception] = DecoderError
+        try:
+            if library not in child.loaded:
+                child.load(library)
+            kind = _DiedError
+            answer = child.ask(do, arguments, stream, self.seconds)
+            if "error" not in answer:
+                return answer["result"] if shape is None else child.pixels(answer, shape)
+        except BaseException as error:  # also an interrupt: the next one who asks must not get this answer
+            self._child = None
+            ending = child.end()
+            if isinstance(error, TimeoutError):
+                raise DecodingError(f"the decoder was stopped after {self.seconds} seconds") from error
+            if isinstance(error, EOFError | ConnectionError):
+                raise kind(f"the decoder's process was ended by {ending}") from error
+            if isinstance(error, _UNEXPECTED):
+                raise DecodingError("the decoder's answer is not what the header promises") from error
+            raise
+        raise DecodingError("".join(c for c in str(answer["error"]) if c.isprintable())[:500])
+
+    def _forget(self) -> None:
+        """In a fork: the child is the other process's, and its end must show there."""
+        self._lock = threading.Lock()
+        if self._child is not None:
+            self._child.release()
+            self._child.process.returncode = 0  # not ours to wait for
+            self._child = None
+
+
+class _Child:
+    """A running process, our end of its channel, the memory that both write to, and the libraries that it has loaded.
+
+    Args:
+        memory: the most bytes of data that it may have.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self.loaded: set[str] = set()
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.area = os.memfd_create("pixels")
+        command = [sys.executable, "-P", str(WORKER), str(memory), str(self.area)]
+        environment = ENVIRONMENT | {name: os.environ[name] for name in KEPT if name in os.environ}
+        try:
+            with theirs:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,  # libraries print what they think of a file
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=(self.area,),
+                    cwd="/",
+                    env=environment,
+                )
+        except OSError as error:
+            self.release()
+            raise DecoderError(f"the decoding process does not start: {error.strerror}: {sys.executable}") from error
+        self._at_exit = Finalize(None, self.end, exitpriority=10)  # of multiprocessing's workers, too
+
+    def load(self, library: str) -> None:
+        """Has it import a library."""
+        answer = self.ask("load", {"library": library}, b"", LOADING_SECONDS)
+        if "error" in answer:
+            raise DecoderError(f"the decoding process cannot load {library}: {answer['error']}")
+        self.loaded.add(library)
+
+    def ask(self, do: str, arguments: Mapping[str, Any], stream: bytes, seconds: int) -> dict[str, Any]:
+        """Asks, and waits for the answer, which is of the right form but otherwise as the process likes.
+
+        Raises:
+            EOFError, ConnectionError: the process is gone.
+            TimeoutError: it does not answer.
+            ValueError: its answer is no JSON object.
+        """
+        if stream:
+            os.pwrite(self.area, stream, 0)
+        request = {"do": do, "arguments": arguments, "stream": len(stream), "seconds": seconds}
+        self.channel.settimeout(seconds)
+        self.channel.send(json.dumps(request).encode(), socket.MSG_NOSIGNAL)
+        message = self.channel.recv(MESSAGE)
+        if not message:
+            raise EOFError
+        answer = json.loads(message)
+        if not isinstance(answer, dict):
+            raise ValueError("the answer is no JSON object")
+        return answer
+
+    def pixels(self, answer: Mapping[str, Any], shape: tuple[int, ...]) -> Array:
+        """The pixels of an answer, of the promised shape, copied: what lies in the area is the process's."""
+        if not _DTYPE.fullmatch(answer["dtype"]) or tuple(answer["shape"]) != shape:
+            raise ValueError("the pixels are not of the promised shape")
+        pixels = np.empty(shape, dtype=answer["dtype"])
+        if os.preadv(self.area, [pixels.data], 0) != pixels.nbytes:
+            raise ValueError("there are fewer pixels than promised")
+        os.ftruncate(self.area, 0)  # no patient's image stays
+        return pixels
+
+    def end(self) -> str:
+        """Ends it, and says by what it had ended before, if so: a signal's name or an exit status."""
+        self._at_exit.cancel()
+        self.process.kill()
+        code = self.process.wait()
+        self.release()
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+    def release(self) -> None:
+        """Gives our ends back."""
+        self.channel.close()
+        os.close(self.area)
+
+
+_decoder = Decoder()
