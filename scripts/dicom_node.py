@@ -51,8 +51,9 @@ def main(
         sender = None if send_to is None else make_sender(send_to, str(ae_title))
         waiting = DiskQueue(queue, capacity)
         tempfile.tempdir = str(waiting.work)  # what is left there by a kill goes at the next start
-        node = Node(waiting, Analyser(Path(bundle)), sender)
-        server = start_receiver(waiting, host, port, str(ae_title), callers)
+        analyser = Analyser(Path(bundle))
+        node = Node(waiting, analyser, sender)
+        server = start_receiver(waiting, host, port, str(ae_title), callers, options=analyser.reading)
     except (ValueError, OSError, QueueInUseError) as error:
         sys.exit(str(error))
     stop = threading.Event()

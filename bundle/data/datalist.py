@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Any
 from bundle.data.datalist_check import check_document, check_findings, parse_document
 from bundle.data.datalist_entry import encode_entry
 from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.reading.options import ReadingOptions
 
 __all__ = [
     "Datalist",
@@ -73,6 +74,7 @@ def load_datalist(
     require_reports: bool | Sequence[str] = False,
     check_images: bool = True,
     base_dir: PathLike | None = None,
+    reading: ReadingOptions | Mapping[str, Any] | None = None,
 ) -> Datalist:
     """Reads a datalist and checks all of it.
 
@@ -83,6 +85,7 @@ def load_datalist(
         require_reports: the sections whose entries need a report; True stands for training.
         check_images: whether to open every image's header: that it is there, is one grey image and holds its boxes.
         base_dir: the data folder, in which every image lies; None is the folder of the file.
+        reading: with which the images will be read, the section `reading` of the configuration.
 
     Returns:
         The datalist, with the sections asked for.
@@ -90,7 +93,9 @@ def load_datalist(
     Raises:
         DatalistError: for a file with faults, listing every one; `faults` holds them.
     """
-    datalist = _load(Path(path), tuple(findings or ()), _needing(require_reports), check_images, base_dir)
+    datalist = _load(
+        Path(path), tuple(findings or ()), _needing(require_reports), check_images, base_dir, ReadingOptions.of(reading)
+    )
     return Datalist(datalist.path, datalist.findings, {name: datalist.sections.get(name, []) for name in sections})
 
 
@@ -134,6 +139,7 @@ def datalist_section(
     require_reports: bool | Sequence[str] = False,
     check_images: bool = True,
     base_dir: PathLike | None = None,
+    reading: ReadingOptions | Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """One section of a datalist, or several in a row, as the items of a MONAI Dataset: what a configuration calls.
 
@@ -148,6 +154,7 @@ def datalist_section(
         require_reports: as for `load_datalist`.
         check_images: as for `load_datalist`.
         base_dir: as for `load_datalist`.
+        reading: as for `load_datalist`.
 
     Returns:
         One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section,
@@ -158,7 +165,7 @@ def datalist_section(
     Raises:
         DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.
     """
-    names, entries = section_entries(path, section, findings, require_reports, check_images, base_dir)
+    names, entries = section_entries(path, section, findings, require_reports, check_images, base_dir, reading)
     groups = {patient: n for n, patient in enumerate(dict.fromkeys(entry["patient_id"] for entry in entries))}
     return [
         {**_item(entry, index, names, keep), "group": groups[entry["patient_id"]]}
@@ -173,6 +180,7 @@ def section_entries(
     require_reports: bool | Sequence[str] = False,
     check_images: bool = True,
     base_dir: PathLike | None = None,
+    reading: ReadingOptions | Mapping[str, Any] | None = None,
 ) -> tuple[list[str], list[dict[str, Any]]]:
     """What `datalist_section` makes items of: the K findings and the checked entries, to be read and not changed.
 
@@ -180,7 +188,7 @@ def section_entries(
     """
     file = Path(path).absolute()
     base = None if base_dir is None else os.fspath(base_dir)
-    arguments = (tuple(findings or ()), _needing(require_reports), check_images, base)
+    arguments = (tuple(findings or ()), _needing(require_reports), check_images, base, ReadingOptions.of(reading))
     if file.is_file():
         stamp = file.stat()
         datalist = _load_once(file, (stamp.st_mtime_ns, stamp.st_size), *arguments)
@@ -233,18 +241,24 @@ def _load_once(
     needing: tuple[str, ...],
     check_images: bool,
     base_dir: str | None,
+    reading: ReadingOptions,
 ) -> Datalist:
     """`_load`, remembered: `version`, not used otherwise, makes a changed file a new one. The result is only read."""
-    return _load(path, findings, needing, check_images, base_dir)
+    return _load(path, findings, needing, check_images, base_dir, reading)
 
 
 def _load(
-    path: Path, findings: tuple[str, ...], needing: tuple[str, ...], check_images: bool, base_dir: PathLike | None
+    path: Path,
+    findings: tuple[str, ...],
+    needing: tuple[str, ...],
+    check_images: bool,
+    base_dir: PathLike | None,
+    reading: ReadingOptions,
 ) -> Datalist:
     """Parses, checks and normalises the file with all of its sections."""
     document, faults = parse_document(path)
     base = path.absolute().parent if base_dir is None else Path(base_dir).absolute()
-    names, sections, more = check_document(document, base, findings, needing, check_images)
+    names, sections, more = check_document(document, base, findings, needing, reading if check_images else None)
     if faults + more:
         raise DatalistError.of(path, faults + more)
     return Datalist(path, names, sections)

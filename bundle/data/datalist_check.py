@@ -12,6 +12,7 @@ from typing import Any
 
 from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, show
 from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError, stored_size
 
 THE_FILE = "the file"
@@ -78,7 +79,11 @@ def parse_document(path: Path) -> tuple[dict[str, Any], list[Fault]]:
 
 
 def check_document(
-    document: dict[str, Any], base: Path, findings: Sequence[str], needing: Sequence[str], check_images: bool
+    document: dict[str, Any],
+    base: Path,
+    findings: Sequence[str],
+    needing: Sequence[str],
+    reading: ReadingOptions | None,
 ) -> tuple[list[str], dict[str, list[dict[str, Any]]], list[Fault]]:
     """Checks a parsed datalist.
 
@@ -87,7 +92,7 @@ def check_document(
         base: the data folder, absolute.
         findings: findings that it must have.
         needing: sections whose entries need a report.
-        check_images: whether to read the images' headers.
+        reading: with which the images will be read; None does not look at them.
 
     Returns:
         The findings, the normalised entries by section (see `Datalist`), and the faults; with faults, the first two
@@ -116,7 +121,7 @@ def check_document(
 
     places = [place for section in sections.values() for place in section]
     by_entry: dict[str, list[Fault]] = {place.short: [] for place in places}
-    for place, field, found, wanted in _image_complaints(places, base, check_images):
+    for place, field, found, wanted in _image_complaints(places, base, reading):
         by_entry[place.short].append(Fault(place.where, field, found, wanted))
     for place in places:
         needs_report = place.section in needing
@@ -160,7 +165,7 @@ def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple
 
 
 def _image_complaints(
-    places: Sequence[_Place], base: Path, check_images: bool
+    places: Sequence[_Place], base: Path, reading: ReadingOptions | None
 ) -> Iterable[tuple[_Place, str, str, str]]:
     """The faults of paths and image files; fills in `image` and `size` of each place."""
     real_folder = cache(Path.resolve)  # a data set has many files in few folders
@@ -185,29 +190,31 @@ def _image_complaints(
         first.setdefault(real, place)
         place.image = path
         readable.append((place, path))
-    if check_images:
+    if reading is not None:
         for place, file in readable:  # not in threads: headers are parsed in Python, and threads halve its speed
-            size = _size_or_error(file)
+            size = _size_or_error(file, reading)
             if isinstance(size, RadiographError):
                 yield place, "image", size.found, f"a radiograph that can be read. {size.remedy}"
             else:
                 place.size = size
 
 
-def _size_or_error(path: Path) -> tuple[int, int] | RadiographError:
+def _size_or_error(path: Path, reading: ReadingOptions) -> tuple[int, int] | RadiographError:
     """The stored size, or why there is none."""
     try:
         stamp = path.stat()
     except OSError:
-        return _read_size(path, None)  # the reader has the words for it
-    return _read_size(path, (stamp.st_mtime_ns, stamp.st_size))
+        return _read_size(path, None, reading)  # the reader has the words for it
+    return _read_size(path, (stamp.st_mtime_ns, stamp.st_size), reading)
 
 
 @lru_cache(maxsize=2**18)
-def _read_size(path: Path, version: tuple[int, int] | None) -> tuple[int, int] | RadiographError:
+def _read_size(
+    path: Path, version: tuple[int, int] | None, reading: ReadingOptions
+) -> tuple[int, int] | RadiographError:
     """`_size_or_error`, remembered: `version`, not used otherwise, makes a changed file a new one."""
     try:
-        return stored_size(path)
+        return stored_size(path, reading)
     except RadiographError as error:
         return error
 

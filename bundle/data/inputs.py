@@ -2,12 +2,14 @@
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from bundle.atomic import write_json
 from bundle.data.output_names import DICOM_ENDINGS, SUFFIXES
+from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError, read_radiograph, stored_size
 
 logger = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ def radiograph_files(
     check: str = "pixels",
     unreadable: PathLike | None = None,
     anonymous: bool = False,
+    options: ReadingOptions | Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Paths of the radiographs in a folder and its subfolders, or of one file.
 
@@ -41,6 +44,7 @@ def radiograph_files(
         unreadable: JSON file for the list of what was left out, [{"file", "reason"}]; None writes none.
         anonymous: whether to keep the names of files out of that list and of the log: in place of "file" stands
             "candidate", the file's number among all candidates, sorted, from 1.
+        options: with which "pixels" reads, the section `reading` of the configuration.
 
     Returns:
         The paths, sorted; below `source` as it was given.
@@ -52,18 +56,18 @@ def radiograph_files(
     """
     if check not in CHECKS:
         raise ValueError(f"radiograph_files: check must be one of {', '.join(CHECKS)}, got {check!r}")
-    source = Path(source)
+    source, chosen = Path(source), ReadingOptions.of(options)
     if not source.exists():
         raise FileNotFoundError(f"{source}: there is no such file or folder. Wanted radiographs: {ACCEPTED}")
     if source.is_file():
-        _check(source, check)
+        _check(source, check, chosen)
         return [str(source)]
     candidates = [p for p in _walk(source) if any(fnmatch(p.name.lower(), pattern.lower()) for pattern in patterns)]
     readable: list[str] = []
     refused: list[dict[str, str | int]] = []
     for number, path in enumerate(candidates, start=1):
         try:
-            _check(path, check)
+            _check(path, check, chosen)
             readable.append(str(path))
         except RadiographError as error:
             reason = str(error).removeprefix(f"{path}: ")
@@ -87,9 +91,10 @@ def radiograph_samples(
     check: str = "pixels",
     unreadable: PathLike | None = None,
     anonymous: bool = False,
+    options: ReadingOptions | Mapping[str, Any] | None = None,
 ) -> list[dict[str, str]]:
     """`radiograph_files` as the items of a MONAI Dataset: [{"image": path}, ...]. Arguments and errors are the same."""
-    return [{"image": path} for path in radiograph_files(source, patterns, check, unreadable, anonymous)]
+    return [{"image": path} for path in radiograph_files(source, patterns, check, unreadable, anonymous, options)]
 
 
 def _walk(folder: Path) -> Iterable[Path]:
@@ -122,8 +127,8 @@ def _is_result(path: Path) -> bool:
     return ending is not None and path.with_name(f"{path.name.removesuffix(ending)}.json").is_file()
 
 
-def _check(path: Path, check: str) -> None:
+def _check(path: Path, check: str, options: ReadingOptions) -> None:
     if check == "pixels":
-        read_radiograph(path)
+        read_radiograph(path, options)
     elif check == "header":
         stored_size(path)

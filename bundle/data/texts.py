@@ -88,7 +88,7 @@ def text_data(
     negatives: int = 6,
     own_captions: bool = False,
     seed: int = 0,
-    **reading: Any,
+    **loading: Any,
 ) -> TextData:
     """Sections of a datalist as items that carry numbers of texts.
 
@@ -100,7 +100,7 @@ def text_data(
         own_captions: take the box's own `caption` where it has one. Its wording then differs from that of the hard
             negatives, so that a network can tell them apart by style; without it all are worded alike.
         seed: of the choice of negatives and questions. What negatives are filled up with comes from the first section.
-        reading: `keep`, `require_reports`, `check_images` and `base_dir` of `datalist_section`.
+        loading: `keep`, `require_reports`, `check_images`, `base_dir` and `reading` of `datalist_section`.
 
     Returns:
         The items are those of `datalist_section`, with `summary` (text, empty where there is none) and
@@ -124,7 +124,7 @@ def text_data(
     questions: dict[str, list[list[Question]]] = {}
     answers: list[str] = []
     pool = CaptionPool()
-    checks = {key: value for key, value in reading.items() if key != "keep"}
+    checks = {key: value for key, value in loading.items() if key != "keep"}
     for name, section in asked.items():
         names, entries = section_entries(path, section, findings, **checks)
         all_regions = _regions(path, name, entries)
@@ -134,7 +134,7 @@ def text_data(
             pool = CaptionPool(region for each in all_regions for region in each)
         items[name], regions[name] = [], []
         for item, entry, each, queries in zip(
-            datalist_section(path, section, findings, **reading), entries, all_regions, questions[name], strict=True
+            datalist_section(path, section, findings, **loading), entries, all_regions, questions[name], strict=True
         ):
             kept = [number for number, region in enumerate(each) if region.finding in names]
             settled = [finding for finding, known in zip(names, item["boxed"], strict=True) if known]

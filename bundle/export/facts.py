@@ -8,6 +8,7 @@ from bundle.export.exportable import INPUT, OUTPUTS
 from bundle.export.packaged import PackagedBundle
 from bundle.fingerprint import file_sha256
 from bundle.networks.prompts import Prompts
+from bundle.reading.options import ReadingOptions
 from bundle.report.versions import versions
 
 # read as it stands by people; tests/export/test_onnx_example.py runs what docs/exports.md makes of it
@@ -26,8 +27,8 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
 
     `name`, `version`, `notice`; `findings`: the K names in the order of the outputs; `prompts`: for each finding the
     negative and the positive texts, where the package knows them; `canvas`: side in pixels; `grid`: [Gh, Gw];
-    `inputs`, `outputs`: shapes; `preprocessing`; `candidates`: how `inferring` makes boxes of maps; `thresholds`:
-    `min_score` of a box and `min_image_score`; `versions`: of the software; `weights_sha256`.
+    `inputs`, `outputs`: shapes; `preprocessing`, with the options `reading`; `candidates`: how `inferring` makes boxes
+    of maps; `thresholds`: `min_score` of a box and `min_image_score`; `versions`: of the software; `weights_sha256`.
 
     Args:
         package: to be exported.
@@ -45,6 +46,7 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
         "inputs": {INPUT: ["batch", 1, canvas, canvas]},
         "outputs": {OUTPUTS[0]: ["batch", len(findings), *grid], OUTPUTS[1]: ["batch", len(findings)]},
         "preprocessing": PREPROCESSING,
+        "reading": ReadingOptions.of(config.get("reading")).of_grey_values(),
         "candidates": without_comments(config["candidates"]),
         "thresholds": {key: config[key] for key in ("min_score", "min_image_score")},
         "versions": versions(),

@@ -11,7 +11,7 @@ from transformers import CLIPConfig
 Config = dict[str, Any]
 
 # what inference.json shares with train.json, by name
-SHARED = ("findings", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
+SHARED = ("findings", "reading", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
 SHARED_IF_THERE = ("notice", "algorithm_name", "algorithm_version")
 # what of a network inference does not need: the prompts' embeddings lie with the weights
 TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip")

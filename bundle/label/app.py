@@ -23,6 +23,7 @@ from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size, inside, link_radiographs
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
+from bundle.reading.options import ReadingOptions
 
 # what a request may set; all else that viewers send is theirs or would name paths and levels of the log
 OPTIONS = ("show", "finding", "min_score", "min_image_score", "result_extension", "result_compress")
@@ -58,8 +59,9 @@ class RadiographApp(MONAILabelApp):
         self.originals = Path(conf["originals"]) if conf.get("originals") else None
         self._refused: dict[str, tuple[int, int]] = {}
         self.model_folder = Path(app_dir) / "model" / MODEL
-        config = (self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8")
-        self.findings: list[str] = json.loads(config)["findings"]
+        config = json.loads((self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8"))
+        self.findings: list[str] = config["findings"]
+        self.reading = ReadingOptions.of(config.get("reading"))
         super().__init__(
             app_dir, studies, conf, name="Patch-CLIP for chest radiographs", description="Findings, where they are"
         )
@@ -69,7 +71,7 @@ class RadiographApp(MONAILabelApp):
         if self.studies.startswith(("http://", "https://")):
             return super().init_datastore()
         reads = settings.MONAI_LABEL_DATASTORE_READ_ONLY  # the process that trains
-        datastore = FolderDatastore(self.studies, self.findings, extensions=EXTENSIONS, read_only=reads)
+        datastore = FolderDatastore(self.studies, self.findings, self.reading, extensions=EXTENSIONS, read_only=reads)
         if not reads:
             self._look_for_changes(datastore)
         return datastore
@@ -170,4 +172,4 @@ class RadiographApp(MONAILabelApp):
         )
         client.set_http_retry_params(retry=False)  # an archive that is away would hold up the server for minutes
         filters = [{"Modality": name} for name in self.conf["modalities"].split(",")]
-        return ArchiveDatastore(client, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH, self.findings, filters)
+        return ArchiveDatastore(client, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH, self.findings, filters, self.reading)

@@ -23,6 +23,7 @@ from bundle.label import NAME
 from bundle.label.drawn import DrawnError, drawn_entry, segment_findings
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size
+from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph, stored_size
 
 EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
@@ -52,11 +53,14 @@ class FolderDatastore(LocalDatastore):
     Args:
         datastore_path: the folder.
         findings: what segments may be called.
+        reading: with which the server reads.
         more: of MONAI Label's datastore.
     """
 
-    def __init__(self, datastore_path: str, findings: list[str], **more: Any) -> None:
-        self._findings = findings
+    def __init__(
+        self, datastore_path: str, findings: list[str], reading: ReadingOptions = DEFAULT_OPTIONS, **more: Any
+    ) -> None:
+        self._findings, self._reading = findings, reading
         self._changing = threading.RLock()
         self._away: frozenset[str] = frozenset()
         super().__init__(datastore_path, auto_reload=False, **more)
@@ -98,7 +102,7 @@ class FolderDatastore(LocalDatastore):
         checked_name(image_id, "image")
         image_info = _checked_image_info(image_info)
         check_size(image_filename)
-        _, meta = read_radiograph(image_filename)
+        _, meta = read_radiograph(image_filename, self._reading)
         suffix = self._to_id(Path(image_filename).name)[1].lower()
         if _UID.fullmatch(suffix) and meta["format"] == "DICOM":
             suffix = ".dcm"
@@ -190,7 +194,7 @@ class FolderDatastore(LocalDatastore):
         info = dict(_object(info))
         try:
             names = segment_findings(info, self._findings)
-            drawn_entry(self.get_image_uri(image_id), mask, info, self._findings, {})
+            drawn_entry(self.get_image_uri(image_id), mask, info, self._findings, {}, self._reading)
         except DrawnError as error:
             raise RefusedError(422, str(error)) from error
         info["label_info"] = info.get("label_info") or [{"name": name, "idx": value} for value, name in names.items()]
@@ -259,13 +263,19 @@ class ArchiveDatastore(FolderDatastore):
         datastore_path: folder for what is fetched and drawn.
         findings: what segments may be called.
         filters: searches for series, one after the other, such as {"Modality": "DX"}.
+        reading: as `FolderDatastore`.
     """
 
     def __init__(
-        self, client: DICOMwebClient, datastore_path: str, findings: list[str], filters: list[dict[str, Any]]
+        self,
+        client: DICOMwebClient,
+        datastore_path: str,
+        findings: list[str],
+        filters: list[dict[str, Any]],
+        reading: ReadingOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._client, self._filters = client, filters
-        super().__init__(datastore_path, findings, extensions=EXTENSIONS)
+        super().__init__(datastore_path, findings, reading, extensions=EXTENSIONS)
 
     def list_images(self) -> list[str]:
         """Series Instance UIDs of the archive's radiographs."""

@@ -14,6 +14,7 @@ from skimage.measure import label, regionprops
 
 from bundle.fingerprint import file_sha256
 from bundle.reading.dicom_header import MAX_PIXELS
+from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.report.findings_file import viewer_affine
 
@@ -78,7 +79,9 @@ def check_submitted(info: Mapping[str, Any], radiograph: str | Path) -> None:
         raise DrawnError("the file has changed since it was drawn on; bring the old one back, or draw and submit anew")
 
 
-def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, str]) -> list[dict[str, Any]]:
+def segment_boxes(
+    mask: PathLike, radiograph: str | Path, names: Mapping[int, str], options: ReadingOptions = DEFAULT_OPTIONS
+) -> list[dict[str, Any]]:
     """Boxes around what is drawn: one for each connected part of each segment.
 
     The mask is placed on the radiograph by the geometry of both, so it may have other pixels, or cover a part. A mask
@@ -88,6 +91,7 @@ def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, st
         mask: .nii.gz, .nii, .nrrd, .mha or .png.
         radiograph: what it was drawn on.
         names: from `segment_findings`.
+        options: with which the radiograph is read.
 
     Returns:
         [{"finding", "box"}], boxes in stored pixels, cut to the image.
@@ -97,7 +101,7 @@ def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, st
     """
     import itk
 
-    _, meta = read_radiograph(radiograph)
+    _, meta = read_radiograph(radiograph, options)
     height, width = meta["stored_size"]
     image = _read_mask(mask)
     array = np.asarray(itk.array_view_from_image(image))
@@ -127,7 +131,12 @@ def segment_boxes(mask: PathLike, radiograph: str | Path, names: Mapping[int, st
 
 
 def drawn_entry(
-    radiograph: str | Path, mask: PathLike, info: Mapping[str, Any], findings: Sequence[str], known: Mapping[str, Any]
+    radiograph: str | Path,
+    mask: PathLike,
+    info: Mapping[str, Any],
+    findings: Sequence[str],
+    known: Mapping[str, Any],
+    options: ReadingOptions = DEFAULT_OPTIONS,
 ) -> dict[str, Any]:
     """A datalist entry of what was drawn on one radiograph, relative to the root of the file system.
 
@@ -140,11 +149,12 @@ def drawn_entry(
         info: notes saved with it: `label_info`, and `absent`, a list of findings.
         findings: in the network's order.
         known: the entry of the studies' own datalist, or nothing: report, patient, labels and boxes.
+        options: as for `segment_boxes`.
 
     Raises:
         DrawnError: the label cannot be used.
     """
-    boxes = segment_boxes(mask, radiograph, segment_findings(info, findings))
+    boxes = segment_boxes(mask, radiograph, segment_findings(info, findings), options)
     drawn = {box["finding"] for box in boxes}
     absent = info.get("absent") or []
     if not isinstance(absent, list):

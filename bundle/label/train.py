@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from bundle.atomic import write_json
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries
+from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError
 from bundle.training import save_atomically
 
@@ -93,6 +94,7 @@ class RadiographTrainTask(TrainTask):
         inference = json.loads((self.model / "configs" / "inference.json").read_text(encoding="utf-8"))
         config = parser.get()
         config.pop("_meta_", None)
+        config |= {key: inference[key] for key in ("reading",) if key in inference}  # train on what is looked at
         config |= {"clip": inference["clip"], "network_def": inference["network_def"] | {"trainable": "@trainable"}}
         config |= {
             "bundle_root": str(self.model),
@@ -106,13 +108,13 @@ class RadiographTrainTask(TrainTask):
             "max_epochs": int(request.get("max_epochs") or config["max_epochs"]),
             "learning_rate": float(request.get("learning_rate") or config["learning_rate"]),
         }
-        entries = self._entries(datastore, config["findings"])
+        entries = self._entries(datastore, config["findings"], ReadingOptions.of(config.get("reading")))
         write_json(self.work / "datalist.json", {"findings": config["findings"], "training": entries})
         path = self.work / "train.json"
         write_json(path, config)
         return path
 
-    def _entries(self, datastore: Datastore, findings: list[str]) -> list[dict[str, Any]]:
+    def _entries(self, datastore: Datastore, findings: list[str], reading: ReadingOptions) -> list[dict[str, Any]]:
         """What was drawn, as entries of a datalist: all or nothing, because a lost drawing would not be missed."""
         known = known_entries(self.studies)
         entries, unusable = [], []
@@ -123,7 +125,7 @@ class RadiographTrainTask(TrainTask):
             try:
                 check_submitted(info, radiograph)
                 mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
-                entries.append(drawn_entry(radiograph, mask, info, findings, more))
+                entries.append(drawn_entry(radiograph, mask, info, findings, more, reading))
             except (DrawnError, RadiographError) as error:
                 unusable.append(f"{image}: {error.found if isinstance(error, RadiographError) else error}")
         if unusable:

@@ -9,6 +9,7 @@ from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 
 from bundle.export.dicom import DicomOptions, dicom_results, read_findings, save_dicom_results
+from bundle.reading.options import ReadingOptions
 from bundle.training import load_weights
 
 
@@ -24,6 +25,9 @@ class Analyser:
 
     Raises:
         FileNotFoundError: the bundle is not there or has no weights.
+
+    Attributes:
+        reading: the options with which it reads.
     """
 
     def __init__(self, bundle: str | Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -43,6 +47,7 @@ class Analyser:
         for key, value in {**(settings or {}), **own}.items():
             parser[key] = value
         load_weights(parser.get_parsed_content("network"), parser.get_parsed_content("ckpt_path"))
+        self.reading = ReadingOptions.of(parser.get_parsed_content("reading") if "reading" in parser else None)
         self._preprocessing = parser.get_parsed_content("preprocessing")
         self._collate = parser.get_parsed_content("dataloader#collate_fn")
         self._evaluator = parser.get_parsed_content("evaluator")

@@ -19,6 +19,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 from bundle.loopback import is_loopback
 from bundle.node.queue import DiskQueue, QueueFullError
 from bundle.node.sender import AE_TITLE, SUCCESS
+from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import RadiographError, read_radiograph
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def start_receiver(
     ae_title: str = "PATCHCLIP",
     allowed: tuple[str, ...] = (),
     max_bytes: int = 200_000_000,
+    options: ReadingOptions = DEFAULT_OPTIONS,
 ) -> ThreadedAssociationServer:
     """Listen for C-ECHO and C-STORE of CR and DX images; returns at once.
 
@@ -67,6 +69,7 @@ def start_receiver(
         ae_title: called AE title, which a sender must name.
         allowed: calling AE titles; none allows all.
         max_bytes: largest object.
+        options: with which the node reads.
 
     Returns:
         pynetdicom's server; `shutdown()` ends it.
@@ -87,7 +90,10 @@ def start_receiver(
         entity.add_supported_context(storage, list(TRANSFER_SYNTAXES))
     if not is_loopback(host):
         logger.warning("The node listens on %s: whoever reaches that address can send to it, unencrypted.", host)
-    handlers = [(evt.EVT_C_STORE, _store, [queue, max_bytes]), (evt.EVT_CONN_CLOSE, _discard)]
+    handlers = [
+        (evt.EVT_C_STORE, _store, [queue, max_bytes, options]),
+        (evt.EVT_CONN_CLOSE, _discard),
+    ]
     try:
         return entity.start_server((host, port), block=False, evt_handlers=handlers)
     except OSError as error:
@@ -102,9 +108,9 @@ def stop_receiver(server: ThreadedAssociationServer) -> None:
         association.join(30)
 
 
-def _store(event: Any, queue: DiskQueue, max_bytes: int) -> Dataset:
+def _store(event: Any, queue: DiskQueue, max_bytes: int, options: ReadingOptions) -> Dataset:
     try:
-        return _answer(*_take(event.dataset_path, event.request, queue, max_bytes))
+        return _answer(*_take(event.dataset_path, event.request, queue, max_bytes, options))
     except OSError:  # the sender keeps it, and comes again
         logger.exception("An object could not be taken: the disk failed")
         return _answer(OUT_OF_RESOURCES, "the node's disk failed or is full")
@@ -121,7 +127,7 @@ def _discard(event: Any) -> None:
         Path(file.name).unlink(missing_ok=True)
 
 
-def _take(file: Path, request: Any, queue: DiskQueue, max_bytes: int) -> tuple[int, str]:
+def _take(file: Path, request: Any, queue: DiskQueue, max_bytes: int, options: ReadingOptions) -> tuple[int, str]:
     uid = str(request.AffectedSOPInstanceUID)
     key = queue.key(uid)
     if (size := file.stat().st_size) > max_bytes:
@@ -130,7 +136,7 @@ def _take(file: Path, request: Any, queue: DiskQueue, max_bytes: int) -> tuple[i
         logger.info("%s: known already.", key)
         return SUCCESS, ""
     try:
-        read_radiograph(file)
+        read_radiograph(file, options)
         header = dcmread(file, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "SOPClassUID"])
     except RadiographError as error:
         reason = str(error).removeprefix(f"{file}: ")

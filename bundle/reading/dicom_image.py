@@ -31,7 +31,7 @@ from pydicom.uid import (
 
 from bundle.reading.decoder import decode_frame
 from bundle.reading.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
-from bundle.reading.dicom_photometry import PhotometryError, to_unit_range
+from bundle.reading.dicom_photometry import PhotometryError, check_choice, to_unit_range
 from bundle.reading.jpeg_frame import jpeg2000_fault, jpeg_fault
 from bundle.reading.options import ReadingOptions
 from bundle.reading.pixel_hash import pixels_sha256
@@ -42,8 +42,10 @@ logger = logging.getLogger(__name__)
 PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 VALUE_TAGS = ("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
+VOI_TAGS = tuple(map(Tag, ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")))
 GREY_TAGS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth")
 SHOWN_TAGS = ("VOILUTFunction", "PresentationLUTShape", "PresentationIntentType")
+GREY_REMEDY = "Mend the attribute, or state reading#value_range in place of the file's window"
 IMAGE_TAGS = (
     *HEADER_TAGS,
     *map(Tag, (*PIXEL_TAGS, *SPACING_TAGS, *VALUE_TAGS, *GREY_TAGS, *SHOWN_TAGS)),
@@ -88,8 +90,7 @@ def read_dicom(
     try:
         image, photometry = to_unit_range(stored, header, options, packed_low=packed_low)
     except PhotometryError as error:
-        remedy = "Mend the attribute, or state value_range in place of the file's window"
-        raise refusal(path, str(error), remedy) from error
+        raise refusal(path, str(error), GREY_REMEDY) from error
     for note in photometry["notes"]:
         logger.warning("%s: %s", path, note)
     spacing, source = _spacing(header)
@@ -106,20 +107,29 @@ def read_dicom(
     }
 
 
-def dicom_size(path: Path) -> tuple[int, int]:
+def dicom_size(path: Path, options: ReadingOptions) -> tuple[int, int]:
     """(rows, columns) of a DICOM file from its header alone, after the refusals that a header allows.
 
     Args:
         path: the file.
+        options: with which it will be read.
 
     Returns:
         (H, W).
 
     Raises:
-        RadiographError: for what is not one grey image, or ends before its pixels do.
+        RadiographError: for what is not one grey image, ends before its pixels do, or lacks the VOI LUT or window
+            that the options choose.
     """
     with path.open("rb") as file:
         frame = read_frame(path, file)
+        if options.voi_index and options.value_range is None:
+            file.seek(0)
+            header, _ = parse(path, file, VOI_TAGS, stop_before_pixels=True)
+            try:
+                check_choice(header, options)
+            except PhotometryError as error:
+                raise refusal(path, str(error), GREY_REMEDY) from error
     return frame.rows, frame.columns
 
 

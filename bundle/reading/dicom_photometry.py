@@ -176,7 +176,7 @@ def _voi(header: Dataset, options: ReadingOptions, *, is_float: bool, notes: lis
     offered = len(luts) if use_lut else len(windows)
     if offered and options.voi_index >= offered:
         raise PhotometryError(
-            f"voi_index is {options.voi_index}, but the file has {offered} to choose from, counted from 0"
+            f"reading#voi_index is {options.voi_index}, but the file has {offered} to choose from, counted from 0"
         )
     if use_lut:
         if len(luts) != len(header.VOILUTSequence):
@@ -188,6 +188,15 @@ def _voi(header: Dataset, options: ReadingOptions, *, is_float: bool, notes: lis
     if is_float or str(header.get("PresentationIntentType") or "").upper() == "FOR PROCESSING":
         return "percentile", {}
     return "bits_stored", {}
+
+
+def check_choice(header: Dataset, options: ReadingOptions) -> None:
+    """Refuses, from the header's VOI attributes alone, a choice of VOI LUT or window that the file does not offer.
+
+    Raises:
+        PhotometryError: it offers some, but fewer.
+    """
+    _voi(header, options, is_float=False, notes=[])
 
 
 def _windows(header: Dataset, notes: list[str]) -> list[dict[str, Any]]:

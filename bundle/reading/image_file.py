@@ -109,12 +109,13 @@ def read_image_file(
     }
 
 
-def image_file_size(path: Path, kind: str) -> tuple[int, int]:
+def image_file_size(path: Path, kind: str, isolated: bool = True) -> tuple[int, int]:
     """(rows, columns) of a PNG, JPEG, TIFF, MetaImage or NIfTI file, as `read_image_file` shows it, from its header.
 
     Args:
         path: the file.
         kind: as for `read_image_file`.
+        isolated: whether the header is parsed in a process of its own.
 
     Returns:
         (H, W).
@@ -124,7 +125,7 @@ def image_file_size(path: Path, kind: str) -> tuple[int, int]:
     """
     if kind == "NIfTI":
         return _nifti_plan(path)[0].size
-    plan, _ = _itk_plan(path, kind)
+    plan, _ = _itk_plan(path, kind, isolated)
     if kind == "PNG" and not _has_png_end(path):
         raise refusal(path, "the PNG file is cut short: it has no IEND", "Copy or export the file again")
     return plan.size

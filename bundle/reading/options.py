@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bundle.comments import without_comments
+
+SECTION = "reading"  # of the configuration: messages name a choice as it is made there, such as reading#value_range
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How pixel values become 0..1, and where they are decoded.
+    """How pixel values become 0..1, and where they are decoded: the section `reading` of a configuration.
+
+    Two readings of one file are the same only if their options are equal: what remembers what was read, keys it by
+    them. JSON's lists become tuples.
 
     Attributes:
         voi_index: which of several VOI LUTs or windows of a DICOM file is applied, from 0.
@@ -27,9 +38,54 @@ class ReadingOptions:
 
     def __post_init__(self) -> None:
         """Refuses options that cannot be meant."""
-        if self.voi_index < 0:
-            raise ValueError(f"voi_index is {self.voi_index}; wanted 0 or more")
-        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"value_range is {self.value_range}; wanted (low, high) with low < high")
-        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
-            raise ValueError(f"percentiles are {self.percentiles}; wanted 0 <= low < high <= 100")
+        if isinstance(self.voi_index, bool) or not isinstance(self.voi_index, int) or self.voi_index < 0:
+            raise _unmeant("voi_index", self.voi_index, "a whole number, 0 or more")
+        for name in ("prefer_lut", "isolated"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise _unmeant(name, value, "true or false")
+        if self.value_range is not None:
+            value_range = _pair("value_range", self.value_range, "null, or [low, high] with low < high")
+            object.__setattr__(self, "value_range", value_range)
+        percentiles = _pair("percentiles", self.percentiles, wanted := "[low, high] with 0 <= low < high <= 100")
+        if percentiles[0] < 0 or percentiles[1] > 100:
+            raise _unmeant("percentiles", self.percentiles, wanted)
+        object.__setattr__(self, "percentiles", percentiles)
+
+    @classmethod
+    def of(cls, section: ReadingOptions | Mapping[str, Any] | None) -> ReadingOptions:
+        """Options from a section of a configuration, which may hold some of them and a `_desc_`; None has the defaults.
+
+        Raises:
+            ValueError: for a name that is none of them, or a value that cannot be meant.
+        """
+        if isinstance(section, ReadingOptions):
+            return section
+        if section is not None and not isinstance(section, Mapping):
+            raise ValueError(f'{SECTION} is {section!r}; wanted an object such as {{"voi_index": 1}}')
+        chosen, known = without_comments(section), [field.name for field in fields(cls)]
+        for name in chosen:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"; did you mean {SECTION}#{near[0]}?" if near else ""
+                raise ValueError(f"{SECTION}#{name} is not known; wanted {', '.join(known)}{hint}")
+        return cls(**chosen)
+
+    def of_grey_values(self) -> dict[str, Any]:
+        """The options that decide grey values, as JSON can hold them, for `of`."""
+        return {name: value for name, value in asdict(self).items() if name != "isolated"}
+
+
+def _pair(name: str, value: Any, wanted: str) -> tuple[float, float]:
+    """(low, high), finite, low < high."""
+    pair = tuple(value) if isinstance(value, (list, tuple)) else ()
+    numbers = all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in pair)
+    if len(pair) != 2 or not numbers or not all(map(math.isfinite, pair)) or not pair[0] < pair[1]:
+        raise _unmeant(name, value, wanted)
+    return pair
+
+
+def _unmeant(name: str, value: Any, wanted: str) -> ValueError:
+    return ValueError(f"{SECTION}#{name} is {value!r}; wanted {wanted}")
+
+
+DEFAULT_OPTIONS = ReadingOptions()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bundle.reading.dicom_image import dicom_size, read_dicom
 from bundle.reading.image_file import image_file_size, read_image_file
-from bundle.reading.options import ReadingOptions
+from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph_error import RadiographError, RadiographNotFoundError, refusal
 
 __all__ = ["RadiographError", "RadiographNotFoundError", "read_radiograph", "stored_size"]
@@ -20,7 +20,6 @@ __all__ = ["RadiographError", "RadiographNotFoundError", "read_radiograph", "sto
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
-DEFAULT_OPTIONS = ReadingOptions()
 KNOWN_FORMATS = "Wanted DICOM, PNG, JPEG, TIFF, MetaImage (.mha, .mhd) or NIfTI (.nii, .nii.gz)"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # + is BigTIFF
 
@@ -74,11 +73,12 @@ def read_radiograph(
     return np.ascontiguousarray(image[np.newaxis]), {"filename_or_obj": os.fspath(path), **metadata}
 
 
-def stored_size(path: PathLike) -> tuple[int, int]:
+def stored_size(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) -> tuple[int, int]:
     """(H, W) of a radiograph from its header: well under a millisecond a file, and the header's refusals.
 
     Args:
         path: the file.
+        options: with which it will be read: what they ask for must be there.
 
     Returns:
         (rows, columns), equal to `read_radiograph`'s `stored_size`.
@@ -88,7 +88,9 @@ def stored_size(path: PathLike) -> tuple[int, int]:
             damaged pixels, show only in `read_radiograph`.
         RadiographNotFoundError: for a path without a file.
     """
-    return _by_format(path, dicom_size, image_file_size)
+    return _by_format(
+        path, lambda file: dicom_size(file, options), lambda file, kind: image_file_size(file, kind, options.isolated)
+    )
 
 
 def _by_format(path: PathLike, dicom: Callable[[Path], T], other: Callable[[Path, str], T]) -> T:

@@ -13,6 +13,7 @@ from monai.transforms import MapTransform
 from bundle.atomic import atomic_path, write_json
 from bundle.data.output_names import OutputNames
 from bundle.grid import grid_to_stored, plane_size
+from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
 from bundle.report.overlay import draw_overlay
@@ -54,6 +55,7 @@ class SaveFindingsd(MapTransform):
         anonymous_names: number the outputs in the order of `inputs`, and keep file names out of them.
         model: what to write about the model (name, version, ...), as JSON can hold it.
         notice: what every output says to whoever opens it.
+        options: with which the network's reader read (`LoadRadiographd`); the JSON holds them.
 
     Raises:
         ValueError: where the settings contradict each other; on call, where a sample does not fit them.
@@ -75,6 +77,7 @@ class SaveFindingsd(MapTransform):
         anonymous_names: bool = False,
         model: Mapping[str, Any] | None = None,
         notice: str = NOT_CLINICAL,
+        options: ReadingOptions | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys)
         if not findings or not 0 <= min_score < 1:
@@ -86,7 +89,7 @@ class SaveFindingsd(MapTransform):
         self.min_score, self.min_image_score, self.max_per_finding = min_score, min_image_score, max_per_finding
         self.image_key, self.overlay, self.maps, self.map_side = image_key, overlay, maps, map_side
         self.anonymous, self.model = anonymous_names, dict(model or {})
-        self.notice = notice
+        self.notice, self.options = notice, ReadingOptions.of(options)
         self._name = OutputNames(inputs, image_key, anonymous_names, "SaveFindingsd")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -104,7 +107,7 @@ class SaveFindingsd(MapTransform):
             raise ValueError(
                 f"SaveFindingsd: maps of {len(pred)} findings but {len(self.findings)} names; set findings"
             )
-        image, meta = read_radiograph(file, hash_pixels=True)
+        image, meta = read_radiograph(file, self.options, hash_pixels=True)
         size: tuple[int, int] = meta["stored_size"]
         if tuple(int(n) for n in d["stored_size"]) != size:
             raise ValueError(
@@ -126,6 +129,7 @@ class SaveFindingsd(MapTransform):
                 "pixels_sha256",  # by which scripts.dicom_results knows the image again
             )
         }
+        more["reading"]["options"] = self.options.of_grey_values()  # with which it reads the image again
         if self.overlay:
             path = self._path(name, "_overlay.png")
             picture = draw_overlay(

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from bundle.reading import RadiographError as RadiographError
+from bundle.reading import ReadingOptions
 from bundle.reading import read_radiograph as read_radiograph
 
 Sample = dict[Hashable, Any]
@@ -22,15 +23,19 @@ class LoadRadiographd(MapTransform):
 
     Args:
         keys: keys of paths.
+        options: of the reader, the section `reading` of a configuration; None has the defaults.
     """
 
-    def __init__(self, keys: KeysCollection = "image") -> None:
+    def __init__(
+        self, keys: KeysCollection = "image", options: ReadingOptions | Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(keys)
+        self.options = ReadingOptions.of(options)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         d = dict(data)
         for key in self.keys:
-            array, meta = read_radiograph(d[key])
+            array, meta = read_radiograph(d[key], self.options)
             d["reading"] = dict(meta)
             affine = torch.tensor(meta.pop("affine"), dtype=torch.float64)
             d[key] = MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)

@@ -127,7 +127,7 @@ def test_items_are_made_anew_and_the_file_is_checked_once(folder, document, writ
     path = write(document)
     datalist_section(path, "training")[0]["label"][:] = 7
     calls: list[Path] = []
-    monkeypatch.setattr(datalist_check, "stored_size", lambda file: calls.append(file) or (40, 60))
+    monkeypatch.setattr(datalist_check, "stored_size", lambda file, reading: calls.append(file) or (40, 60))
     again = datalist_section(path, "training")
     np.testing.assert_array_equal(again[0]["label"], np.array([1, 1, 0], np.float32))
     datalist_section(path, "validation")

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from bundle.export.dicom import dicom_results, save_dicom_results
 from bundle.export.dicom.secondary_capture import BANNER, LONG_SIDE
+from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.report.colours import finding_colour, rgb
 from tests.export.dicom_case import CANDIDATES, HEIGHT, LESION, WIDTH, document, maps, program, write_radiograph
@@ -81,6 +82,15 @@ def test_the_presentation_state_shows_what_the_network_saw(tmp_path, tags):
     shown = render(source, state, tmp_path)
     assert shown.shape == (HEIGHT, WIDTH)
     assert np.abs(shown - 255 * read_radiograph(source)[0][0]).max() < 2  # two roundings to 8 bits
+
+
+@pytest.mark.parametrize("options", [{"value_range": [500, 2000]}, {"voi_index": 1}], ids=["stated", "second"])
+def test_results_are_of_the_grey_values_that_were_chosen(tmp_path, options):
+    source = write_radiograph(tmp_path / "in.dcm", WindowCenter=[1000, 3000], WindowWidth=[1500, 4000])
+    results = dicom_results(source, document(reading={"options": options}), maps())
+    _, state, _ = save_dicom_results(results, tmp_path, "in")
+    wanted = read_radiograph(source, ReadingOptions.of(options))[0][0]
+    assert np.abs(render(source, state, tmp_path) - 255 * wanted).max() < 2
 
 
 def render(source: Path, state: Path, folder: Path) -> np.ndarray:

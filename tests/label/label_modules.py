@@ -14,6 +14,7 @@ from bundle.label.refusal import RefusedError
 from bundle.label.studies import link_radiographs
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
+from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError, read_radiograph
 from tests.tiny import FINDINGS, write_dicom
 
@@ -45,6 +46,13 @@ def draw(store, tmp_path, suffix=".png", image="a"):
 
         itk.imwrite(itk.imread(str(tmp_path / "m.png")), str(path))
     return store.save_label(image, str(path), "final", {"label_info": [{"name": "Mass", "idx": 1}]})
+
+
+def test_uploads_are_read_with_the_options_of_the_bundle(studies, tmp_path):
+    write_dicom(tmp_path / "one.dcm", PIXELS, WindowCenter=2048, WindowWidth=4096)
+    store = FolderDatastore(str(studies), FINDINGS, ReadingOptions(voi_index=1), extensions=EXTENSIONS)
+    with pytest.raises(RadiographError, match="reading#voi_index is 1"):
+        store.add_image("one", str(tmp_path / "one.dcm"), {})
 
 
 def test_a_name_that_a_link_has_is_taken_even_if_it_leads_nowhere(store, studies, tmp_path):

@@ -16,6 +16,7 @@ from pynetdicom import AE, _config, evt
 
 from bundle.node.queue import DiskQueue
 from bundle.node.receiver import CANNOT_UNDERSTAND, NOT_THE_CLASS, OUT_OF_RESOURCES, start_receiver, stop_receiver
+from bundle.reading import ReadingOptions
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
 
@@ -56,6 +57,17 @@ def test_storescu_is_served(node, queue, radiograph):
     taken = dcmread(queue.next_incoming())
     assert taken == dcmread(radiograph)
     assert subprocess.run(["echoscu", "-aec", "OTHER", "127.0.0.1", str(node)], capture_output=True).returncode != 0
+
+
+def test_the_node_reads_with_the_options_of_its_bundle(queue, tmp_path):
+    one_window = write_dicom(tmp_path / "one.dcm", np.full((96, 80), 7), WindowCenter=8, WindowWidth=16)
+    server = start_receiver(queue, port=0, options=ReadingOptions(voi_index=1))
+    try:
+        answer = store(server.server_address[1], dcmread(one_window))
+    finally:
+        stop_receiver(server)
+    assert answer.Status == CANNOT_UNDERSTAND
+    assert answer.ErrorComment.startswith("reading#voi_index is 1")
 
 
 def test_a_duplicate_is_taken_once(node, queue, radiograph):

@@ -66,7 +66,7 @@ def test_evaluating_writes_metrics_report_and_records(trained):
 def test_package_and_inference_stand_alone(trained, tmp_path):
     configs = [ROOT / "configs" / "train.json", TINY, tmp_path / "places.json"]
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
-    configs[-1].write_text(json.dumps(where))
+    configs[-1].write_text(json.dumps({**where, "reading#value_range": [0, 4000]}))
     package = package_bundle(configs, ROOT, tmp_path / "package", str(ROOT))
     (tmp_path / "input" / "sub").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -86,6 +86,8 @@ def test_package_and_inference_stand_alone(trained, tmp_path):
     assert len([n for n in written if n.endswith("_map.nii.gz")]) == 2
     result = json.loads((tmp_path / "out" / "a.json").read_text())
     assert list(result["findings"]) == FINDINGS
+    assert result["reading"]["window"] == {"kind": "stated", "low": 0.0, "high": 4000.0}  # as in the training
+    assert result["reading"]["options"]["value_range"] == [0, 4000]
     assert "SECRET-ID" not in json.dumps(result)
     assert dcmread(first).PatientID == "SECRET-ID"
 

@@ -151,7 +151,7 @@ def _voi(source: DicomSource) -> list[SoftcopyVOILUTTransformation] | None:
         del item.WindowCenter, item.WindowWidth
         item.VOILUTSequence = [deepcopy(source.header.VOILUTSequence[window["index"]])]
         return [item]
-    if window["kind"] == "percentile":
+    if window["kind"] in ("percentile", "stated"):
         low, high = window["low"], window["high"]
         # LINEAR reaches its ends at c - 0.5 -+ (w - 1) / 2 (PS3.3 C.11.2.1.2.1)
         return [SoftcopyVOILUTTransformation(window_center=(low + high) / 2 + 0.5, window_width=high - low + 1)]

@@ -22,6 +22,7 @@ from bundle.export.dicom.secondary_capture import secondary_capture
 from bundle.export.dicom.shown import shown_candidates
 from bundle.export.dicom.source import DicomSource, quiet_pydicom, read_source
 from bundle.export.dicom.structured_report import structured_report
+from bundle.reading.options import ReadingOptions
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def dicom_results(
 ) -> DicomResults:
     """Build the three results.
 
-    Algorithm, version and notice are the document's (`model`, `note`).
+    Algorithm, version and notice are the document's (`model`, `note`), and so are the options with which the image is
+    read again (`reading`).
 
     Args:
         image: the DICOM file that was looked at.
@@ -90,7 +92,7 @@ def dicom_results(
         ValueError: image, document and maps do not belong together.
     """
     options = options or DicomOptions()
-    source = read_source(image)
+    source = read_source(image, ReadingOptions.of(document.get("reading", {}).get("options")))
     refuse_another_image(image, source, document)
     if maps is not None and (maps.ndim != 3 or len(maps) != len(document["findings"])):
         raise ValueError(

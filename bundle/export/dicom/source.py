@@ -17,6 +17,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from bundle.reading.dicom_header import parse
+from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.radiograph_error import RadiographError, refusal
 
@@ -80,7 +81,7 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 @quiet_pydicom()
-def read_source(path: str | Path) -> DicomSource:
+def read_source(path: str | Path, options: ReadingOptions = DEFAULT_OPTIONS) -> DicomSource:
     """Read a radiograph and what results must say about it.
 
     Missing values of type 2 (a patient's name, say) become empty. A missing identity of the image cannot be mended:
@@ -88,6 +89,7 @@ def read_source(path: str | Path) -> DicomSource:
 
     Args:
         path: the DICOM file.
+        options: with which the network's reader read it.
 
     Returns:
         The source.
@@ -98,7 +100,7 @@ def read_source(path: str | Path) -> DicomSource:
         RadiographError: the file is not one grey image.
     """
     path = Path(path)
-    image, meta = read_radiograph(path, hash_pixels=True)
+    image, meta = read_radiograph(path, options, hash_pixels=True)
     if meta["format"] != "DICOM":
         found = f"this is a {meta['format']} file"
         remedy = "DICOM results refer to a DICOM image: give the one this was made from"
