@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from bundle.atomic import atomic_path
 from bundle.comments import without_comments
+from bundle.made_for import ATTRIBUTE, differing
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ class ResumableTraining:
         best_filename: file of the best weights.
         depends_on: what else decides what is learnt, by name, such as the fingerprint of a teacher's weights: a
             training goes on with the same alone.
+        data: what is learnt from (`bundle.made_for.made_for`): a training goes on with the same alone, and its weights
+            say it.
     """
 
     def __init__(
@@ -98,10 +101,11 @@ class ResumableTraining:
         init_from: str | Path | None = None,
         best_filename: str = "model.pt",
         depends_on: Mapping[str, str] | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> None:
         self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
-        self.depends_on = without_comments(depends_on)
+        self.depends_on, self.data = without_comments(depends_on), None if data is None else dict(data)
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
         self._warned = False
 
@@ -109,8 +113,8 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other network, optimizer or its settings, schedule's length
-                or teacher), or there is no whole batch to train on.
+            ValueError: `last.pt` is not of this training (other data, network, optimizer or its settings, schedule's
+                length or teacher), or there is no whole batch to train on.
             FileNotFoundError: `init_from` does not exist.
         """
         self._check_batches()
@@ -171,7 +175,7 @@ class ResumableTraining:
             )
             self._warned = True
         if engine.state.best_metric_epoch == engine.state.epoch:
-            save_atomically(_unwrap(self.network).state_dict(), self.best)
+            save_atomically(self._weights(), self.best)
 
     def _save_last(self, engine: Any) -> None:
         if engine.state.rank != 0:
@@ -186,10 +190,11 @@ class ResumableTraining:
                 "val_interval, and see that the validation section has images, to keep the best."
             )
         if validation is None or unjudged:
-            save_atomically(_unwrap(self.network).state_dict(), self.best)
+            save_atomically(self._weights(), self.best)
         content = {
             "format": FORMAT,
             "depends_on": self.depends_on,
+            "data": self.data,
             "network": _unwrap(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
@@ -200,9 +205,20 @@ class ResumableTraining:
         }
         save_atomically(content, self.last)
 
+    def _weights(self) -> dict[str, Any]:
+        """The network's state dict, which says what it learnt from."""
+        weights: dict[str, Any] = _unwrap(self.network).state_dict()
+        setattr(weights, ATTRIBUTE, self.data)
+        return weights
+
     def _load(self) -> None:
         content = torch.load(self.last, map_location="cpu", weights_only=True)
         length = self.trainer.state.epoch_length
+        if content.get("data") and self.data and (other := differing(content["data"], self.data)):
+            raise ValueError(
+                f"{self.last} learnt from something else: {other}. Give the data that it began with, or begin another "
+                f"training, in {ANOTHER}, or delete it to begin anew."
+            )
         if content.get("format") != FORMAT or content["epoch_length"] != length:
             raise ValueError(
                 f"{self.last} is of another training: {content.get('epoch_length')} iterations an epoch, here {length} "

@@ -14,6 +14,7 @@ from bundle.comparison.outcome import read_outcome
 from bundle.data.datalist import datalist_findings
 from bundle.metrics import load_records
 from bundle.metrics.records_check import check_records
+from bundle.metrics.records_io import records_made_for
 from bundle.report.draw import draw_report
 
 
@@ -36,6 +37,10 @@ def main(
     notes = json.loads((source / "notes.json").read_text(encoding="utf-8"))
     points = {} if plan is None else json.loads(Path(plan).read_text(encoding="utf-8"))["points"]
     records, outcome = load_records(source / "records"), read_outcome(source)
+    said = records_made_for(source / "records")
+    if outcome is not None and outcome.made_for != said:
+        print(f"{source}: the comparison is left out, it was made for {outcome.made_for}, the evaluation for {said}.")
+        outcome = None
     if datalist is not None:
         check_records(records, known=datalist_findings(datalist))
     target = source / "redrawn" if output is None else Path(output)

@@ -129,6 +129,26 @@ def test_a_training_goes_on_with_the_teacher_it_began_with(tmp_path):
         resumable(tmp_path).run()
 
 
+DATA = {"datalist": "abc", "section": ["training"], "findings": ["Mass"]}
+
+
+@pytest.mark.parametrize("metrics", [(), [0.5, 0.6]], ids=["unjudged", "judged"])
+def test_a_training_goes_on_with_the_data_it_began_with_and_its_weights_say_it(tmp_path, metrics):
+    resumable(tmp_path, data=DATA, metrics=metrics).run()
+    assert torch.load(tmp_path / "model.pt", weights_only=True).made_for == DATA
+    resumable(tmp_path, epochs=2, data=DATA, metrics=metrics).run()
+    for change in ({"datalist": "def"}, {"section": ["test"]}, {"findings": ["Nodule"]}):
+        with pytest.raises(ValueError, match=r"last\.pt learnt from something else: .* instead of .*another folder"):
+            resumable(tmp_path, epochs=3, data=DATA | change, metrics=metrics).run()
+    load_weights(nn.Linear(2, 2), tmp_path / "model.pt")
+
+
+def test_a_checkpoint_that_does_not_say_its_data_goes_on(tmp_path):
+    resumable(tmp_path).run()
+    resumable(tmp_path, epochs=2, data=DATA).run()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["data"] == DATA
+
+
 @pytest.mark.parametrize(
     ("metrics", "best"), [([math.nan] * 3, 3), ([math.nan, 0.5, math.nan], 2), ([0.5, math.nan, 0.4], 1)]
 )

@@ -1,6 +1,7 @@
 """A Comparison of one method."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,7 +11,12 @@ from bundle.precision import Precision
 
 
 def tiny_comparison(
-    folder: Path, findings: list[str], score: str = "image", canvas: int = 80, section: str = "validation"
+    folder: Path,
+    findings: list[str],
+    score: str = "image",
+    canvas: int = 80,
+    section: str = "validation",
+    **more: Any,
 ) -> Comparison:
     """Its method is "a", with maps to be scaled by the probability; it has no images."""
     (folder / "model.pt").touch()
@@ -27,4 +33,5 @@ def tiny_comparison(
         device=torch.device("cpu"),
         precision=Precision("float32", channels_last=False),
         section=section,
+        **more,
     )

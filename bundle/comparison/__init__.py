@@ -1,6 +1,7 @@
 """Several ways of making maps, judged on the same images by a plan that was frozen before the test."""
 
 from bundle.comparison.comparison import Comparison as Comparison
+from bundle.comparison.elsewhere import other_network as other_network
 from bundle.comparison.language import LanguageEvaluation as LanguageEvaluation
 from bundle.comparison.methods import map_methods as map_methods
 from bundle.comparison.observe import Method as Method

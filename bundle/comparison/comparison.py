@@ -11,16 +11,17 @@ import torch
 from ignite import distributed as idist
 
 from bundle.comments import without_comments
+from bundle.comparison.elsewhere import records_elsewhere
 from bundle.comparison.localize import localization_figures
 from bundle.comparison.observe import Method, Observed, Truth, observe
-from bundle.comparison.outcome import Outcome, write_outcome
+from bundle.comparison.outcome import LEFT_OUT, Outcome, write_outcome
 from bundle.comparison.plan import Grid, as_setting, choose, read_plan, records_of, setting_dict, write_plan
 from bundle.fingerprint import file_fingerprint
 from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
 from bundle.metrics.records import Records
-from bundle.metrics.records_io import load_records, save_records
+from bundle.metrics.records_io import save_records
 from bundle.precision import Precision
 
 logger = logging.getLogger(__name__)
@@ -43,13 +44,16 @@ class Comparison:
         canvas: side of the square canvas in pixels.
         plan_file: JSON that holds the plan.
         output_dir: made if missing.
-        files: what the plan holds for: name -> file (weights, datalist), known by their SHA-256.
+        files: what the plan holds for: name -> file (weights, datalist), known by their SHA-256; None for none.
         grid: settings to choose from; `Grid()` if None.
         criterion: hit criterion, one of `bundle.metrics.matching.CRITERIA`.
         threshold: of the criterion.
         box_fraction: of criterion `patch`.
         judged_elsewhere: name -> {"records": folder, "supervision": words}: methods that make boxes, not maps, judged
-            by their own `run evaluating` on the same test section. A folder that is not there is left out, and said so.
+            by their own `run evaluating` on the same test section. What is not there, or was not made for `judged_on`,
+            is left out, and the log and the notes say why.
+        judged_on: what the records of the test section are made for (`bundle.made_for.made_for`).
+        left_out: name -> why other methods are left out, for the notes; one whose reason is empty is not.
         replicates: of the bootstrap.
         seed: of the bootstrap.
         device: to compute on.
@@ -60,7 +64,7 @@ class Comparison:
         score: name of the reference's image score, of which the plan has thresholds and temperatures.
 
     Raises:
-        ValueError: the reference is not among the methods.
+        ValueError: the reference is not among the methods, or methods are judged elsewhere on data that are not said.
     """
 
     def __init__(
@@ -73,7 +77,7 @@ class Comparison:
         canvas: int,
         plan_file: str | Path,
         output_dir: str | Path,
-        files: Mapping[str, str | Path],
+        files: Mapping[str, str | Path | None],
         device: torch.device,
         precision: Precision,
         grid: Grid | None = None,
@@ -84,16 +88,22 @@ class Comparison:
         replicates: int = 1000,
         seed: int = 0,
         section: str | Sequence[str] | None = None,
+        judged_on: Mapping[str, Any] | None = None,
+        left_out: Mapping[str, str] | None = None,
     ) -> None:
         if reference not in methods:
             raise ValueError(f"comparison: the reference {reference!r} is not among the methods {list(methods)}.")
+        if judged_elsewhere and judged_on is None:
+            raise ValueError("comparison: judged_on is missing; without it no records of other runs can be taken in.")
         self.findings, self.methods, self.reference = list(findings), dict(methods), reference
         self.validation, self.test, self.canvas = validation, test, canvas
-        self.plan_file, self.output_dir, self.files = Path(plan_file), Path(output_dir), dict(files)
+        self.plan_file, self.output_dir = Path(plan_file), Path(output_dir)
+        self.files = {name: Path(file) for name, file in files.items() if file is not None}
         self.device, self.precision = device, precision
         self.grid = grid or Grid()
         self.criterion = HitCriterion(criterion, threshold, box_fraction)
-        self.judged_elsewhere = without_comments(judged_elsewhere)
+        self.judged_elsewhere, self.judged_on = without_comments(judged_elsewhere), judged_on
+        self.left_out = {name: why for name, why in without_comments(left_out).items() if why}
         self.replicates, self.seed, self.section = replicates, seed, section
         self.score = self.methods[reference].score
         self.result: Outcome | None = None
@@ -145,25 +155,27 @@ class Comparison:
         truths, seen = self._observe(self.test)
         records: dict[str, Records] = {}
         methods: dict[str, dict[str, str]] = {}
+        left_out = dict(self.left_out)
         for name, method in self.methods.items():
             content = plan["methods"][name]
             records[name] = self._records(name, content, seen[name], truths)
             methods[name] = {"supervision": method.supervision, "setting": _words(content)}
         for name, source in self.judged_elsewhere.items():
-            folder = Path(source["records"])
-            if not (folder / "records.json").is_file():
-                logger.warning("%s is left out of the comparison: there are no records at %s.", name, folder)
+            found, why = records_elsewhere(name, Path(source["records"]), self.judged_on or {}, records[self.reference])
+            if found is None:
+                left_out[name] = why
                 continue
-            records[name] = load_records(folder)
+            records[name] = found
             methods[name] = {"supervision": source["supervision"], "setting": "boxes of its own"}
         metrics, notes = compare(records, self.reference, self.replicates, self.seed)
         more, more_notes = localization_figures(seen, truths, records, self.replicates, self.seed)
-        metrics, notes = metrics | more, notes | more_notes
+        metrics = metrics | more
+        notes = notes | more_notes | {f"{LEFT_OUT}{name}": why for name, why in left_out.items()}
         if idist.get_rank() == 0:
             for number, (name, mine) in enumerate(records.items()):
-                save_records(mine, self.output_dir / "comparison" / f"records_{number:02d}")
+                save_records(mine, self.output_dir / "comparison" / f"records_{number:02d}", made_for=self.judged_on)
                 methods[name]["folder"] = f"comparison/records_{number:02d}"
-        self.result = Outcome(metrics, notes, methods, self.reference)
+        self.result = Outcome(metrics, notes, methods, self.reference, self.judged_on)
         if idist.get_rank() == 0:
             write_outcome(self.result, self.output_dir)
 
@@ -180,7 +192,8 @@ class Comparison:
     def _made_for(self) -> dict[str, Any]:
         """What a plan must have been made for; weights can be large, so they are read once."""
         return {
-            **{name: _fingerprint(Path(file)) for name, file in self.files.items()},
+            **{name: _fingerprint(file) for name, file in self.files.items()},
+            "findings": self.findings,
             "canvas": self.canvas,
             "section": self.section,
             "methods": {name: {"scalings": m.scalings, "score": m.score} for name, m in self.methods.items()},

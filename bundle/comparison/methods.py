@@ -18,7 +18,7 @@ WITH_BOXES, WITHOUT_BOXES = "training boxes", "none"
 
 def map_methods(
     patch_clip: PatchCLIP,
-    image_labels_only: PatchCLIP,
+    image_labels_only: PatchCLIP | None,
     saliency: Sequence[str] = tuple(NAMES),
     score: str = "image",
 ) -> dict[str, Method]:
@@ -27,7 +27,7 @@ def map_methods(
     Args:
         patch_clip: trained with patch losses.
         image_labels_only: the same network trained on image labels alone, without a box. Its image probability is the
-            global score, because nothing taught its patches.
+            global score, because nothing taught its patches. None leaves it out.
         saliency: which, of `NAMES`.
         score: which of Patch-CLIP's scores is its image probability; the report's `primary`.
 
@@ -44,6 +44,8 @@ def map_methods(
         (patch_clip, "Patch-CLIP", WITH_BOXES, score),
         (image_labels_only, "trained without boxes", WITHOUT_BOXES, "global"),
     ):
+        if network is None:
+            continue
         for key in saliency:
             scalings = ("none", "probability") if key in PROBABILITIES else ("raw", "probability")
             methods[f"{NAMES[key]}, {ending}"] = Method(network, supervision, key, scalings, probability)

@@ -13,6 +13,7 @@ import torch
 from bundle.atomic import write_json
 from bundle.comparison.observe import Observed, Truth, geometry
 from bundle.grid import plane_size
+from bundle.made_for import differing
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.classification import AUROCMetric
 from bundle.metrics.froc_metric import FROCMetric
@@ -169,17 +170,21 @@ def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
         raise PlanError(
             f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first."
         )
-    plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    made = plan.get("made_for", {})
-    wanted = json.loads(json.dumps(dict(made_for)))
-    other = [key for key in wanted if made.get(key) != wanted[key]]
-    if plan.get("format") != FORMAT or other:
-        found = ", ".join(f"{key} {made.get(key)!r} instead of {wanted[key]!r}" for key in other) or "another format"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # half of one, or no text at all
+        plan = None
+    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
+        other = "it is no plan of this format"
+    else:
+        other = differing(plan.get("made_for"), json.loads(json.dumps(dict(made_for))))
+    if other:
         raise PlanError(
-            f"The plan at {path} was made for something else: {found}. Delete it, so that a new one is made on "
+            f"The plan at {path} was made for something else: {other}. Delete it, so that a new one is made on "
             "validation; results of the test section under the old plan are then no longer of this plan."
         )
-    return plan
+    found: dict[str, Any] = plan
+    return found
 
 
 def as_setting(content: Mapping[str, Any]) -> Setting:

@@ -1,6 +1,7 @@
 """The configs of a packaged bundle: what a training's configuration becomes when it stands alone."""
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,17 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
+from bundle.made_for import differing, made_for
+from bundle.metrics.records_io import records_made_for
+
+logger = logging.getLogger(__name__)
+
 Config = dict[str, Any]
 
 # what inference.json shares with train.json, by name
 SHARED = ("findings", "reading", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
 SHARED_IF_THERE = ("notice", "algorithm_name", "algorithm_version")
+FIGURES = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
 # what of a network inference does not need: the prompts' embeddings lie with the weights
 TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip")
 
@@ -77,12 +84,28 @@ def _metadata(metadata: Config, inference: Mapping[str, Any], parser: ConfigPars
         "spatial_shape": [grid, grid],
         "channel_def": {str(i): name for i, name in enumerate(findings)},
     }
-    measured = Path(parser.get_parsed_content("output_dir")) / "metrics.json"
-    if measured.is_file():
-        figures = _read(measured)
-        wanted = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
-        metadata["eval_metrics"] = {key: figures[key] for key in wanted if key in figures}
+    metadata.pop("eval_metrics", None)  # of the repository's own experiment
+    if figures := _own_figures(parser):
+        metadata["eval_metrics"] = {key: figures[key] for key in FIGURES if key in figures}
     return metadata
+
+
+def _own_figures(parser: ConfigParser) -> Config:
+    """What the evaluation in the output folder measured; empty where there is none, or it judged something else."""
+    folder = Path(parser.get_parsed_content("output_dir"))
+    if not (folder / "metrics.json").is_file():
+        return {}
+    try:
+        judged_on = made_for(*(parser.get_parsed_content(key) for key in ("datalist", "test_section", "findings")))
+        other = differing(records_made_for(folder / "records"), judged_on)
+    except (OSError, ValueError) as error:
+        other = str(error)
+    if other:
+        logger.warning(
+            "The figures in %s are left out of metadata.json: they are of something else, %s.", folder, other
+        )
+        return {}
+    return _read(folder / "metrics.json")
 
 
 def _resolved(parser: ConfigParser, value: Any) -> Any:

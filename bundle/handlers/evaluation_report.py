@@ -59,6 +59,8 @@ class EvaluationReport:
         description: of the data, in a sentence or two. If it says "simulated", the report carries a banner.
         datalist: that the records are judged by: a finding that it does not know is refused. Its top-level
             `description` is used where `description` is empty.
+        judged_on: the data that are judged (`bundle.made_for.made_for`): the records say so, and no other run takes
+            them for its own. None does not say.
         primary: name of the image score that stands for the network; the first of `auroc` if None.
         items: the section's items with `index` and `info` (sex, age, view, site, vendor), for subgroups.
         comparison: that has been evaluated: its tables join the report, and the thresholds and temperatures of its
@@ -83,6 +85,7 @@ class EvaluationReport:
         gallery: int = 12,
         description: str = "",
         datalist: str | Path | None = None,
+        judged_on: Mapping[str, Any] | None = None,
         primary: str | None = None,
         items: Sequence[Mapping[str, Any]] | None = None,
         comparison: Comparison | None = None,
@@ -108,7 +111,7 @@ class EvaluationReport:
         self.output_dir, self.findings = Path(output_dir), tuple(findings)
         self.froc, self.auroc, self.config = froc, auroc, config
         self.replicates, self.seed, self.primary = replicates, seed, primary
-        self.description, self.datalist, self.gallery_size = description, datalist, gallery
+        self.description, self.datalist, self.judged_on, self.gallery_size = description, datalist, judged_on, gallery
         self.items, self.comparison, self.language, self.regions = items, comparison, language, regions
         self._gallery = self._empty_gallery()
 
@@ -159,7 +162,7 @@ class EvaluationReport:
         description = self.description or _description(self.datalist)
         if description:
             notes["description"] = description
-        save_records(records, self.output_dir / "records")
+        save_records(records, self.output_dir / "records", made_for=self.judged_on)
         write_json(self.output_dir / "metrics.json", metrics)
         write_json(self.output_dir / "notes.json", notes)
         outcome = None if self.comparison is None else self.comparison.result

@@ -10,7 +10,7 @@ import numpy as np
 from bundle.atomic import write_json
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records
-from bundle.metrics.records_io import load_records, save_records
+from bundle.metrics.records_io import load_records, records_made_for, save_records
 from bundle.metrics.strata import by_size
 from bundle.metrics.summary import summarise
 
@@ -81,7 +81,7 @@ def pool_folds(folder: str | Path, folds: int = 5, replicates: int = 1000, seed:
 
     Raises:
         FileNotFoundError: a fold has no records; the message names every such fold.
-        ValueError: folds that were not evaluated alike.
+        ValueError: folds that were not evaluated alike, are of several datalists or of one section twice.
     """
     folder = Path(folder)
     places = [folder / f"fold_{fold}" / "records" for fold in range(folds)]
@@ -89,6 +89,7 @@ def pool_folds(folder: str | Path, folds: int = 5, replicates: int = 1000, seed:
         raise FileNotFoundError(
             f"{folder}: found no records of {', '.join(missing)}; wanted those of {folds} folds. Evaluate these first"
         )
+    data = _pooled_data(folder, [records_made_for(place) for place in places])
     records = pool_records([load_records(place) for place in places])
     metrics, notes = summarise(records, replicates, seed)
     for more, more_notes in (summarise_images(records, {}, replicates, seed), by_size(records, replicates, seed)):
@@ -104,10 +105,24 @@ def pool_folds(folder: str | Path, folds: int = 5, replicates: int = 1000, seed:
         f"pooled over {folds} folds; one threshold for the scores of {folds} models"
     )
     (folder / "metrics.json").unlink(missing_ok=True)  # the old figures must not vouch for new records
-    save_records(records, folder / "records")
+    save_records(records, folder / "records", made_for=data)
     write_json(folder / "notes.json", notes)
     write_json(folder / "metrics.json", {**metrics, **counts})
     return folder / "metrics.json"
+
+
+def _pooled_data(folder: Path, parts: Sequence[Any]) -> dict[str, Any] | None:
+    """What all folds together were made for; None where one does not say."""
+    said = [part for part in parts if isinstance(part, Mapping)]
+    datalists = {part["datalist"]: f"fold_{fold}" for fold, part in enumerate(parts) if isinstance(part, Mapping)}
+    if len(datalists) > 1:
+        raise ValueError(
+            f"{folder}: found folds of several datalists, such as {sorted(datalists.values())}; wanted one"
+        )
+    sections = [section for part in said for section in part["section"]]
+    if twice := sorted({section for section in sections if sections.count(section) > 1}):
+        raise ValueError(f"{folder}: found the sections {twice} in more than one fold; wanted every image once")
+    return {**said[0], "section": sections} if len(said) == len(parts) else None
 
 
 def _joined(tables: Sequence[Table], offsets: Mapping[str, Sequence[int]]) -> Table:

@@ -17,7 +17,12 @@ _READ = (1, _VERSION)  # the first had no patch areas
 _BOX = ("x0", "y0", "x1", "y1")
 
 
-def save_records(records: Records, folder: str | Path, image_names: Mapping[int, str] | None = None) -> Path:
+def save_records(
+    records: Records,
+    folder: str | Path,
+    image_names: Mapping[int, str] | None = None,
+    made_for: Mapping[str, Any] | None = None,
+) -> Path:
     """Write `records.json`, `images.csv`, `lesions.csv` and `candidates.csv`.
 
     Tables name findings in words and images by their index; `images.csv` has a row per image and finding and carries
@@ -31,6 +36,7 @@ def save_records(records: Records, folder: str | Path, image_names: Mapping[int,
         records: to write.
         folder: made if missing.
         image_names: from index to the image's path within its data folder.
+        made_for: the data that they were made for (`bundle.made_for.made_for`); None does not say.
 
     Returns:
         The folder.
@@ -96,6 +102,7 @@ def save_records(records: Records, folder: str | Path, image_names: Mapping[int,
         "images": len(images.index),
         "lesions": len(lesions.index),
         "candidates": len(candidates.index),
+        **({} if made_for is None else {"made_for": dict(made_for)}),
     }
     write_json(folder / "records.json", header)
     return folder
@@ -113,9 +120,29 @@ def load_records(folder: str | Path) -> Records:
     Raises:
         FileNotFoundError: where the header or a table is missing.
         ValueError: where the version is unknown, a table is not as long as the header says or names a finding that the
-            header does not, or the records contradict themselves (`bundle.metrics.records_check.check_records`).
+            header does not, the records contradict themselves (`bundle.metrics.records_check.check_records`), or the
+            files are something else.
     """
-    folder = Path(folder)
+    try:
+        return _load(Path(folder))
+    except (KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise ValueError(f"{folder} holds no whole records: {type(error).__name__} {error}") from error
+
+
+def records_made_for(folder: str | Path) -> Any:
+    """What `save_records` was told that the records were made for; None where it was not.
+
+    Raises:
+        FileNotFoundError: where there is no header.
+        ValueError: where the header is something else.
+    """
+    header = json.loads((Path(folder) / "records.json").read_text(encoding="utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError(f"{folder}/records.json is no header of records")
+    return header.get("made_for")
+
+
+def _load(folder: Path) -> Records:
     header = json.loads((folder / "records.json").read_text(encoding="utf-8"))
     if header.get("version") not in _READ:
         raise ValueError(f"records of version {header.get('version')}, but this code reads versions {_READ}")
@@ -184,7 +211,7 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]
 def _read_table(path: Path) -> dict[str, list[str]]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.reader(file)
-        header = next(reader)
+        header = next(reader, [])  # of an empty file; its columns are then missed
         columns: list[list[str]] = [list(column) for column in zip(*reader, strict=True)]
     return dict(zip(header, columns or [[] for _ in header], strict=True))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bundle.comparison.outcome import LEFT_OUT
 from bundle.metrics.image_level import WANTED_SENSITIVITY
 from bundle.metrics.strata import SIZE_TIERS
 from bundle.report.figure import Figure, Metrics
@@ -154,6 +155,11 @@ def comparison_section(
             "Every method was judged on the same images, by its best floor, smoothing and scaling on validation, "
             f"chosen before and frozen. Differences are {reference} minus the method, ratios {reference} over the "
             "method, with paired bootstrap intervals.",
+            *(
+                f"Left out: {key.removeprefix(LEFT_OUT)}, because {why}."
+                for key, why in notes.items()
+                if key.startswith(LEFT_OUT)
+            ),
         ],
         [
             Table(

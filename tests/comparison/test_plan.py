@@ -1,6 +1,7 @@
 """The plan: chosen on validation, frozen, refused where it does not belong."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bundle.comparison.plan import (
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import of_finding
+from bundle.report.sections import comparison_section
 from tests.tiny_comparison import tiny_comparison
 from tests.tiny_network import tiny_patch_clip
 
@@ -133,6 +135,13 @@ def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
         read_plan(path, {**made_for, "weights": "def"})
 
 
+@pytest.mark.parametrize("content", ["", '{"format": 1, "made_', "[]", "{}", '{"format": 1}', "\x00"])
+def test_half_a_plan_and_what_is_none_are_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plan.json").write_text(content)
+    with pytest.raises(PlanError, match=r"plan\.json was made for something else: it .*Delete it"):
+        read_plan(tmp_path / "plan.json", {"weights": "abc"})
+
+
 def test_a_plan_for_another_score_canvas_or_section_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     observed, truths = min_max_friend()
     monkeypatch.setattr(Comparison, "_observe", lambda *_: (truths, {"a": observed}))
@@ -145,6 +154,53 @@ def test_a_plan_for_another_score_canvas_or_section_is_refused(tmp_path: Path, m
         tiny_comparison(tmp_path, FINDINGS, section="fold_1").plan()
     with pytest.raises(PlanError, match=r"methods .*'image'.* instead of .*'patch'"):
         tiny_comparison(tmp_path, FINDINGS, "patch").plan()
+    with pytest.raises(PlanError, match=r"findings \['Mass'\] instead of \['Nodule'\]"):
+        tiny_comparison(tmp_path, ["Nodule"]).plan()
+
+
+def test_what_was_judged_elsewhere_joins_or_the_notes_say_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed, truths = min_max_friend()
+    monkeypatch.setattr(Comparison, "_observe", lambda *_: (truths, {"a": observed}))
+    data = {"datalist": "abc", "section": ["test"], "findings": FINDINGS}
+
+    def judged(folder: str, **more: Any) -> Comparison:
+        (tmp_path / folder).mkdir()
+        comparison = tiny_comparison(tmp_path / folder, FINDINGS, judged_on=data, replicates=0, **more)
+        comparison.plan()
+        comparison.evaluate()
+        return comparison
+
+    judged("first")
+    mine = tmp_path / "first" / "comparison" / "records_00"
+    shutil.copytree(mine, tmp_path / "other")
+    header = json.loads((mine / "records.json").read_text())
+    assert header["made_for"] == data
+    header["made_for"]["section"] = ["training"]
+    (tmp_path / "other" / "records.json").write_text(json.dumps(header))
+
+    boxes = {
+        "b": {"records": str(mine), "supervision": "s"},
+        "c": {"records": str(tmp_path / "other"), "supervision": "s"},
+    }
+    left_out = {"maps": "there are no weights", "nothing": ""}
+    result = judged("second", judged_elsewhere={"_desc_": "boxes", **boxes}, left_out=left_out).result
+    assert result is not None
+    assert list(result.methods) == ["a", "b"]
+    assert not [key for key in result.metrics if "/c/" in key]
+    notes = json.loads((tmp_path / "second" / "comparison_notes.json").read_text())
+    assert notes["made_for"] == data
+    told = {key: why for key, why in notes["notes"].items() if key.startswith("left_out/")}
+    assert list(told) == ["left_out/maps", "left_out/c"]
+    assert "section ['training'] instead of ['test']" in told["left_out/c"]
+    text = comparison_section(result.metrics, result.notes, result.methods, "a").text
+    assert text[1:] == ["Left out: maps, because there are no weights.", f"Left out: c, because {told['left_out/c']}."]
+
+
+def test_records_of_other_runs_are_not_taken_in_without_saying_for_what(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="judged_on is missing"):
+        tiny_comparison(tmp_path, FINDINGS, judged_elsewhere={"b": {"records": "x", "supervision": "s"}})
 
 
 def test_the_score_of_the_methods_is_asked_for() -> None:

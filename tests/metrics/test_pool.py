@@ -9,6 +9,7 @@ import pytest
 from bundle.metrics import AUROCMetric, FROCMetric, Records, by_size, save_records, summarise
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.pool import pool_folds, pool_records
+from bundle.metrics.records_io import records_made_for
 from tests.metrics.drawn import random_evaluation
 
 FINDINGS = ["A", "B", "C"]
@@ -104,6 +105,32 @@ def test_folds_on_disk_become_one_result_with_its_denominators(whole, tmp_path):
     assert f"30 images of 15 patients with {lesions} lesions" in notes["pool"]
     assert why.items() <= notes.items()
     assert (tmp_path / "records" / "records.json").is_file()
+
+
+SAID = {"datalist": "a" * 16, "findings": FINDINGS}
+
+
+def test_the_pool_says_what_all_folds_were_made_for(whole, tmp_path):
+    for fold, (start, stop) in enumerate([(0, 16), (16, 30)]):
+        said = SAID | {"section": [f"fold_{fold}"]}
+        save_records(part_of(whole, start, stop), tmp_path / f"fold_{fold}" / "records", made_for=said)
+    pool_folds(tmp_path, folds=2, replicates=0)
+    assert records_made_for(tmp_path / "records") == SAID | {"section": ["fold_0", "fold_1"]}
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (SAID | {"section": ["fold_1"], "datalist": "b" * 16}, r"several datalists, such as \['fold_0', 'fold_1'\]"),
+        (SAID | {"section": ["fold_0"]}, r"the sections \['fold_0'\] in more than one fold"),
+    ],
+)
+def test_folds_of_other_data_are_refused_and_nothing_is_written(whole, tmp_path, other, told):
+    for fold, said in enumerate([SAID | {"section": ["fold_0"]}, other]):
+        save_records(part_of(whole, 10 * fold, 10 + 10 * fold), tmp_path / f"fold_{fold}" / "records", made_for=said)
+    with pytest.raises(ValueError, match=told):
+        pool_folds(tmp_path, folds=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fold_0", "fold_1"]
 
 
 def test_a_missing_fold_is_named_and_nothing_is_written(whole, tmp_path):

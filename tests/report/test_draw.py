@@ -1,6 +1,8 @@
 """The report drawn again from what an evaluation left: no model, no image."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +53,8 @@ def test_the_outcome_is_read_back_as_it_was(left: Path) -> None:
 def test_the_script_draws_page_and_figures(left: Path) -> None:
     files = [f"--plan={left / 'plan.json'}", f"--datalist={left / 'datalist.json'}"]
     command = [sys.executable, "-m", "scripts.redraw_report", str(left), *files]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=left, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     page = (left / "redrawn" / "report.html").read_text()
     for title in (
@@ -66,6 +69,18 @@ def test_the_script_draws_page_and_figures(left: Path) -> None:
     assert "theirs <b>" not in page
     for name in ("comparison", "reliability", "froc", "size"):
         assert (left / "redrawn" / "figures" / f"{name}.png").stat().st_size > 5000
+
+
+def test_the_script_leaves_out_a_comparison_of_other_data(
+    left: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(left, tmp_path / "left")
+    save_records(made_records(), tmp_path / "left" / "records", made_for={"datalist": "abc"})
+    redraw_report.main(str(tmp_path / "left"), replicates=0)
+    assert "Comparison with other methods" not in (tmp_path / "left" / "redrawn" / "report.html").read_text()
+    assert "the comparison is left out, it was made for None, the evaluation for {'datalist': 'abc'}" in (
+        capsys.readouterr().out
+    )
 
 
 def test_the_script_refuses_findings_that_the_datalist_does_not_know(left: Path, tmp_path: Path) -> None:
