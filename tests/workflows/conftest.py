@@ -15,18 +15,23 @@ TINY = ROOT / "tests" / "tiny.json"
 
 
 class Place:
-    """A folder with tiny data, checkpoints and results, and the command that runs a workflow in it."""
+    """A folder with tiny data, checkpoints and results, and the command that runs a workflow in it.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: made if missing.
+        checkout: whose configs run.
+    """
+
+    def __init__(self, folder: Path, checkout: Path = ROOT) -> None:
+        self.folder, self.checkout = folder, checkout
         self.data, self.models, self.eval = folder / "data", folder / "models", folder / "eval"
         write_tiny_data(self.data)
 
     def arguments(self, run_id: str, *configs: str, **overrides: object) -> list[str]:
         """The command's arguments; an override of None leaves a key as the configs have it."""
-        files = [str(ROOT / "configs" / f"{name}.json") for name in configs[:1]] + [str(TINY)]
-        files += [str(ROOT / "configs" / f"{name}.json") for name in configs[1:]]
-        where = {"bundle_root": ROOT, "dataset_dir": self.data, "output_dir": self.eval, "ckpt_dir": self.models}
+        files = [str(self.checkout / "configs" / f"{name}.json") for name in configs[:1]] + [str(TINY)]
+        files += [str(self.checkout / "configs" / f"{name}.json") for name in configs[1:]]
+        where = {"bundle_root": self.folder, "dataset_dir": self.data, "output_dir": self.eval, "ckpt_dir": self.models}
         settings = [f"--{key}={value}" for key, value in {**where, **overrides}.items() if value is not None]
         return ["-m", "monai.bundle", "run", run_id, f"--config_file={files}", *settings]
 
@@ -34,7 +39,17 @@ class Place:
         """Run a workflow in a process of its own; returns what it printed."""
         return self.execute([sys.executable, *self.arguments(run_id, *configs, **overrides)], cwd)
 
+    def script(self, name: str, *arguments: object) -> str:
+        """Run one of scripts/, as a user does in a checkout, here one that has no products; returns what it printed."""
+        checkout = self.folder / "checkout"
+        if not checkout.is_dir():
+            checkout.mkdir()
+            for part in ("bundle", "configs", "scripts"):
+                (checkout / part).symlink_to(ROOT / part)
+        return self.execute([sys.executable, "-m", f"scripts.{name}", *map(str, arguments)], checkout)
+
     def execute(self, command: list[str], cwd: Path | None = None) -> str:
+        """Run a command; returns what it printed."""
         environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
             command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=600, check=False
