@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-import shutil
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 
-import pytest
+from tests.debian import path_of
 
 
 def free_port():
@@ -73,8 +72,7 @@ class Orthanc:
 @contextlib.contextmanager
 def running_orthanc(folder):
     """Orthanc with its data in a folder; the test is skipped where it is not installed."""
-    if shutil.which("Orthanc") is None:
-        pytest.skip("needs a PACS: apt-get install orthanc orthanc-dicomweb")
+    path_of("Orthanc")
     server = Orthanc(folder)
     try:
         yield server

@@ -1,6 +1,7 @@
 """Unknown overrides stop a run, from whichever side they come."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -174,9 +175,12 @@ def test_unknown_overrides_of_the_command_line(
 
 
 @pytest.mark.slow
-def test_the_command_ends_with_the_message_alone(configs: Path) -> None:
+def test_the_command_ends_with_the_message_alone(configs: Path, tmp_path: Path) -> None:
     arguments = [sys.executable, "-W", "ignore", "-m", "monai.bundle", *command(configs, "--val_intervall", "5")]
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        arguments, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("Unknown key 'val_intervall'")
     assert "Traceback" not in done.stderr

@@ -66,12 +66,11 @@ def test_metadata_is_valid():
 
 
 @pytest.mark.slow
-def test_network_agrees_with_metadata(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_network_agrees_with_metadata():
     verify_net_in_out(
         net_id="network_def",
-        meta_file="configs/metadata.json",
-        config_file="configs/inference.json",
+        meta_file=str(ROOT / "configs" / "metadata.json"),
+        config_file=str(ROOT / "configs" / "inference.json"),
         device="cpu",
         **{"clip::vision::num_hidden_layers": 2},  # two of the 24 layers: the same shapes
     )

@@ -1,15 +1,14 @@
 """One radiograph with a bright square, what a network could have found in it, and the programs that judge results."""
 
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from bundle.report.findings_file import findings_document
+from tests.debian import path_of
 from tests.tiny import write_dicom
 
 FINDINGS = ["Effusion", "Mass", "Pneumothorax", "Rib notching"]
@@ -58,9 +57,7 @@ def maps() -> np.ndarray:
 
 def program(name: str, *arguments: str | Path) -> str:
     """What a program of Debian's dicom3tools or dcmtk prints; without it, the test is skipped."""
-    if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed: apt-get install dicom3tools dcmtk")
-    command = [name, *map(str, arguments)]
+    command = [path_of(name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)
     return done.stdout + done.stderr
 

@@ -26,7 +26,7 @@ def tiny_package(tiny_place):
     where = {"output_dir": str(tiny_place.eval), "ckpt_dir": str(tiny_place.models)}
     (tiny_place.folder / "places.json").write_text(json.dumps(where))
     configs = [ROOT / "configs" / "train.json", TINY, tiny_place.folder / "places.json"]
-    return package_bundle(configs, ROOT, tiny_place.folder / "package", str(ROOT))
+    return package_bundle(configs, ROOT, tiny_place.folder / "package")
 
 
 def radiograph(height, width, seed=0):

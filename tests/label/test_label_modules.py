@@ -9,11 +9,11 @@ from tests.label.server import ENVIRONMENT, ROOT
 pytestmark = pytest.mark.slow
 
 
-def test_the_modules_that_import_monai_label(label_python):
+def test_the_modules_that_import_monai_label(label_python, tmp_path):
     command = [label_python, "-m", "pytest", "-q", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "tests/label/label_modules.py"],
-        cwd=ROOT,
+        [*command, "-c", ROOT / "pyproject.toml", ROOT / "tests" / "label" / "label_modules.py"],
+        cwd=tmp_path,
         env=ENVIRONMENT,
         capture_output=True,
         text=True,

@@ -1,7 +1,6 @@
 """C-STORE into the node, by dcmtk's storescu and by pynetdicom where storescu will not do wrong."""
 
 import logging
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -17,6 +16,7 @@ from pynetdicom import AE, _config, evt
 from bundle.node.queue import DiskQueue
 from bundle.node.receiver import CANNOT_UNDERSTAND, NOT_THE_CLASS, OUT_OF_RESOURCES, start_receiver, stop_receiver
 from bundle.reading import ReadingOptions
+from tests.debian import path_of
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
 
@@ -49,10 +49,9 @@ def store(port, dataset, called="PATCHCLIP"):
     return answer
 
 
-@pytest.mark.skipif(shutil.which("storescu") is None, reason="needs dcmtk: apt-get install dcmtk")
 def test_storescu_is_served(node, queue, radiograph):
-    for program, files in (("echoscu", []), ("storescu", [radiograph])):
-        subprocess.run([program, "-aec", "PATCHCLIP", "127.0.0.1", str(node), *files], check=True, timeout=60)
+    for name, files in (("echoscu", []), ("storescu", [radiograph])):
+        subprocess.run([path_of(name), "-aec", "PATCHCLIP", "127.0.0.1", str(node), *files], check=True, timeout=60)
     assert queue.counts()["incoming"] == 1
     taken = dcmread(queue.next_incoming())
     assert taken == dcmread(radiograph)

@@ -3,7 +3,6 @@
 import contextlib
 import http.server
 import json
-import shutil
 import subprocess
 import threading
 
@@ -15,6 +14,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
 
 from bundle.node.sender import NotDeliveredError, RefusedError, UnreachableError, make_sender
+from tests.debian import path_of
 from tests.orthanc import free_port, running_orthanc, wait_for
 from tests.tiny import write_dicom
 
@@ -35,11 +35,10 @@ def files(tmp_path):
     ]
 
 
-@pytest.mark.skipif(shutil.which("storescp") is None, reason="needs dcmtk: apt-get install dcmtk")
 def test_storescp_gets_the_objects(files, tmp_path):
     port, folder = free_port(), tmp_path / "received"
     folder.mkdir()
-    server = subprocess.Popen(["storescp", "-aet", "DCMTK", "-od", str(folder), str(port)])
+    server = subprocess.Popen([path_of("storescp"), "-aet", "DCMTK", "-od", str(folder), str(port)])
     try:
         wait_for(lambda: subprocess.run(["echoscu", "127.0.0.1", str(port)], capture_output=True).returncode == 0)
         make_sender(f"DCMTK@127.0.0.1:{port}").send(files)

@@ -1,7 +1,6 @@
 """configs/benchmark_nih.json from NIH's tables to the pooled result, on tiny data."""
 
 import json
-import sys
 
 import pytest
 from monai.bundle import ConfigParser
@@ -49,9 +48,9 @@ def test_a_comparison_looks_where_the_trainings_of_its_fold_leave_things():
     ours = config_of("train", "benchmark_nih", fold=3)
     without_boxes = config_of("train", "benchmark_nih", "image_labels_only", fold=3)
     detector = config_of("train", "benchmark_nih", "detector", "evaluate", fold=3)
-    files = comparing.get_parsed_content("comparison#files")
-    assert files["weights"] == ours.get_parsed_content("ckpt_path") == "./models/nih/fold_3/model.pt"
-    assert files["other weights"] == without_boxes.get_parsed_content("ckpt_path")
+    weights = comparing.get_parsed_content("comparison#files#weights")
+    assert weights == ours.get_parsed_content("ckpt_path") == "./models/nih/fold_3/model.pt"
+    assert comparing.get_parsed_content("other#weights") == without_boxes.get_parsed_content("ckpt_path")
     assert comparing.get_parsed_content("plan_file") == "./models/nih/fold_3/plan.json"
     records = detector.get_parsed_content("output_dir") + "/records"
     assert comparing.get_parsed_content("detector_records") == records
@@ -76,7 +75,7 @@ def judged(tmp_path_factory):
     place = Place(folder / "runs")
     datalist = folder / "lists" / "datalist.json"
     prepare = [f"--images={images}", f"--output={datalist}", f"--tables={tables}", "--benchmark"]
-    place.output = place.execute([sys.executable, "-m", "scripts.prepare_datalist", "nih", *prepare], cwd=ROOT)
+    place.output = place.script("prepare_datalist", "nih", *prepare)
     place.items = [datalist_section(datalist, f"fold_{n}", FINDINGS, base_dir=images) for n in range(FOLDS)]
     place.where = {"bundle_root": place.folder, "output_dir": None, "ckpt_dir": None, "fold": 0, "image_dir": images}
     place.where["dataset_dir"] = datalist.parent
@@ -96,8 +95,7 @@ def test_from_the_tables_to_the_pooled_result(judged):
     assert metrics["n_images/Mass"] == len(judged.items[0])
     assert metrics["n_lesions/Mass"] + metrics["n_lesions/Effusion"] == lesions
 
-    pool = [str(judged.eval / "nih"), "--folds=1", "--replicates=20"]
-    judged.execute([sys.executable, "-m", "scripts.pool_folds", *pool], cwd=ROOT)
+    judged.script("pool_folds", judged.eval / "nih", "--folds=1", "--replicates=20")
     pooled = judged.metrics(judged.eval / "nih")
     counts = {key: pooled.pop(key) for key in list(pooled) if key.startswith("pool/")}
     assert list(counts.values()) == [1, len(judged.items[0]), lesions, len(judged.items[0])]

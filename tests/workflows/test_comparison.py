@@ -1,7 +1,6 @@
 """The comparison as a user starts it: two trainings, a plan, a report; and what it refuses."""
 
 import json
-import sys
 
 import pytest
 
@@ -86,25 +85,21 @@ def test_the_plan_is_kept_and_never_made_on_the_test_section(compared):
 
 @pytest.mark.slow
 def test_label_efficiency_goes_on_where_it_was(place):
+    files = [str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")]
     command = [
-        *[
-            "-m",
-            "scripts.label_efficiency",
-            "--config_file",
-            str([str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")]),
-        ],
-        *["--shares", "1.0,0.5", "--seeds", "0,1", "--output", str(place.folder / "cells")],
-        *["--bundle_root", str(ROOT), "--dataset_dir", str(place.data), "--max_epochs", "1"],
+        *["label_efficiency", "--config_file", files],
+        *["--shares", "1.0,0.5", "--seeds", "0,1", "--output", place.folder / "cells"],
+        *["--bundle_root", place.folder, "--dataset_dir", place.data, "--max_epochs", "1"],
     ]
 
-    place.execute([sys.executable, *command], cwd=ROOT)
+    place.script(*command)
     cells = place.folder / "cells"
     summary = json.loads((cells / "label_efficiency.json").read_text())
     assert list(summary) == ["1", "0.5"]
     assert (cells / "label_efficiency.png").is_file()
     kept = (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns
     (cells / "share_0.5_seed_1" / "metrics.json").unlink()
-    output = place.execute([sys.executable, *command], cwd=ROOT)
+    output = place.script(*command)
     assert "share_1_seed_0: done already" in output
     assert (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns == kept
     assert json.loads((cells / "label_efficiency.json").read_text()) == summary

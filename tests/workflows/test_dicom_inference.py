@@ -21,9 +21,7 @@ def package(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dicom")
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
     (folder / "places.json").write_text(json.dumps({**where, "notice": NOTICE}))
-    return package_bundle(
-        [ROOT / "configs" / "train.json", TINY, folder / "places.json"], ROOT, folder / "p", str(ROOT)
-    )
+    return package_bundle([ROOT / "configs" / "train.json", TINY, folder / "places.json"], ROOT, folder / "p")
 
 
 def infer(trained, package, folder, output, *more):

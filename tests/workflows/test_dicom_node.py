@@ -36,10 +36,12 @@ class NodeProcess:
         self.start()
 
     def start(self):
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         before = self.told().count("listens on")
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self.command, cwd=self.queue.parent, env=environment, stdout=log, stderr=log
+            )
         wait_for(lambda: self.told().count("listens on") > before, 180)
 
     def told(self):
@@ -71,7 +73,7 @@ def test_nothing_is_lost_between_modality_and_pacs(trained, orthanc, tmp_path):
     places = tmp_path / "places.json"
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
     places.write_text(json.dumps(where))
-    package = package_bundle([ROOT / "configs" / "train.json", TINY, places], ROOT, tmp_path / "package", str(ROOT))
+    package = package_bundle([ROOT / "configs" / "train.json", TINY, places], ROOT, tmp_path / "package")
     rng = np.random.default_rng(0)
     study = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4"}
     files = [write_dicom(tmp_path / f"{i}.dcm", rng.integers(0, 4096, (90, 140)), **study) for i in range(6)]

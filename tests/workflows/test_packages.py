@@ -29,7 +29,7 @@ def package(trained, tmp_path_factory):
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
     (folder / "places.json").write_text(json.dumps({**where, "notice": "for tests"}))
     configs = [ROOT / "configs" / "train.json", TINY, folder / "places.json"]
-    return package_bundle(configs, ROOT, folder / "package", str(ROOT))
+    return package_bundle(configs, ROOT, folder / "package")
 
 
 def run(place, package, run_id, *configs, **overrides):

@@ -152,7 +152,7 @@ def test_regionmed_clip_with_a_bert_is_judged_and_packaged(place):
     names = [TINY if name == "tiny" else ROOT / "configs" / f"{name}.json" for name in ("train", "tiny", *overlays[1:])]
     where = {"output_dir": str(place.eval), "ckpt_dir": str(place.models), "dataset_dir": str(place.data)}
     (place.folder / "places.json").write_text(json.dumps({**where, "tokenizer_folder": str(bert)}))
-    package = package_bundle([*names, place.folder / "places.json"], ROOT, place.folder / "package", str(ROOT))
+    package = package_bundle([*names, place.folder / "places.json"], ROOT, place.folder / "package")
     network = json.loads((package / "configs" / "inference.json").read_text())["network_def"]
     assert network["_target_"] == "bundle.networks.RegionCLIP"
     assert network["fuse"] is True
@@ -170,8 +170,7 @@ def test_regionmed_clip_with_a_bert_is_judged_and_packaged(place):
     "name", ["plain_clip", "image_labels_only", "patch_clip_reports", "region_aware_medclip", "regionmed_clip"]
 )
 @pytest.mark.slow
-def test_properties_are_complete(name, taught, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_properties_are_complete(name, taught, tmp_path):
     files = [str(ROOT / "configs" / "train.json"), str(TINY), str(ROOT / "configs" / f"{name}.json")]
     where = {"dataset_dir": str(taught.data), "output_dir": str(tmp_path), "ckpt_dir": str(tmp_path)}
     if name == "region_aware_medclip":

@@ -1,7 +1,6 @@
 """The comparison of systems as a user starts it: every cell, interrupted and continued, and what it sums up."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -18,12 +17,12 @@ def replicates(cell, figure):
 @pytest.mark.slow
 def test_systems_go_on_where_they_were(place):
     output = place.folder / "systems"
-    command = [sys.executable, "-m", "scripts.compare_systems", "--output", str(output), "--seeds", "0,1"]
-    command += ["--config_file", str([str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")])]
-    command += ["--bundle_root", str(ROOT), "--dataset_dir", str(place.data)]
+    command = ["compare_systems", "--output", output, "--seeds", "0,1"]
+    command += ["--config_file", [str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")]]
+    command += ["--bundle_root", place.folder, "--dataset_dir", place.data]
     command += ["--max_epochs", "3", "--vqa_epochs", "1"]
 
-    printed = place.execute(command, cwd=ROOT)
+    printed = place.script(*command)
     summary = json.loads((output / "systems.json").read_text())
     assert list(summary["systems"]) == list(SYSTEMS)
     for system, figures in summary["systems"].items():
@@ -53,11 +52,11 @@ def test_systems_go_on_where_they_were(place):
     assert blind[0].std() > 0
 
     with pytest.raises(AssertionError, match="vqa_epochs: then 1, now 2"):
-        place.execute([*command[:-1], "2"], cwd=ROOT)
+        place.script(*command[:-1], "2")
 
     kept = (output / "plain_clip_seed_0" / "cell.json").stat().st_mtime_ns
     (output / "regionmed_clip_seed_1" / "cell.json").unlink()
-    printed = place.execute(command, cwd=ROOT)
+    printed = place.script(*command)
     assert "plain_clip_seed_0: done already" in printed
     assert (output / "plain_clip_seed_0" / "cell.json").stat().st_mtime_ns == kept
     assert json.loads((output / "systems.json").read_text()) == summary

@@ -1,7 +1,6 @@
 """Questions on frozen networks: trained, stopped, judged beside the blind; and the texts of an evaluation."""
 
 import json
-import sys
 
 import pytest
 import torch
@@ -37,8 +36,7 @@ def test_answers_are_judged_beside_the_blind(asked):
         assert metrics["vqa/accuracy"] == pytest.approx(answers.right.mean())
         assert {"vqa/accuracy/presence/low", "vqa/accuracy/mean/high", "vqa/n_outside"} <= metrics.keys()
         assert set(answers.image.tolist()) <= set(range(5))
-    sides = [str(asked.eval / name) for name in ("vqa", "vqa_blind")]
-    table = asked.execute([sys.executable, "-m", "scripts.compare_vqa", *sides, "--replicates=20"], cwd=ROOT)
+    table = asked.script("compare_vqa", asked.eval / "vqa", asked.eval / "vqa_blind", "--replicates=20")
     assert "| questions | number | ours | vqa_blind | minus vqa_blind |" in table
     compared = json.loads((asked.eval / "vqa" / "vqa_comparison.json").read_text())
     ours, blind = (asked.metrics(asked.eval / name)["vqa/accuracy"] for name in ("vqa", "vqa_blind"))
@@ -120,8 +118,7 @@ def test_two_processes_train_one_network(asked, tmp_path):
 
 
 @pytest.mark.slow
-def test_properties_are_complete(asked, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_properties_are_complete(asked, tmp_path):
     files = [str(ROOT / "configs" / "train.json"), str(TINY), str(ROOT / "configs" / "vqa.json")]
     where = {"dataset_dir": str(asked.data), "output_dir": str(tmp_path), "ckpt_dir": str(asked.models)}
     workflow = ConfigWorkflow(config_file=files, workflow_type="train", logging_file=False, **where)

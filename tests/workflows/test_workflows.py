@@ -67,7 +67,7 @@ def test_package_and_inference_stand_alone(trained, tmp_path):
     configs = [ROOT / "configs" / "train.json", TINY, tmp_path / "places.json"]
     where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
     configs[-1].write_text(json.dumps({**where, "reading#value_range": [0, 4000]}))
-    package = package_bundle(configs, ROOT, tmp_path / "package", str(ROOT))
+    package = package_bundle(configs, ROOT, tmp_path / "package")
     (tmp_path / "input" / "sub").mkdir(parents=True)
     rng = np.random.default_rng(0)
     first = write_dicom(tmp_path / "input" / "a.dcm", rng.integers(0, 4096, (90, 140)))
@@ -96,8 +96,7 @@ def test_package_and_inference_stand_alone(trained, tmp_path):
     ("kind", "configs"),
     [("train", ["train"]), ("train", ["pretrain"]), ("train", ["train", "evaluate"]), ("infer", ["inference"])],
 )
-def test_properties_are_complete(kind, configs, trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_properties_are_complete(kind, configs, trained, tmp_path):
     (tmp_path / "in").mkdir()
     write_dicom(tmp_path / "in" / "a.dcm", np.full((60, 60), 7))
     inference = {"dataset_dir": str(tmp_path / "in"), "clip::vision::num_hidden_layers": 1}
