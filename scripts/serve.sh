@@ -8,4 +8,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup_label.sh"
 
 unset MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_  # a server gives freed memory back
 cd "$called_from"
-PYTHONPATH="$root" exec "$LABEL_PYTHON" -m bundle.label.serve "$@"
+# nothing that lies where the server is started, or runs, is imported
+PYTHONSAFEPATH=1 PYTHONPATH="$root" exec "$LABEL_PYTHON" -m bundle.label.serve "$@"

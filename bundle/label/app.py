@@ -2,6 +2,9 @@
 
 import json
 import tempfile
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +20,38 @@ from monailabel.utils.others.generic import strtobool
 from monailabel.utils.sessions import SessionInfo, Sessions
 
 from bundle.label import MODEL
-from bundle.label.datastore import EXTENSIONS, ArchiveDatastore, FolderDatastore
+from bundle.label.archive import Archive, ArchiveDatastore
+from bundle.label.datastore import EXTENSIONS, FolderDatastore, kept_suffix
 from bundle.label.infer import RadiographInferTask
 from bundle.label.refusal import RefusedError
-from bundle.label.studies import check_size, inside, link_radiographs
+from bundle.label.studies import Refused, check_size, link_radiographs
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
 from bundle.reading.options import ReadingOptions
 
-# what a request may set; all else that viewers send is theirs or would name paths and levels of the log
-OPTIONS = ("show", "finding", "min_score", "min_image_score", "result_extension", "result_compress")
-FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
+class RadiographSessions(Sessions):
+    """Sessions of one radiograph each, under names that nobody can guess.
 
-class OneRadiographSessions(Sessions):
-    """Sessions of one file each, because a radiograph is one."""
+    Args:
+        reading: with which the server reads.
+        more: of MONAI Label's sessions.
+    """
+
+    def __init__(self, reading: ReadingOptions, *more: Any) -> None:
+        super().__init__(*more)
+        self._reading = reading
 
     def add_session(self, data_file: str, *more: Any, **named: Any) -> tuple[str, SessionInfo]:
         """Keep an upload for later requests.
 
         Raises:
-            RefusedError: it is several files.
+            RadiographError: it is no radiograph.
+            RefusedError: it is too large, or its suffix is of no radiograph.
         """
-        if Path(data_file).is_dir():
-            raise RefusedError(422, "a session holds one radiograph, in one file")
-        session: tuple[str, SessionInfo] = super().add_session(data_file, *more, **named)
+        file = Path(data_file)
+        file = file.rename(file.with_name(f"radiograph{kept_suffix(data_file, self._reading)}"))
+        session: tuple[str, SessionInfo] = super().add_session(str(file), session_id=uuid.uuid4().hex)
         return session
 
 
@@ -52,12 +62,15 @@ class RadiographApp(MONAILabelApp):
         app_dir: the application folder.
         studies: the server's folder of links, or the URL of a DICOMweb archive.
         conf: `originals`, the studies folder, `weights`, the file that the server was started with, and settings as
-            MONAI Label's own applications have them.
+            MONAI Label's own applications have them; of an archive `modalities`, and `max_bytes` of one answer.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.originals = Path(conf["originals"]) if conf.get("originals") else None
-        self._refused: dict[str, tuple[int, int]] = {}
+        self.archive: Archive | None = None
+        self._refused: Refused = {}
+        self._linking = threading.Lock()
+        self._looking = ThreadPoolExecutor(1)
         self.model_folder = Path(app_dir) / "model" / MODEL
         config = json.loads((self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8"))
         self.findings: list[str] = config["findings"]
@@ -69,7 +82,10 @@ class RadiographApp(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """The folder of links, or the archive."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            self.archive = Archive(self.studies, int(self.conf["max_bytes"]))
+            filters = [{"Modality": name} for name in self.conf["modalities"].split(",")]
+            cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH
+            return ArchiveDatastore(self.archive, cache, self.findings, filters, self.reading)
         reads = settings.MONAI_LABEL_DATASTORE_READ_ONLY  # the process that trains
         datastore = FolderDatastore(self.studies, self.findings, self.reading, extensions=EXTENSIONS, read_only=reads)
         if not reads:
@@ -90,7 +106,7 @@ class RadiographApp(MONAILabelApp):
     def init_strategies(self) -> dict[str, Strategy]:
         """The most uncertain radiograph, the first, or any."""
         weights = self.model_folder / "models" / "model.pt"
-        uncertain = UncertaintyStrategy(self._look, lambda: weights.stat().st_mtime_ns)
+        uncertain = UncertaintyStrategy(self._prediction, lambda: weights.stat().st_mtime_ns)
         return {"uncertainty": uncertain, "first": First(), "random": Random()}
 
     def info(self) -> dict[str, Any]:
@@ -99,24 +115,37 @@ class RadiographApp(MONAILabelApp):
         content: dict[str, Any] = super().info()
         return content
 
-    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Look at one radiograph: a name in the studies, or a file that was uploaded.
+    def radiograph(self, image: str) -> str:
+        """The path of a radiograph of the studies; an archive's is fetched if it is not here yet.
 
         Raises:
-            RefusedError: there is none, or an option is not offered.
-            RadiographError: it cannot be read as one grey radiograph.
+            RefusedError: there is none of this name.
         """
-        image = request.get("image")
-        asked = {key: request[key] for key in OPTIONS if key in request}
-        extension = asked.get("result_extension")
-        if extension and extension not in FORMATS:
-            raise RefusedError(400, f"result_extension can be {', '.join(FORMATS)}")
-        if not isinstance(asked.get("result_compress", False), bool):
-            raise RefusedError(400, "result_compress can be true or false")
-        path = self._radiograph(image, datastore or self.datastore())
-        check_size(path)
-        answer: dict[str, Any] = super().infer({"model": request.get("model"), "image": path, **asked}, datastore)
-        return answer
+        path = str(self.datastore().get_image_uri(image))
+        if not path or not Path(path).is_file():
+            raise RefusedError(404, "there is no radiograph of this name")
+        return path
+
+    def look(self, radiograph: str, folder: str, options: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """Look at one radiograph; one is looked at after the other, in a thread that keeps PyTorch's own threads.
+
+        Args:
+            radiograph: its path.
+            folder: for the mask or map.
+            options: as `bundle.label.routes.INFER` takes them.
+
+        Returns:
+            The mask's or map's path, and everything found.
+
+        Raises:
+            RadiographError: it cannot be read as one grey radiograph.
+            RefusedError: it is too large.
+            RequestError: an option asks for what there is not.
+        """
+        check_size(radiograph)
+        request = {**options, "image": radiograph, "folder": folder}
+        file, found = self._looking.submit(self._infers[MODEL], request).result()
+        return Path(file), found
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
         """The radiograph that a strategy proposes.
@@ -127,49 +156,23 @@ class RadiographApp(MONAILabelApp):
         if request.get("strategy") not in list(self._strategies):
             raise RefusedError(404, f"strategy can be {', '.join(self._strategies)}")
         answer: dict[str, Any] = super().next_sample(request)
+        answer.pop("path", None)
         return answer
 
-    def _look(self, image: str) -> list[dict[str, Any]]:
+    def _prediction(self, image: str) -> list[dict[str, Any]]:
         """The image scores of a radiograph of the studies."""
-        request = {"model": MODEL, "image": image, "show": "boxes", "result_extension": ".nrrd"}
-        answer = self.infer(request)
-        Path(answer["file"]).unlink(missing_ok=True)
-        prediction: list[dict[str, Any]] = answer["params"]["prediction"]
+        with tempfile.TemporaryDirectory() as folder:
+            _, found = self.look(self.radiograph(image), folder, {"show": "boxes", "result_extension": ".nrrd"})
+        prediction: list[dict[str, Any]] = found["prediction"]
         return prediction
-
-    def _radiograph(self, image: Any, datastore: Datastore) -> str:
-        """The path of what a request names."""
-        if not isinstance(image, str) or not image:
-            raise RefusedError(400, "image must be the name of a radiograph in the studies")
-        if Path(image).is_absolute():  # this request's upload, or a session; a client cannot know such a path
-            allowed = (tempfile.gettempdir(), settings.MONAI_LABEL_SESSION_PATH)
-            if not inside(image, *allowed) or not Path(image).is_file():
-                raise RefusedError(404, "there is no radiograph of this name")
-            return image
-        path = str(datastore.get_image_uri(image))
-        if not path or not Path(path).is_file():
-            raise RefusedError(404, "there is no radiograph of this name")
-        return path
 
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         store, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
-        return OneRadiographSessions(store, expiry) if load else None
+        return RadiographSessions(self.reading, store, expiry) if load else None
 
     def _look_for_changes(self, datastore: FolderDatastore) -> None:
         if self.originals is not None:
-            link_radiographs(self.originals, Path(self.studies), datastore.drawn_on(), self._refused)
-            datastore.refresh()
-
-    def _init_dicomweb_datastore(self) -> Datastore:
-        """In place of MONAI Label's, which wants to download programs from the internet."""
-        from monailabel.datastore.dicom import DICOMwebClientX
-
-        client = DICOMwebClientX(
-            url=self.studies,
-            qido_url_prefix=settings.MONAI_LABEL_QIDO_PREFIX,
-            wado_url_prefix=settings.MONAI_LABEL_WADO_PREFIX,
-            stow_url_prefix=settings.MONAI_LABEL_STOW_PREFIX,
-        )
-        client.set_http_retry_params(retry=False)  # an archive that is away would hold up the server for minutes
-        filters = [{"Modality": name} for name in self.conf["modalities"].split(",")]
-        return ArchiveDatastore(client, settings.MONAI_LABEL_DICOMWEB_CACHE_PATH, self.findings, filters, self.reading)
+            with self._linking:
+                view, work = Path(self.studies), Path(self.app_dir).parent
+                link_radiographs(self.originals, view, datastore.drawn_on(), self._refused, work)
+                datastore.refresh()

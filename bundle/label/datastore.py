@@ -10,25 +10,21 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from dicomweb_client import DICOMwebClient
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
-from monailabel.datastore.utils.convert import binary_to_image
-from monailabel.datastore.utils.dicom import dicom_web_download_series
-from pydicom import Dataset
 
 from bundle.atomic import atomic_path, write_file
 from bundle.data.output_names import SUFFIXES
 from bundle.fingerprint import file_sha256
 from bundle.label import NAME
 from bundle.label.drawn import DrawnError, drawn_entry, segment_findings
+from bundle.label.paths import upload_suffix
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
-from bundle.reading.radiograph import read_radiograph, stored_size
+from bundle.reading.radiograph import read_radiograph
 
 EXTENSIONS = [*(f"*{suffix}" for suffix in SUFFIXES), "*.nrrd", "*.mha"]
 MASKS = (".nii.gz", ".nii", ".nrrd", ".mha", ".png")
-_UID = re.compile(r"(\.\d+)*")  # what looks like suffixes in a DICOM file that is called by its UID
 
 
 def checked_name(name: str, what: str) -> str:
@@ -42,6 +38,24 @@ def checked_name(name: str, what: str) -> str:
             400, f"{what} must be a name of letters, digits and . - _ + = @ # ( ), not beginning with a dot"
         )
     return name
+
+
+def kept_suffix(file: str, reading: ReadingOptions) -> str:
+    """The suffix under which an upload may be kept, once it has been read.
+
+    Raises:
+        RadiographError: it is no radiograph.
+        RefusedError: it is too large, or its suffix is of no radiograph.
+    """
+    check_size(file)
+    _, meta = read_radiograph(file, reading)
+    suffix = upload_suffix(Path(file).name)
+    if re.fullmatch(r"(\.\d+)?", suffix) and meta["format"] == "DICOM":  # called by its UID, or without a suffix
+        suffix = ".dcm"
+    if f"*{suffix}" not in EXTENSIONS:
+        wanted = ", ".join(each[1:] for each in EXTENSIONS)
+        raise RefusedError(422, f"the file's name ends with {suffix[:20]!r}; wanted {wanted}, or none for DICOM")
+    return suffix
 
 
 class FolderDatastore(LocalDatastore):
@@ -101,14 +115,7 @@ class FolderDatastore(LocalDatastore):
         """
         checked_name(image_id, "image")
         image_info = _checked_image_info(image_info)
-        check_size(image_filename)
-        _, meta = read_radiograph(image_filename, self._reading)
-        suffix = self._to_id(Path(image_filename).name)[1].lower()
-        if _UID.fullmatch(suffix) and meta["format"] == "DICOM":
-            suffix = ".dcm"
-        if f"*{suffix}" not in self._extensions:
-            wanted = ", ".join(each[1:] for each in EXTENSIONS)
-            raise RefusedError(422, f"the file's name ends with {suffix[:20]!r}; wanted {wanted}, or none for DICOM")
+        suffix = kept_suffix(image_filename, self._reading)
         name = f"{image_id}{suffix}"
         image_id = self._to_id(name)[0]
         with self._changing:
@@ -131,7 +138,14 @@ class FolderDatastore(LocalDatastore):
         Raises:
             RefusedError: they are not as MONAI Label reads them.
         """
-        super().update_image_info(image_id, _checked_image_info(info))
+        with self._changing:
+            super().update_image_info(image_id, _checked_image_info(info))
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """Notes about a radiograph; its path is not the client's business."""
+        notes: dict[str, Any] = super().get_image_info(image_id)
+        notes.pop("path", None)
+        return notes
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
         """Keep what was drawn on a radiograph, if training can use it.
@@ -250,80 +264,6 @@ class FolderDatastore(LocalDatastore):
             content = self._datastore.model_dump(exclude={"base_path"})
             write_file(self._datastore_config_path, json.dumps(content, indent=2, default=str))
             self._config_ts = Path(self._datastore_config_path).stat().st_mtime
-
-
-class ArchiveDatastore(FolderDatastore):
-    """A DICOMweb archive: radiographs are fetched when they are asked for, and stay DICOM; labels stay on this server.
-
-    As NIfTI, MONAI Label's way, a radiograph would lose its window, and MONOCHROME1 its polarity. DICOM SEG, in which
-    MONAI Label would send labels to the archive, needs a geometry that CR and DX images do not state.
-
-    Args:
-        client: of the archive.
-        datastore_path: folder for what is fetched and drawn.
-        findings: what segments may be called.
-        filters: searches for series, one after the other, such as {"Modality": "DX"}.
-        reading: as `FolderDatastore`.
-    """
-
-    def __init__(
-        self,
-        client: DICOMwebClient,
-        datastore_path: str,
-        findings: list[str],
-        filters: list[dict[str, Any]],
-        reading: ReadingOptions = DEFAULT_OPTIONS,
-    ) -> None:
-        self._client, self._filters = client, filters
-        super().__init__(datastore_path, findings, reading, extensions=EXTENSIONS)
-
-    def list_images(self) -> list[str]:
-        """Series Instance UIDs of the archive's radiographs."""
-        found = [series for each in self._filters for series in self._client.search_for_series(search_filters=each)]
-        return sorted({str(Dataset.from_json(series).SeriesInstanceUID) for series in found})
-
-    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """Series on which nothing is drawn."""
-        return sorted(set(self.list_images()) - set(self.get_labeled_images()))
-
-    def get_image_uri(self, image_id: str) -> str:
-        """The path of the radiograph's DICOM file, fetched if it is not here yet.
-
-        Raises:
-            RefusedError: there is no such series, or it is not one radiograph.
-        """
-        checked_name(image_id, "image")
-        if not Path(super().get_image_uri(image_id)).is_file():
-            if image_id not in self.list_images():
-                raise RefusedError(404, "the archive has no such series of radiographs")
-            folder = Path(self._datastore.image_path()) / "series" / image_id
-            dicom_web_download_series(None, image_id, str(folder), self._client)
-            files = list(folder.glob("*.dcm"))
-            if len(files) != 1:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise RefusedError(422, f"the series holds {len(files)} images; wanted one radiograph a series")
-            link = folder.parents[1] / f"{image_id}.dcm"
-            link.unlink(missing_ok=True)
-            link.symlink_to(files[0])
-            self.refresh()
-        return super().get_image_uri(image_id)
-
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Keep what was drawn; OHIF sends the bare values of the pixels.
-
-        Raises:
-            RefusedError: as `FolderDatastore`.
-        """
-        image = self.get_image_uri(image_id)
-        if label_filename.endswith(".bin"):
-            height, width = stored_size(image)
-            if Path(label_filename).stat().st_size != height * width:
-                raise RefusedError(422, f"the mask must be {width} x {height} bytes, one a pixel of the radiograph")
-            label_filename = binary_to_image(image, label_filename)
-        return super().save_label(image_id, label_filename, label_tag, label_info)
-
-    def _marks(self, image_id: str) -> dict[str, str]:
-        return {}  # a Series Instance UID names one radiograph for ever; fetched anew, its file may have other bytes
 
 
 _THERE_IS = "there is a radiograph of this name; radiographs are never replaced"

@@ -3,6 +3,7 @@
 from typing import Any
 
 from monailabel.tasks.infer.bundle import BundleInferTask
+from monailabel.transform.writer import write_itk
 
 from bundle.results.viewer_result import SHOW
 
@@ -30,3 +31,10 @@ class RadiographInferTask(BundleInferTask):
         # 3D Slicer names the segments of a mask by their order among these
         result["label_names"] = result.get("segments") or self.labels
         return file, result
+
+    def writer(self, data: dict[str, Any], extension: Any = None, dtype: Any = None) -> tuple[str, dict[str, Any]]:
+        """Write mask or map into the request's folder, and not where MONAI Label leaves it."""
+        file = f"{data['folder']}/result{data['result_extension']}"
+        plane = data[self.output_label_key]
+        write_itk(plane.array, file, plane.affine, None, data.get("result_compress", False))
+        return file, data[self.output_json_key]

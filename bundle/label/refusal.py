@@ -1,8 +1,8 @@
-"""A request that the server does not serve."""
+"""What the server does not serve, and what it cannot."""
 
 
 class RefusedError(Exception):
-    """The message is for the client; it says what is wanted and names no patient.
+    """A request that is not served. The message is for the client; it says what is wanted and names no patient.
 
     Args:
         status: HTTP status, 4xx.
@@ -12,3 +12,7 @@ class RefusedError(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
+
+
+class ArchiveError(Exception):
+    """A DICOMweb archive does not answer, or not as it should."""

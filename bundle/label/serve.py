@@ -68,22 +68,17 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     os.environ["TMPDIR"] = tempfile.tempdir = str(uploads)  # uploads and results pass through here
     os.chdir(application)  # MONAI Label reads .env where it starts
-    os.environ["PYTHONPATH"] = str(ROOT)  # for the process that trains
 
-    import requests
     import uvicorn
     from monailabel.config import settings
     from monailabel.main import Main
 
-    # of other origins no web page may ask: this allows the server's own pages alone
-    settings.MONAI_LABEL_CORS_ORIGINS = [f"http://127.0.0.1:{options.port}"]
     settings.MONAI_LABEL_SESSION_PATH = str(work / "sessions")
     settings.MONAI_LABEL_DICOMWEB_CACHE_PATH = str(work / "archive")
     settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False  # there are no scoring methods
-    weights = str(model / "models" / "model.pt")
-    conf = {"preload": "true", "weights": weights, "modalities": options.modalities}
-    if not archive:
-        conf["originals"] = studies
+    most = int(options.max_upload_mb * 1e6)
+    conf = {"preload": "true", "weights": str(model / "models" / "model.pt")}
+    conf |= {"modalities": options.modalities, "max_bytes": str(most)} if archive else {"originals": studies}
     started = argparse.Namespace(
         app=str(application),
         studies=studies if archive else str(work / "studies"),
@@ -92,27 +87,31 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
         dryrun=False,
     )
     Main().start_server_init_settings(started)
-    del os.environ["MONAI_LABEL_CORS_ORIGINS"]  # the process that trains could not print it
+    os.environ["PYTHONPATH"] = str(ROOT)  # of the process that trains; PYTHONSAFEPATH leaves out where it is started
     os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"  # that process reads what is drawn, this one writes it
 
-    from monailabel.app import app
-    from monailabel.interfaces.exception import MONAILabelException
+    import monailabel.endpoints
+    from monailabel.interfaces.utils.app import app_instance
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    from bundle.label.guard import Guard, add_error_answers, archive_silent, not_found
+    from bundle.label.answers import Answers
+    from bundle.label.guard import Guard
     from bundle.label.logs import log_config
-    from bundle.label.temporary import give_folders
+    from bundle.label.offered import Offered
+    from bundle.label.paths import path_cutter
 
-    give_folders()
-    add_error_answers(app)
-    app.add_exception_handler(requests.RequestException, archive_silent)
-    app.add_exception_handler(MONAILabelException, not_found)
-    guarded: Any = Guard(app, int(options.max_upload_mb * 1e6), _origins(options), MODEL, archive)
-    if is_loopback(options.host):  # a page that calls itself by another name and leads here is refused
-        guarded = TrustedHostMiddleware(guarded, allowed_hosts=["127.0.0.1", "localhost", "[", options.host])
-    config = log_config(application / "logs" / "app.log", options.verbose)
+    log = application / "logs" / "app.log"
+    config = log_config(log, options.verbose)
     logging.config.dictConfig(config)
-    if not is_loopback(options.host):
+    app = app_instance()
+    app.server_mode(True)
+    app.on_init_complete()
+    cut = path_cutter({ROOT, work, model, Path(studies), Path(sys.prefix), Path.home()})
+    pages = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
+    served: Any = Guard(Offered(Answers(app, log, pages, cut), cut), most, _origins(options))
+    if is_loopback(options.host):  # a page that calls itself by another name and leads here is refused
+        served = TrustedHostMiddleware(served, allowed_hosts=["127.0.0.1", "localhost", "[", options.host])
+    else:
         logger.warning(
             "Listening on %s: everyone who reaches this machine can look at the studies and draw on them. There is no "
             "password and no encryption; put a reverse proxy with both before it.",
@@ -122,7 +121,17 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     if not own.is_symlink():
         logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)
     logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
-    uvicorn.run(guarded, host=options.host, port=options.port, log_config=config, access_log=False, server_header=False)
+    uvicorn.run(
+        served,
+        host=options.host,
+        port=options.port,
+        log_config=config,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=3,  # seconds; who waits for a silent archive is not waited for
+    )
 
 
 def make_application(model: Path, work: Path) -> Path:

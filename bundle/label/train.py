@@ -83,7 +83,7 @@ class RadiographTrainTask(TrainTask):
         """Write the datalist of what is drawn, and the configuration of a training on it.
 
         Args:
-            request: see `config`.
+            request: as `bundle.label.routes.TRAIN` takes it.
             datastore: the radiographs and labels.
 
         Returns:
@@ -105,8 +105,8 @@ class RadiographTrainTask(TrainTask):
             "init_checkpoint": str(
                 self.model / "models" / "model.pt" if request.get("pretrained", True) else self.original
             ),
-            "max_epochs": int(request.get("max_epochs") or config["max_epochs"]),
-            "learning_rate": float(request.get("learning_rate") or config["learning_rate"]),
+            "max_epochs": request.get("max_epochs", config["max_epochs"]),
+            "learning_rate": request.get("learning_rate", config["learning_rate"]),
         }
         entries = self._entries(datastore, config["findings"], ReadingOptions.of(config.get("reading")))
         write_json(self.work / "datalist.json", {"findings": config["findings"], "training": entries})

@@ -8,7 +8,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from bundle.label.refusal import RefusedError
+from bundle.label.refusal import ArchiveError, RefusedError
 from bundle.label.studies import away
 from bundle.reading.radiograph import RadiographError
 
@@ -64,6 +64,9 @@ class UncertaintyStrategy(Strategy):
         for image in [image for image in images if image not in self._seen][: self.at_once]:
             try:
                 self._seen[image] = uncertainty(self.look(image))
+            except ArchiveError as error:  # the others would wait as long
+                failed = error
+                break
             except Exception as error:
                 if _unreadable(error):
                     self._seen[image] = None  # whoever asks for it by name is told why

@@ -10,7 +10,7 @@ from filelock import FileLock
 from skimage.io import imsave
 
 from bundle.label.datastore import EXTENSIONS, FolderDatastore
-from bundle.label.refusal import RefusedError
+from bundle.label.refusal import ArchiveError, RefusedError
 from bundle.label.studies import link_radiographs
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
@@ -176,6 +176,14 @@ def test_next_sample_says_so_when_all_fail_and_not_again_what_is_unreadable(tmp_
     assert ask({"strategy": "x"}, Unlabelled()) is None
     assert ask({"strategy": "x"}, Unlabelled()) is None
     assert looked == ["a", "b", "b"]
+
+
+def test_next_sample_waits_for_a_silent_archive_once():
+    ask, looked = strategy({"a": [ArchiveError("silent"), 0.2], "b": [0.5]})
+    with pytest.raises(ArchiveError):
+        ask({"strategy": "x"}, Unlabelled())
+    assert looked == ["a"]
+    assert ask({"strategy": "x"}, Unlabelled())["id"] == "b"
 
 
 def test_two_trainings_never_share_a_folder(store, tmp_path):

@@ -19,22 +19,22 @@ ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
 
 
 class Server:
-    """Started by a command, ready when GET /info/ answers; `--port` is added to the command."""
+    """Started by a command, ready when `ready` is answered; `--port` is added to the command."""
 
-    def __init__(self, command, log, cwd, model):
+    def __init__(self, command, log, cwd, model, environment=ENVIRONMENT, ready="/info/"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url, self.model, self.log = f"http://127.0.0.1:{self.port}", model, log
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [*map(str, command), "--port", str(self.port)], cwd=cwd, env=ENVIRONMENT, stdout=file, stderr=file
+                [*map(str, command), "--port", str(self.port)], cwd=cwd, env=environment, stdout=file, stderr=file
             )
         deadline = time.monotonic() + 600  # the first start installs
         while True:
             assert self.process.poll() is None, log.read_text()[-6000:]
             try:
-                self.info()
+                self.request("GET", ready)
                 return
             except requests.ConnectionError:
                 assert time.monotonic() < deadline, log.read_text()[-6000:]

@@ -1,5 +1,7 @@
 """Radiographs from a DICOMweb archive, Orthanc: fetched as DICOM, looked at, drawn on."""
 
+import json
+import socket
 import subprocess
 
 import numpy as np
@@ -77,7 +79,72 @@ def test_ohif_and_its_way_to_the_archive_are_served(archive):
     assert "OHIF" in archive.request("GET", "/ohif/").text
     studies = archive.request("GET", "/proxy/dicom/qido/studies").json()
     assert pydicom.Dataset.from_json(studies[0]).StudyInstanceUID == "1.2.3"
-    assert archive.request("GET", "/proxy/dicom/wado/..%2f..%2fsystem").status_code == 400
+    assert archive.request("GET", "/proxy/dicom/qido/studies?PatientID=nobody&limit=5").json() == []
+    assert len(archive.request("GET", "/proxy/dicom/studies/1.2.3/series?Modality=DX").json()) == 1
+    metadata = archive.request("GET", "/proxy/dicom/wado/studies/1.2.3/series/1.2.3.1/metadata").json()
+    uid = metadata[0]["00080018"]["Value"][0]
+    place = f"/proxy/dicom/wado/studies/1.2.3/series/1.2.3.1/instances/{uid}"
+    frame = archive.request("GET", f"{place}/frames/1")
+    assert frame.headers["content-type"].startswith("multipart/related")
+    assert radiograph(150, 120).astype("<u2").tobytes() in frame.content
+    assert frame.headers["content-security-policy"] == "sandbox"
+    assert archive.request("GET", f"{place}/nonsense").status_code in (400, 404)  # the archive's own answer
+
+
+def raw(archive, line, body=b""):
+    """Status of the answer to a path that no client library would send as it stands."""
+    head = f"{line} HTTP/1.1\r\nHost: 127.0.0.1:{archive.port}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", archive.port), 30) as connection:
+        connection.sendall(head.encode() + body)
+        return int(connection.recv(200).split()[1])
+
+
+@pytest.mark.parametrize(
+    "out",
+    ["%252e%252e", "%2e%2e", "..", "%25252e%25252e", ".%252e", "studies/%252e%252e/%252e%252e", "..%5c", "%255c.."],
+)
+@pytest.mark.parametrize("service", ["", "wado/", "qido/", "stow/"])
+def test_nothing_leads_out_of_dicomweb(archive, out, service):
+    """In the archive's own interface, next to DICOMweb, one POST deletes a patient."""
+    patients = requests.get(archive.orthanc.url("patients"), timeout=30).json()
+    body = json.dumps({"Resources": patients}).encode()
+    statuses = [
+        raw(archive, f"POST /proxy/dicom/{service}{out}/tools/bulk-delete", body),
+        raw(archive, f"GET /proxy/dicom/{service}{out}/patients"),
+        raw(archive, f"DELETE /proxy/dicom/{service}{out}/patients/{patients[0]}"),
+    ]
+    assert requests.get(archive.orthanc.url("patients"), timeout=30).json() == patients
+    assert set(statuses) <= {400, 404}
+
+
+@pytest.mark.parametrize("path", ["stow/studies", "studies", "wado/studies", "qido/studies", "stow/studies/1.2.3"])
+def test_nothing_is_stored_in_the_archive(archive, path, tmp_path):
+    new = write_dicom(tmp_path / "new.dcm", radiograph(60, 50), SeriesInstanceUID="1.2.9.1", StudyInstanceUID="1.2.9")
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + new.read_bytes() + b"\r\n--b--\r\n"
+    kind = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
+    before = len(archive.orthanc.instances())
+    answers = [archive.request(method, f"/proxy/dicom/{path}", data=body, headers=kind) for method in ("POST", "PUT")]
+    assert len(archive.orthanc.instances()) == before
+    assert {answer.status_code for answer in answers} == {404}
+    assert archive.request("GET", "/proxy/dicom/stow/studies").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "system",
+        "instances/../../system",
+        "//127.0.0.1:1/studies",
+        "http://127.0.0.1:1/studies",
+        "studies//1.2.3",
+        "wadouri",
+        "servers",
+    ],
+)
+def test_of_the_archive_there_are_studies_series_and_instances(archive, path):
+    assert raw(archive, f"GET /proxy/dicom/{path}") in (400, 404)
 
 
 def test_an_archive_that_is_away_is_not_the_requests_fault(tiny_package, tmp_path):
@@ -106,11 +173,14 @@ def test_an_archive_that_is_away_is_not_the_requests_fault(tiny_package, tmp_pat
     ],
 )
 def test_a_start_that_cannot_be_says_why(arguments, message, label_python, tmp_path):
+    """And runs nothing that lies where it is called."""
+    (tmp_path / "argparse.py").write_text("open('ran', 'w').close()")
     command = ["bash", ROOT / "scripts" / "serve.sh", *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "ran").exists()
 
 
 def test_other_machines_are_let_in_with_a_warning_alone(tiny_package, tmp_path):
@@ -121,6 +191,10 @@ def test_other_machines_are_let_in_with_a_warning_alone(tiny_package, tmp_path):
     )
     try:
         assert server.info()["datastore"]["total"] == 0
+        for headers in ({"Origin": "http://example.org"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert server.request("GET", "/info/", headers=headers).status_code == 403
+        behind = {"Origin": "https://label.example.org", "X-Forwarded-Host": "label.example.org"}
+        assert server.request("GET", "/info/", headers=behind).status_code == 200
         assert "no password and no encryption" in server.log.read_text()
     finally:
         server.stop()

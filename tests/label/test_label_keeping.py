@@ -170,10 +170,13 @@ def test_nothing_is_left_of_requests_that_fail(serving, studies):
     for path, status, data, files in (
         (infer, 400, {"params": "{"}, [("file", ("x.dcm", good))]),
         (infer, 404, {"params": '{"image": "nope"}'}, [("file", ("x.dcm", good))]),
-        (infer, 422, {}, [("file", ("x.dcm", good[:500])), ("label", label)]),
-        (infer, 200, {}, [("file", ("x.dcm", good)), ("label", label)]),
+        (infer, 422, {}, [("file", ("x.dcm", good[:500]))]),
+        (infer, 200, {}, [("file", ("x.dcm", good))]),
+        (infer, 404, {}, [("file", ("x.dcm", good)), ("label", label)]),
         (f"{infer}?output=dicom_seg", 400, {}, [("file", ("x.dcm", good))]),
-        ("/session/", 400, {}, [("files", ("..", good))]),
+        ("/session/", 200, {}, [("files", ("..", good))]),
+        ("/session/", 422, {}, [("files", ("sitecustomize.py", b"import os"))]),
+        ("/session/", 422, {}, [("files", ("radiograph.py", good))]),
         ("/session/", 422, {}, [("files", ("x.dcm", good)), ("files", ("y.dcm", good))]),
         ("/datastore/label?image=nope", 404, {}, [("label", label)]),
     ):
@@ -219,9 +222,9 @@ def test_a_session_lives_on(serving, studies):
         ("POST", "/activelearning/none", 404, {"json": {}}),
         ("GET", "/proxy/dicom/studies", 404, {}),
         ("POST", "/train/other", 404, {"json": {}}),
-        ("POST", "/train/patch_clip?run_sync=true", 403, {"json": {}}),
-        ("POST", "/train/patch_clip?run_sync=1&enqueue=true", 403, {"json": {}}),
-        ("POST", "/train/?run_sync=yes", 403, {"json": {}}),
+        ("POST", "/train/patch_clip?run_sync=true", 404, {"json": {}}),
+        ("POST", "/train/patch_clip?run_sync=1&enqueue=true", 404, {"json": {}}),
+        ("POST", "/train/?run_sync=yes", 404, {"json": {}}),
     ],
 )
 def test_mistakes_are_the_requests_and_say_so(serving, method, path, status, body):

@@ -1,6 +1,7 @@
 """The server's view of a studies folder: links by stable names, and none that leads out."""
 
 import errno
+import json
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ from skimage.io import imsave
 from bundle.data.inputs import radiograph_files
 from bundle.label import studies as module
 from bundle.label.refusal import RefusedError
-from bundle.label.studies import check_size, inside, link_radiographs
+from bundle.label.studies import check_size, link_radiographs
 from bundle.reading.radiograph import RadiographError, stored_size
 from tests.tiny import write_dicom
 
@@ -87,14 +88,46 @@ def test_links_that_lead_out_are_left_out(studies, tmp_path):
     link_radiographs(studies, tmp_path / "view")
     assert "way_out.dcm" not in links(tmp_path / "view")
     assert "within.dcm" in links(tmp_path / "view")
-    assert not inside(studies / "way_out.dcm", studies)
-    assert inside(studies / "within.dcm", studies)
 
 
 def test_a_view_inside_the_studies_is_not_looked_at_again(studies):
     view = studies / "work" / "view"
     assert link_radiographs(studies, view) == 3
     assert link_radiographs(studies, view) == 0
+
+
+def test_masks_are_no_radiographs_and_are_listed_as_passed_over(studies, tmp_path):
+    """As MONAI Label leaves them beside radiographs; and links that an earlier version made to them go."""
+    view, work = tmp_path / "work" / "view", tmp_path / "work"
+    view.mkdir(parents=True)
+    for place in ("labels/final", "labels/original", "ward/Labels/own"):
+        (studies / place).mkdir(parents=True)
+        imsave(studies / place / "scan.png", PIXELS.astype(np.uint8), check_contrast=False)
+    (studies / "labels.dcm").symlink_to(studies / "scan.dcm")  # a file of this name is one like others
+    (view / "labels__final__scan.png").symlink_to(studies / "labels/final/scan.png")
+    (view / "labels__original__scan.png").symlink_to(studies / "labels/original/scan.png")
+    link_radiographs(studies, view, {"labels__original__scan"}, work=work)  # somebody drew on the second
+    assert set(links(view)) == {"labels.dcm", "labels__original__scan.png", "scan.dcm", "scan~2.png", "ward__IM1.dcm"}
+    listed = {each["file"]: each["reason"] for each in json.loads((work / "passed_over.json").read_text())}
+    assert set(listed) == {
+        "broken.dcm",
+        "labels/final/scan.png",
+        "ward/Labels/own/scan.png",
+    }
+    assert "masks" in listed["labels/final/scan.png"]
+    assert "DICOM" in listed["broken.dcm"]
+    before = (work / "passed_over.json").stat().st_mtime_ns
+    assert link_radiographs(studies, view, {"labels__original__scan"}, work=work) == 0
+    assert (work / "passed_over.json").stat().st_mtime_ns == before
+
+
+def test_nothing_of_the_servers_own_is_a_study(studies):
+    """Its folder may lie in the studies: uploads, sessions and what came from an archive stay in it."""
+    work = studies / "work"
+    for place in ("sessions/0123", "uploads/tmp", "archive", "studies"):
+        (work / place).mkdir(parents=True)
+        write_dicom(work / place / "radiograph.dcm", PIXELS)
+    assert link_radiographs(studies, work / "studies", work=work) == 3
 
 
 def test_a_pipe_is_passed_over(studies, tmp_path):
