@@ -39,13 +39,16 @@ def load(library: str) -> None:
         _itk().PNGImageIO.New()  # ITK loads on first use
 
 
+GDCM_EXTENDED = "GDCM, JPEG Extended"  # beside the plugins that pydicom has
+
+
 def decode(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any]) -> Array:
     """Decodes the stream of one DICOM frame.
 
     Args:
         stream: what the fragments of the frame make together.
         syntax: the transfer syntax.
-        plugin: pydicom's name of the decoder, or "" for the first that succeeds.
+        plugin: pydicom's name of the decoder, "" for the first that succeeds, or `GDCM_EXTENDED`.
         attributes: `rows`, `columns`, `samples_per_pixel`, `photometric_interpretation`, `bits_allocated`,
             `bits_stored`, `pixel_representation` of the header.
 
@@ -55,6 +58,8 @@ def decode(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any
     Raises:
         DecodingError: for whatever the decoder says.
     """
+    if plugin == GDCM_EXTENDED:
+        return decode_extended(stream, attributes["rows"], attributes["columns"], attributes["bits_stored"])
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
@@ -72,6 +77,47 @@ def decode(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any
             raise
         raise DecodingError("; ".join(_lines(error))) from error
     return np.asarray(stored)
+
+
+def decode_extended(stream: bytes, rows: int, columns: int, precision: int) -> Array:
+    """The samples of one grey frame in JPEG Extended (Process 2 & 4) of more than 8 bits, which pydicom refuses.
+
+    Args:
+        stream: the whole JPEG stream, its headers checked (`jpeg_fault`).
+        rows: its height.
+        columns: its width.
+        precision: its bits a sample, 9 to 16; what the file around it calls stored may be others.
+
+    Returns:
+        (rows, columns), uint16, of which the lowest `precision` bits are used.
+
+    Raises:
+        DecodingError: GDCM does not decode it.
+    """
+    import gdcm  # type: ignore[import-untyped]  # 0.1 s to load: only for those who read such files
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(stream)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2"))
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType("1.2.840.10008.1.2.4.51")))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, precision, precision - 1, 0))
+    buffer = image.GetBuffer()
+    if buffer is None:
+        raise DecodingError("GDCM does not decode the JPEG stream")
+    samples = buffer.encode("utf-8", "surrogateescape")  # GDCM gives bytes as text
+    if len(samples) != 2 * rows * columns:
+        raise DecodingError(f"GDCM decodes {len(samples)} bytes, wanted {2 * rows * columns}")
+    return np.frombuffer(samples, "<u2").reshape(rows, columns)
 
 
 def itk_header(path: str, kind: str) -> dict[str, Any]:

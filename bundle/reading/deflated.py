@@ -1,49 +1,45 @@
-"""Inflates a deflated DICOM file (PS3.5 A.5) within bounds: pydicom inflates all of it, and 1 MB may hold 1 GB."""
+"""Inflates a deflated data set (PS3.5 A.5) within bounds: pydicom inflates all of it, and 1 MB may hold 1 GB."""
 
 from __future__ import annotations
 
-import struct
 import zlib
 from io import BytesIO
 from typing import BinaryIO
 
-from pydicom.filereader import read_dataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-PREAMBLE = 132  # bytes, with "DICM"
-_EXPLICIT = str(ExplicitVRLittleEndian).encode() + b"\0"
-# What an inflated data set is, as a file: the preamble, and the one element of file meta information that is needed.
-_START = bytes(128) + b"DICM" + struct.pack("<HH2sH", 0x0002, 0x0010, b"UI", len(_EXPLICIT)) + _EXPLICIT
-
-
-def inflate(file: BinaryIO, most: int) -> BytesIO | None:
-    """A deflated file's first bytes, inflated, as a file in Explicit VR Little Endian.
+def inflate(file: BinaryIO, most: int) -> BytesIO:
+    """The first bytes of a deflated data set, inflated.
 
     Args:
-        file: the DICOM file, whose preamble is there; it is left at its start.
-        most: how many bytes of the data set are inflated; the file may hold more.
+        file: the file, at the start of the data set; it is left there.
+        most: how many bytes of the data set are inflated; it may hold more.
 
     Returns:
-        The inflated file, shorter than the whole where that has more than `most`; None for one that is not deflated.
+        The inflated bytes, as a file at its start.
 
     Raises:
         EOFError: the deflated data end before `most` bytes and before their own end.
-        zlib.error: they are damaged; file meta information that does not parse raises as pydicom does.
+        zlib.error: they are damaged.
     """
-    file.seek(PREAMBLE)
-    # The file meta information is not deflated (PS3.10 7.1): what follows it is.
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 0x0002)
-    if str(meta.get("TransferSyntaxUID") or "") != DeflatedExplicitVRLittleEndian:
-        file.seek(0)
-        return None
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(file.read(), most)
-    file.seek(0)
-    if len(content) < most and not inflater.eof:
+    start = file.tell()
+    content = file.read()
+    file.seek(start)
+    inflater = zlib.decompressobj(_window_bits(content))
+    inflated = inflater.decompress(content, most)
+    if len(inflated) < most and not inflater.eof:
         raise EOFError("the deflated data are cut short")
-    return BytesIO(_START + content)
+    return BytesIO(inflated)
 
 
-def inflated_bytes(file: BytesIO) -> int:
-    """How many bytes of the data set are in a file that `inflate` made."""
-    return file.getbuffer().nbytes - len(_START)
+def inflated_start(head: bytes, most: int) -> bytes:
+    """The beginning of what deflated bytes hold, b"" where they are none."""
+    try:
+        return zlib.decompressobj(_window_bits(head)).decompress(head, most)
+    except zlib.error:
+        return b""
+
+
+def _window_bits(content: bytes) -> int:
+    """What zlib wants to be told: DICOM wants bare deflated data, and some files have zlib's two bytes before them."""
+    wrapped = content[:1] == b"\x78" and int.from_bytes(content[:2], "big") % 31 == 0
+    return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-import pydicom
 from pydicom.datadict import keyword_for_tag
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException
+from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from bundle.reading.deflated import inflate, inflated_bytes
+from bundle.reading.decimal_text import mend_decimal
+from bundle.reading.deflated import inflate
+from bundle.reading.dicom_encoding import UNDEFINED, Encoding, encoding_of, meta_syntax
+from bundle.reading.fragments import syntax_of, walk
 from bundle.reading.radiograph_error import RadiographError, refusal
 
 REQUIRED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
@@ -49,6 +52,26 @@ PARSE_ERRORS = (
 )
 
 
+PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Parsed attributes.
+
+    Attributes:
+        dataset: them; its file meta information names `syntax`.
+        syntax: the transfer syntax in which the data set is written, whatever the file names.
+        encoding: the same without what its pixels are compressed by.
+        notes: where the file had to be understood otherwise than it says.
+    """
+
+    dataset: Dataset
+    syntax: UID
+    encoding: Encoding
+    notes: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Frame:
     """How the pixels of one grey frame are stored.
@@ -58,7 +81,9 @@ class Frame:
         columns: W.
         bits_allocated: of one pixel cell.
         photometric_interpretation: MONOCHROME1 or MONOCHROME2.
-        syntax: the transfer syntax.
+        syntax: the transfer syntax that the pixels are in.
+        end: where the sequence delimiter of compressed pixels is to be put, if it is missing; else None.
+        notes: where the file had to be understood otherwise than it says.
     """
 
     rows: int
@@ -66,6 +91,8 @@ class Frame:
     bits_allocated: int
     photometric_interpretation: str
     syntax: UID
+    end: int | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -87,30 +114,32 @@ def read_frame(path: Path, file: BinaryIO) -> Frame:
         RadiographError: for what is not one grey frame, has no pixel data, ends before they do, or is compressed and
             of more than `MAX_PIXELS`.
     """
-    header, syntax = parse(path, file, HEADER_TAGS, stop_before_pixels=True)
-    frame = _one_grey_frame(path, header, syntax)
-    if (syntax.is_deflated or syntax.is_encapsulated) and frame.rows * frame.columns > MAX_PIXELS:
+    header = parse(path, file, HEADER_TAGS, stop_before_pixels=True)
+    frame = _one_grey_frame(path, header.dataset, header.syntax)
+    if not header.encoding.deflated:  # it is inflated into memory, where the file's position says nothing
+        frame = _find_pixels(path, file, header, frame)
+    if (frame.syntax.is_deflated or frame.syntax.is_encapsulated) and frame.rows * frame.columns > MAX_PIXELS:
         found = f"the image states {frame.rows} x {frame.columns} pixels, compressed"
         raise refusal(path, found, f"Wanted at most {MAX_PIXELS // 1_000_000} million: check the header")
-    if not syntax.is_deflated:  # it is inflated into memory, where the file's position says nothing
-        _refuse_cut_pixels(path, file, header, frame)
     return frame
 
 
 def parse(
     path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_pixels: bool, pixel_bytes: int = 0
-) -> tuple[Dataset, UID]:
+) -> Header:
     """Parses named attributes; of a deflated file it inflates what these may take, not all that it may hold.
+
+    The bytes decide how the data set is written, where the transfer syntax names another way (`encoding_of`).
 
     Args:
         path: the file, for messages.
         file: it, opened at its start.
         tags: the attributes that are read.
-        stop_before_pixels: whether to leave `file` at the pixel data; a deflated file is left at its start.
+        stop_before_pixels: whether to leave `file` at the pixel data; a deflated file is left at its data set.
         pixel_bytes: how many the pixels have, where they are read too.
 
     Returns:
-        The attributes and the transfer syntax.
+        The attributes and how they are written.
 
     Raises:
         RadiographError: for a header that does not parse, or a deflated file that holds more than it may.
@@ -118,33 +147,42 @@ def parse(
     place = ""
     most = MAX_HEADER_BYTES + pixel_bytes
     try:
-        inflated = inflate(file, most + 1)
-        whole = file if inflated is None else inflated
-        too_long = inflated is not None and inflated_bytes(inflated) > most
+        named = meta_syntax(file)
+        known = not named.is_private and named.is_transfer_syntax if named else False
+        encoding = encoding_of(file, named)
+        whole = inflate(file, most + 1) if encoding.deflated else file
+        too_long = encoding.deflated and whole.seek(0, 2) > most
         if too_long and not stop_before_pixels:
             raise _too_long(path, most)
-        header = pydicom.dcmread(whole, stop_before_pixels=stop_before_pixels, specific_tags=list(tags))
+        if encoding.deflated:
+            whole.seek(0)
+        stop_when = (lambda tag, vr, length: tag in PIXELS) if stop_before_pixels else None
+        dataset = read_dataset(whole, encoding.implicit, encoding.little, stop_when=stop_when, specific_tags=list(tags))
         if too_long and not whole.read(1):  # all that was inflated is read, and no pixel data have come
             raise _too_long(path, most)
-        for tag in tuple(header.keys()):  # pydicom converts values on first use: now, where a failure has its name
+        notes = []
+        for tag in tuple(dataset.keys()):  # pydicom converts values on first use: now, where a failure has its name
             place = f" at {keyword_for_tag(tag)}"
-            _ = header[tag].value
-        stated = header.file_meta.get("TransferSyntaxUID") if inflated is None else DeflatedExplicitVRLittleEndian
-        syntax = UID(stated or "")
-        known = not syntax.is_private and syntax.is_transfer_syntax
+            notes += mend_decimal(dataset, tag)
+            _ = dataset[tag].value
     except RadiographError:
         raise
     except PARSE_ERRORS as error:
         remedy = f"It is cut short or damaged: {EXPORT_AGAIN}"
         raise refusal(path, f"the DICOM header does not parse{place}", remedy) from error
-    if not syntax:
+    if not named:
         found = "the DICOM file names no Transfer Syntax (0002,0010)"
         raise refusal(path, found, f"It is cut short or was made wrongly: {EXPORT_AGAIN}")
     if not known:
         # A damaged length can put other attributes' bytes into this value: only a well-formed UID is printed.
-        name = syntax if syntax.is_valid else "(not a UID)"
+        name = named if named.is_valid else "(not a UID)"
         raise refusal(path, f"the Transfer Syntax {name} is not known", UNCOMPRESSED)
-    return header, syntax
+    if encoding.syntax != (ExplicitVRLittleEndian if named.is_encapsulated else named):  # PS3.5 A.4
+        notes.insert(0, f"the file names {named.name} and is written in {encoding.syntax.name}; it was read so")
+    syntax = named if named.is_encapsulated and not encoding.deflated else encoding.syntax
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return Header(dataset, syntax, encoding, notes)
 
 
 def _too_long(path: Path, most: int) -> RadiographError:
@@ -183,42 +221,45 @@ def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
     return Frame(rows, columns, bits_allocated, photometric, syntax)
 
 
-def _refuse_cut_pixels(path: Path, file: BinaryIO, header: Dataset, frame: Frame) -> None:
+def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Frame:
     """Refuses a file that has no pixel data, or ends inside them. `file` stands at the pixel data element (PS3.5 7.1).
 
-    Only tags and lengths are read, so that a check of thousands of files takes seconds.
+    Only tags, lengths and the first bytes of a compressed stream are read, so that a check of thousands of files takes
+    seconds.
+
+    Returns:
+        The frame, with the syntax that the pixels are really in.
     """
-    implicit, little = header.original_encoding
-    order = "<" if little else ">"
+    order = "<" if header.encoding.little else ">"
+    head = 8 if header.encoding.implicit else 12
     size = path.stat().st_size
     start = file.tell()
-    element = file.read(8 if implicit else 12)
+    element = file.read(head)
     if len(element) < 4 or struct.unpack_from(order + "H", element)[0] != 0x7FE0:
         raise refusal(path, "the DICOM file has no pixel data", f"It is cut short, or not an image: {EXPORT_AGAIN}")
-    cut = len(element) < (8 if implicit else 12)
-    if not cut:
-        length = struct.unpack(order + "I", element[-4:])[0]  # OB, OW and the like have 32 bits (PS3.5 7.1.2)
-        if length != 0xFFFFFFFF:
-            available = min(length, size - file.tell())
-            wanted = (frame.rows * frame.columns * frame.bits_allocated + 7) // 8
-            if available < wanted:
-                pixels = f"{frame.rows} x {frame.columns} pixels of {frame.bits_allocated} bits"
-                found = f"the pixel data are cut short: {available} bytes, {pixels} need {wanted}"
-                raise refusal(path, found, EXPORT_AGAIN)
-            return
-        cut = not _fragments_are_whole(file, size)
-    if cut:
+    # OB, OW and the like have 32 bits of length (PS3.5 7.1.2)
+    length = struct.unpack(order + "I", element[-4:])[0] if len(element) == head else UNDEFINED
+    if length != UNDEFINED:
+        available = min(length, size - file.tell())
+        if available < frame.size:
+            pixels = f"{frame.rows} x {frame.columns} pixels of {frame.bits_allocated} bits"
+            found = f"the pixel data are cut short: {available} bytes, {pixels} need {frame.size}"
+            raise refusal(path, found, EXPORT_AGAIN)
+        return _in_syntax(frame, header.encoding.syntax)
+    fragments = walk(file, size) if len(element) == head else None
+    if fragments is None:
         found = f"the pixel data are cut short: they break off in the file's last {size - start} bytes"
         raise refusal(path, found, EXPORT_AGAIN)
+    frame = _in_syntax(frame, syntax_of(fragments.start, frame.syntax))
+    if fragments.end is None:
+        return frame
+    note = "the compressed pixels are not ended by a sequence delimiter; their fragments are whole and were read"
+    return replace(frame, end=fragments.end, notes=(*frame.notes, note))
 
 
-def _fragments_are_whole(file: BinaryIO, size: int) -> bool:
-    """Whether encapsulated pixels (PS3.5 A.4) are items of stated length up to a sequence delimiter."""
-    while len(item := file.read(8)) == 8:
-        group, element, length = struct.unpack("<HHI", item)
-        if (group, element) == (0xFFFE, 0xE0DD):
-            return True
-        if (group, element) != (0xFFFE, 0xE000) or file.tell() + length > size:
-            return False
-        file.seek(length, 1)
-    return False
+def _in_syntax(frame: Frame, syntax: UID) -> Frame:
+    """The frame, its pixels in this syntax; with a note where the file names another."""
+    if syntax == frame.syntax:
+        return frame
+    note = f"the file names {frame.syntax.name} and its pixels are in {syntax.name}; they were read so"
+    return replace(frame, syntax=syntax, notes=(*frame.notes, note))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,15 +29,17 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from bundle.reading.decode_worker import GDCM_EXTENDED
 from bundle.reading.decoder import decode_frame
 from bundle.reading.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
-from bundle.reading.dicom_photometry import PhotometryError, check_choice, to_unit_range
-from bundle.reading.jpeg_frame import jpeg2000_fault, jpeg_fault
+from bundle.reading.dicom_photometry import to_unit_range
+from bundle.reading.dicom_values import PhotometryError
+from bundle.reading.fragments import SEQUENCE_END
+from bundle.reading.jpeg_frame import frame_precision, jpeg2000_fault, jpeg_fault
 from bundle.reading.options import ReadingOptions
-from bundle.reading.pixel_hash import pixels_sha256
+from bundle.reading.padding import RECTANGLE
 from bundle.reading.radiograph_error import refusal
-
-logger = logging.getLogger(__name__)
+from bundle.reading.voi import offered
 
 PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -46,9 +48,23 @@ VOI_TAGS = tuple(map(Tag, ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOI
 GREY_TAGS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth")
 SHOWN_TAGS = ("VOILUTFunction", "PresentationLUTShape", "PresentationIntentType")
 GREY_REMEDY = "Mend the attribute, or state reading#value_range in place of the file's window"
+INTENSITY_TAGS = ("PixelIntensityRelationship", "PixelIntensityRelationshipSign")
+CIRCLE = ("CenterOfCircularShutter", "RadiusOfCircularShutter")
+SHUTTER_TAGS = ("ShutterShape", *RECTANGLE, *CIRCLE, "VerticesOfThePolygonalShutter")
 IMAGE_TAGS = (
     *HEADER_TAGS,
-    *map(Tag, (*PIXEL_TAGS, *SPACING_TAGS, *VALUE_TAGS, *GREY_TAGS, *SHOWN_TAGS)),
+    *map(
+        Tag,
+        (
+            *PIXEL_TAGS,
+            *SPACING_TAGS,
+            *VALUE_TAGS,
+            *GREY_TAGS,
+            *SHOWN_TAGS,
+            *INTENSITY_TAGS,
+            *SHUTTER_TAGS,
+        ),
+    ),
 )
 
 JPEG_FAMILY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
@@ -58,53 +74,61 @@ CODEC_PACKAGES = {
     **dict.fromkeys(JPEG_FAMILY, "python-gdcm"),
     **dict.fromkeys(JPEG2000_FAMILY, "pylibjpeg pylibjpeg-openjpeg"),
 }
-# python-gdcm and Pillow refuse 12-bit samples; the decoder that takes them is GPL, and so the user's own choice.
-TWELVE_BIT = "Write it uncompressed with DCMTK's `dcmdjpeg in out`, or pip install pylibjpeg-libjpeg (GPL)"
 # What pydicom and its plugins raise for pixels that do not decode.
 DECODE_ERRORS = (AttributeError, EOFError, IndexError, KeyError, MemoryError, OSError, OverflowError, RuntimeError)
 DECODE_ERRORS += (TypeError, ValueError, struct.error)  # type: ignore[assignment]
 
 
-def read_dicom(
-    path: Path, options: ReadingOptions, hash_pixels: bool = False
-) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], dict[str, Any]]:
     """Reads a DICOM file (PS3.10) that holds one grey image.
 
     Args:
         path: the file.
         options: choices that the file leaves open.
-        hash_pixels: whether the metadata hold `pixels_sha256`.
 
     Returns:
-        The image (H, W), float32, 0..1, bright = dense, and its metadata (see `read_radiograph`).
+        The image (H, W), float32, 0..1, bright = dense, its stored values, and its metadata (see `read_radiograph`).
 
     Raises:
         RadiographError: for what is not one complete grey image, or cannot be decoded here.
     """
     with path.open("rb") as file:
         frame = read_frame(path, file)
-        file.seek(0)
-        header, _ = parse(path, file, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size)
+        whole: BinaryIO = file
+        if frame.end is not None:
+            file.seek(0)
+            whole = BytesIO(file.read(frame.end) + SEQUENCE_END)
+        parsed = parse(path, whole, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size)
+    header = parsed.dataset
+    header.file_meta.TransferSyntaxUID = frame.syntax
     stored = _decode(path, header, frame, options.isolated)
     packed_low = frame.syntax.is_encapsulated and frame.syntax != RLELossless
     try:
         image, photometry = to_unit_range(stored, header, options, packed_low=packed_low)
     except PhotometryError as error:
         raise refusal(path, str(error), GREY_REMEDY) from error
-    for note in photometry["notes"]:
-        logger.warning("%s: %s", path, note)
+    notes = [*parsed.notes, *frame.notes, *photometry.pop("notes")]
     spacing, source = _spacing(header)
     row_mm, column_mm = spacing or (1.0, 1.0)
-    return image, {
-        **photometry,
-        **({"pixels_sha256": pixels_sha256(stored)} if hash_pixels else {}),
-        "stored_size": (frame.rows, frame.columns),
-        "spacing": spacing,
-        "spacing_source": source,
-        "transfer_syntax": str(frame.syntax),
-        "format": "DICOM",
-        "affine": [[-column_mm, 0.0, 0.0, 0.0], [0.0, -row_mm, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
-    }
+    return (
+        image,
+        stored,
+        {
+            **photometry,
+            "stored_size": (frame.rows, frame.columns),
+            "spacing": spacing,
+            "spacing_source": source,
+            "transfer_syntax": str(frame.syntax),
+            "format": "DICOM",
+            "affine": [
+                [-column_mm, 0.0, 0.0, 0.0],
+                [0.0, -row_mm, 0.0, 0.0],
+                [0.0, 0.0, 1.0, 0.0],
+                [0.0, 0.0, 0.0, 1.0],
+            ],
+            "notes": notes,
+        },
+    )
 
 
 def dicom_size(path: Path, options: ReadingOptions) -> tuple[int, int]:
@@ -125,9 +149,9 @@ def dicom_size(path: Path, options: ReadingOptions) -> tuple[int, int]:
         frame = read_frame(path, file)
         if options.voi_index and options.value_range is None:
             file.seek(0)
-            header, _ = parse(path, file, VOI_TAGS, stop_before_pixels=True)
+            header = parse(path, file, VOI_TAGS, stop_before_pixels=True).dataset
             try:
-                check_choice(header, options)
+                offered(header, options, [])
             except PhotometryError as error:
                 raise refusal(path, str(error), GREY_REMEDY) from error
     return frame.rows, frame.columns
@@ -150,15 +174,18 @@ def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.ND
         raise refusal(path, f"there is no decoder for {syntax.name} ({syntax})", f"pip install {package}")
     try:
         if syntax.is_encapsulated:
+            stream, attributes = _stream(header, frame), _attributes(header, frame)
             # OpenJPEG by pylibjpeg is faster than by GDCM.
             plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
-            stored = decode_frame(_stream(header, frame), syntax, plugin, _attributes(header, frame), isolated)
+            if syntax == JPEGExtended12Bit and (precision := frame_precision(stream)) > 8:
+                plugin, attributes["bits_stored"] = GDCM_EXTENDED, precision
+            stored = decode_frame(stream, syntax, plugin, attributes, isolated)
         else:
-            stored = pixel_array(header, raw=True, correct_unused_bits=False)
+            stored = pixel_array(header, raw=True, correct_unused_bits=False, view_only=True)
     except DECODE_ERRORS as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines())
-        remedy = TWELVE_BIT if syntax == JPEGExtended12Bit else UNCOMPRESSED
-        raise refusal(path, f"the pixels, in {syntax.name} ({syntax}), do not decode: {reason}", remedy) from error
+        found = f"the pixels, in {syntax.name} ({syntax}), do not decode: {reason}"
+        raise refusal(path, found, UNCOMPRESSED) from error
     if stored.shape != (frame.rows, frame.columns):
         found = f"the decoded pixels have the shape {stored.shape}, the header states {frame.rows} x {frame.columns}"
         raise refusal(path, found, EXPORT_AGAIN)

@@ -19,7 +19,6 @@ from bundle.reading.image_orientation import DisplayPlan, plan_display
 from bundle.reading.jpeg_frame import has_end
 from bundle.reading.metaimage import refuse_pixels_elsewhere
 from bundle.reading.options import ReadingOptions
-from bundle.reading.pixel_hash import pixels_sha256
 from bundle.reading.radiograph_error import refusal
 from bundle.reading.value_window import (
     count_patterns,
@@ -37,8 +36,8 @@ GREY = "Wanted one grey channel: save the image as grey"
 
 
 def read_image_file(
-    path: Path, kind: str, options: ReadingOptions, hash_pixels: bool = False
-) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
+    path: Path, kind: str, options: ReadingOptions
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], dict[str, Any]]:
     """Reads a PNG, JPEG, TIFF, MetaImage or NIfTI file that holds one grey image.
 
     None of these says whether bright means dense except a TIFF's WhiteIsZero, which is inverted: bright is taken to
@@ -49,10 +48,9 @@ def read_image_file(
         path: the file.
         kind: "PNG", "JPEG", "TIFF", "MetaImage" or "NIfTI".
         options: choices that the file leaves open.
-        hash_pixels: whether the metadata hold `pixels_sha256`.
 
     Returns:
-        The image (H, W), float32, 0..1, and its metadata (see `read_radiograph`).
+        The image (H, W), float32, 0..1, its stored values, and its metadata (see `read_radiograph`).
 
     Raises:
         RadiographError: for colour, several slices, a file that is broken, or one of NaN and infinities alone.
@@ -93,20 +91,23 @@ def read_image_file(
         if patterns is None:
             image[~np.isfinite(values)] = 0.0
     has_spacing = kind not in PRINT_FORMATS
-    return image, {
-        **({"pixels_sha256": pixels_sha256(stored)} if hash_pixels else {}),
-        "stored_size": plan.size,
-        "spacing": plan.spacing if has_spacing else None,
-        "spacing_source": "affine" if has_spacing else None,
-        "photometric_interpretation": None,
-        "window": window,
-        "inverted": inverted,
-        "bits_stored": None,
-        "transfer_syntax": None,
-        "format": kind,
-        "affine": plan.affine.tolist(),
-        "notes": [],
-    }
+    return (
+        image,
+        stored,
+        {
+            "stored_size": plan.size,
+            "spacing": plan.spacing if has_spacing else None,
+            "spacing_source": "affine" if has_spacing else None,
+            "photometric_interpretation": None,
+            "window": window,
+            "inverted": inverted,
+            "bits_stored": None,
+            "transfer_syntax": None,
+            "format": kind,
+            "affine": plan.affine.tolist(),
+            "notes": [],
+        },
+    )
 
 
 def image_file_size(path: Path, kind: str, isolated: bool = True) -> tuple[int, int]:

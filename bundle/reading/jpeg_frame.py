@@ -83,10 +83,29 @@ def has_end(stream: bytes) -> bool:
     return stream.rfind(END_OF_IMAGE) > stream.rfind(START_OF_SCAN) >= 0
 
 
+def frame_marker(stream: bytes) -> int:
+    """The second byte of the first frame header's marker, which says what kind of JPEG it is; 0 where there is none."""
+    return _frame_header(stream)[0]
+
+
+def frame_precision(stream: bytes) -> int:
+    """The bits of a sample, as the first frame header states them; 0 where there is none."""
+    shape = _frame_shape(stream)
+    return 0 if shape is None else shape[0]
+
+
 def _frame_shape(stream: bytes) -> tuple[int, int, int, int] | None:
     """(precision, height, width, components) of the first frame header (T.81 B.2.2); None where there is none."""
-    if stream[:2] != b"\xff\xd8":
+    segment = _frame_header(stream)[1]
+    if len(segment) < 6:
         return None
+    return segment[0], int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big"), segment[5]
+
+
+def _frame_header(stream: bytes) -> tuple[int, bytes]:
+    """Marker and content of the first frame header; (0, b"") where there is none."""
+    if stream[:2] != b"\xff\xd8":
+        return 0, b""
     place = 2
     while place + 4 <= len(stream) and stream[place] == 0xFF:
         marker = stream[place + 1]
@@ -95,9 +114,8 @@ def _frame_shape(stream: bytes) -> tuple[int, int, int, int] | None:
             continue
         segment = stream[place + 4 : place + 2 + int.from_bytes(stream[place + 2 : place + 4], "big")]
         if marker in FRAME_MARKERS and len(segment) >= 6:
-            height, width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
-            return segment[0], height, width, segment[5]
+            return marker, segment
         if marker in (0xDA, 0xD9):
-            return None
+            return 0, b""
         place += 4 + len(segment)
-    return None
+    return 0, b""

@@ -28,6 +28,8 @@ class ReadingOptions:
         percentiles: (low, high) of the percentile window, in percent.
         isolated: whether compressed pixels are decoded in a process of their own (`decoder.py`). Without it one wrong
             byte may end this process: only for files that have been read before.
+        flat: what becomes of an image whose stored values vary and of which nothing is to be seen: "note" reads it,
+            with a note in its metadata, "refuse" does not, for training.
     """
 
     voi_index: int = 0
@@ -35,6 +37,7 @@ class ReadingOptions:
     value_range: tuple[float, float] | None = None
     percentiles: tuple[float, float] = (0.5, 99.5)
     isolated: bool = True
+    flat: str = "note"
 
     def __post_init__(self) -> None:
         """Refuses options that cannot be meant."""
@@ -50,6 +53,8 @@ class ReadingOptions:
         if percentiles[0] < 0 or percentiles[1] > 100:
             raise _unmeant("percentiles", self.percentiles, wanted)
         object.__setattr__(self, "percentiles", percentiles)
+        if self.flat not in ("note", "refuse"):
+            raise _unmeant("flat", self.flat, '"note" or "refuse"')
 
     @classmethod
     def of(cls, section: ReadingOptions | Mapping[str, Any] | None) -> ReadingOptions:
@@ -72,7 +77,7 @@ class ReadingOptions:
 
     def of_grey_values(self) -> dict[str, Any]:
         """The options that decide grey values, as JSON can hold them, for `of`."""
-        return {name: value for name, value in asdict(self).items() if name != "isolated"}
+        return {name: value for name, value in asdict(self).items() if name not in ("isolated", "flat")}
 
 
 def _pair(name: str, value: Any, wanted: str) -> tuple[float, float]:

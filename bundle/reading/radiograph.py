@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bundle.reading.dicom_image import dicom_size, read_dicom
+from bundle.reading.flat import FLAT, hides_what_is_stored
 from bundle.reading.image_file import image_file_size, read_image_file
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
+from bundle.reading.pixel_hash import pixels_sha256
 from bundle.reading.radiograph_error import RadiographError, RadiographNotFoundError, refusal
 
 __all__ = ["RadiographError", "RadiographNotFoundError", "read_radiograph", "stored_size"]
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
@@ -51,25 +56,36 @@ def read_radiograph(
           magnification is taken out.
         - `photometric_interpretation`: of DICOM, else None.
         - `window`: what became 0..1, by its `kind`: `window` (`index`, `centre`, `width`, `function`), `voi_lut`
-          (`index`, `bits`), `bits_stored`, `type_range`, `stated` (`low`, `high`) or `percentile` (also
-          `percentiles`).
+          (`index`, `bits`; `first`, where its sign had to be chosen; `low` and `high` of its outputs, where not all of
+          their range is shown), `bits_stored`, `type_range`, `stated` (`low`, `high`) or `percentile` (also
+          `percentiles`, and `logarithm` where the values' logarithm is shown).
         - `inverted`: whether bright and dark were exchanged.
         - `bits_stored`: of DICOM integers, else None.
         - `transfer_syntax`: the UID, of DICOM, else None.
         - `format`: DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI.
         - `affine`: 4x4 nested list, (column, row, 0, 1) -> mm, RAS+; a unit spacing where it is unknown.
         - `pixels_sha256`: of the stored values, where asked for: two files with another are not of one image.
-        - `notes`: what was passed over in the file, also logged as warnings.
+        - `notes`: where the file was understood otherwise than it says, or shows nothing; also logged as warnings.
 
     Raises:
         RadiographError: for a file that is not one complete grey image; it says what is wanted and how to mend it.
+            With `flat` "refuse", also for one of which nothing is to be seen.
         RadiographNotFoundError: for a path without a file.
     """
-    image, metadata = _by_format(
+    image, stored, metadata = _by_format(
         path,
-        lambda file: read_dicom(file, options, hash_pixels),
-        lambda file, kind: read_image_file(file, kind, options, hash_pixels),
+        lambda file: read_dicom(file, options),
+        lambda file, kind: read_image_file(file, kind, options),
     )
+    if hash_pixels:
+        metadata["pixels_sha256"] = pixels_sha256(stored)
+    if hides_what_is_stored(image, stored):
+        if options.flat == "refuse":
+            remedy = 'State the reading#value_range that is meant, or let such images pass: reading#flat "note"'
+            raise refusal(path, FLAT, remedy)
+        metadata["notes"].append(FLAT)
+    for note in metadata["notes"]:
+        logger.warning("%s: %s", path, note)
     return np.ascontiguousarray(image[np.newaxis]), {"filename_or_obj": os.fspath(path), **metadata}
 
 

@@ -75,6 +75,20 @@ def findings_document(
     }
 
 
+def reading_document(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """How a radiograph was read, as plain values: what of it became grey, and the notes of its reader.
+
+    Args:
+        meta: its metadata, from `read_radiograph`.
+
+    Returns:
+        A dictionary that JSON can hold; with a hash of the stored pixels, by which `scripts.dicom_results` knows the
+        image again, where the metadata have one.
+    """
+    keys = ("format", "photometric_interpretation", "inverted", "window", "spacing_source", "notes", "pixels_sha256")
+    return {key: meta[key] for key in keys if key in meta}
+
+
 def sample_maps(
     maps: torch.Tensor, grid_from_stored: torch.Tensor, stored_size: tuple[int, int], side: int | None
 ) -> torch.Tensor:

@@ -15,7 +15,14 @@ from bundle.data.output_names import OutputNames
 from bundle.grid import grid_to_stored, plane_size
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
-from bundle.report.findings_file import NOT_CLINICAL, findings_document, sample_maps, viewer_affine, write_maps
+from bundle.report.findings_file import (
+    NOT_CLINICAL,
+    findings_document,
+    reading_document,
+    sample_maps,
+    viewer_affine,
+    write_maps,
+)
 from bundle.report.overlay import draw_overlay
 from bundle.report.shown import findings_to_show
 from bundle.report.versions import versions
@@ -34,7 +41,7 @@ class SaveFindingsd(MapTransform):
     The JSON holds: `findings` (name -> scores, null where one is absent, in the network's order), `candidates` (all of
     them, by falling score: finding, score, peak [x, y], box), the frame in which they are, stored size, spacing, how
     grey values were read and a hash of the stored ones (`reading`), which files lie beside it, and the versions of the
-    software.
+    software. The notes of the reader stand in the overlay's caption too.
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
@@ -122,13 +129,7 @@ class SaveFindingsd(MapTransform):
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
         drawn = self._drawn(scores)
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
-        more["reading"] = {
-            key: meta[key]
-            for key in (
-                *("format", "photometric_interpretation", "inverted", "window", "spacing_source"),
-                "pixels_sha256",  # by which scripts.dicom_results knows the image again
-            )
-        }
+        more["reading"] = reading_document(meta)
         more["reading"]["options"] = self.options.of_grey_values()  # with which it reads the image again
         if self.overlay:
             path = self._path(name, "_overlay.png")
@@ -139,7 +140,7 @@ class SaveFindingsd(MapTransform):
                 sample_maps(maps, grid_from_stored, size, _OVERLAY_MAP_SIDE),
                 min_score=self.min_score,
                 max_per_finding=self.max_per_finding,
-                caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn),
+                caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta["notes"]),
                 only=drawn,
             )
             with atomic_path(path) as temporary:
@@ -178,7 +179,9 @@ class SaveFindingsd(MapTransform):
             return list(range(len(self.findings)))
         return findings_to_show(image.tolist(), self.min_image_score)
 
-    def _caption(self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int]) -> str:
+    def _caption(
+        self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int], notes: Sequence[str]
+    ) -> str:
         parts = [self.notice, f"{name}:" if name else ""]
         if "image" in scores:
             text = [f"{finding} {scores['image'][k]:.2f}" for k, finding in enumerate(self.findings)]
@@ -186,6 +189,8 @@ class SaveFindingsd(MapTransform):
                 parts.append(f"Image scores: {', '.join(text[k] for k in drawn)}.")
             if rest := [text[k] for k in range(len(text)) if k not in drawn]:
                 parts.append(f"Not drawn, image score below {self.min_image_score:.2f}: {', '.join(rest)}.")
+        if notes:
+            parts.append(f"How it was read: {'; '.join(notes)}.")
         return " ".join(part for part in parts if part)
 
     def _path(self, name: str, ending: str) -> Path:

@@ -13,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from bundle.grid import grid_to_stored, patch_map_to_image, plane_size
-from bundle.report.findings_file import NOT_CLINICAL, findings_document, viewer_affine
+from bundle.report.findings_file import NOT_CLINICAL, findings_document, reading_document, viewer_affine
 from bundle.report.segments import paint_segments
 from bundle.report.shown import findings_to_show, rows_to_show
 from bundle.report.versions import versions
@@ -50,7 +50,8 @@ class ViewerResultd(MapTransform):
     Painted are the findings whose image score reaches `min_image_score`, of each the best `max_per_finding` candidates
     from `min_score` on. The sample may bring its own `min_score` and `min_image_score`. `result` always holds
     everything: what `bundle.report.findings_file.findings_document` lists, `prediction` (the image scores as
-    MONAI Label's classifiers give them), `segments` (finding -> value in the mask, of those painted) and `notice`.
+    MONAI Label's classifiers give them), `segments` (finding -> value in the mask, of those painted), `notice` and
+    `reading` (how grey values were read, with the reader's notes).
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
@@ -111,6 +112,7 @@ class ViewerResultd(MapTransform):
         result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice)
         image = scores["image"].tolist()
         result["notice"] = self.notice
+        result["reading"] = reading_document(reading)
         result["prediction"] = [
             {"idx": k, "label": name, "score": round(image[k], 6)} for k, name in enumerate(self.findings)
         ]

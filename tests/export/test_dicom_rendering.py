@@ -48,18 +48,21 @@ def test_dcmtk_shows_heat_and_boxes_where_they_belong(tmp_path):
     assert abs(tint(not_shown[0], 52)) < 0.01
 
 
-def lut(values: np.ndarray, bits: int, **tags: str) -> Dataset:
-    """An item of a VOI or Modality LUT Sequence, from stored value 0 on."""
+def lut(values: np.ndarray, bits: int, first: int = 0, **tags: str) -> Dataset:
+    """An item of a VOI or Modality LUT Sequence; 65536 entries are written as 0."""
     item = Dataset()
     for keyword, value in tags.items():
         setattr(item, keyword, value)
-    item.add_new("LUTDescriptor", "US", [len(values), 0, bits])
+    item.add_new("LUTDescriptor", "US", [len(values) % 65536, first, bits])
     item.add_new("LUTData", "OW", values.astype("<u2").tobytes())
     return item
 
 
 CURVE = lut(np.round(255 * np.linspace(0, 1, 4096) ** 0.5), 8)
 MODALITY = lut(np.round(65535 * np.linspace(0, 1, 4096) ** 0.5), 16, ModalityLUTType="US")
+NARROW = np.round(4095 * np.linspace(0, 1, 4096) ** 0.5)
+FROM_BELOW = {"RescaleSlope": 1, "RescaleIntercept": -1024, "VOILUTSequence": [lut(16 * NARROW, 16, first=0xFC00)]}
+LINEAR = {"PresentationIntentType": "FOR PROCESSING", "PixelIntensityRelationship": "LIN"}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +76,19 @@ MODALITY = lut(np.round(65535 * np.linspace(0, 1, 4096) ** 0.5), 16, ModalityLUT
         {"ModalityLUTSequence": [MODALITY], "WindowCenter": 30000, "WindowWidth": 50000},
         {"PresentationIntentType": "FOR PROCESSING"},
         {},
+        {"BitsStored": 16, "HighBit": 15},
+        {"VOILUTSequence": [lut(NARROW, 16)]},
+        {"BitsStored": 16, "HighBit": 15, "VOILUTSequence": [lut(np.arange(65536), 16)]},
+        FROM_BELOW,
+        {"ModalityLUTSequence": [lut(NARROW, 16, ModalityLUTType="US")]},
+        {**LINEAR, "PixelIntensityRelationshipSign": 1},
+        {**LINEAR, "PixelIntensityRelationshipSign": -1},
     ],
-    ids=["window", "two windows", "MONOCHROME1", "rescaled", "LUT", "modality LUT", "FOR PROCESSING", "bits stored"],
+    ids=[
+        *("window", "two windows", "MONOCHROME1", "rescaled", "LUT", "modality LUT", "FOR PROCESSING", "bits stored"),
+        *("12 bits in 16", "LUT of 12 bits in 16", "LUT of 16 bits over 12", "LUT from below 0"),
+        *("modality LUT of 12 bits in 16", "linear in intensity", "linear in intensity, inverted"),
+    ],
 )
 def test_the_presentation_state_shows_what_the_network_saw(tmp_path, tags):
     source = write_radiograph(tmp_path / "in.dcm", **tags)
@@ -120,3 +134,10 @@ def test_dcmtk_reads_findings_and_boxes_from_the_report(tmp_path):
         'Comment")="Not for clinical use; trained on simulated images."',
     ):
         assert line in said, said
+
+
+def test_the_report_holds_the_notes_of_the_reader(tmp_path):
+    source = write_radiograph(tmp_path / "in.dcm", WindowCenter=30000, WindowWidth=100)
+    report, _, _ = save_dicom_results(dicom_results(source, document(), maps()), tmp_path, "in")
+    note = "How the image was read: the window of centre 30000 and width 100 holds no pixel; it was passed over."
+    assert f'Comment")="{note}"' in program("dsrdump", "+Pl", report)

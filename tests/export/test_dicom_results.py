@@ -42,6 +42,7 @@ SOURCES = {
     "two_windows": {"WindowCenter": [2000, 1000], "WindowWidth": [3000, 500]},
     "rescaled": {"RescaleSlope": 2, "RescaleIntercept": -1024},
     "for_processing": {"PresentationIntentType": "FOR PROCESSING"},
+    "window_beside": {"WindowCenter": 30000, "WindowWidth": 100},
     "named_twice": {"PatientName": "Müller^Jörg=山田", "SpecificCharacterSet": "ISO_IR 192"},
     "unusual": {
         "PatientName": "Nobody",

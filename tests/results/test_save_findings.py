@@ -18,7 +18,8 @@ from pydicom import dcmread
 from bundle.data.inputs import radiograph_samples
 from bundle.data.loading import collate_radiographs
 from bundle.report.colours import finding_colour, rgb
-from bundle.results import MapsToCandidatesd
+from bundle.report.overlay import draw_overlay
+from bundle.results import MapsToCandidatesd, save_findings
 from bundle.results.save_findings import SaveFindingsd
 from bundle.transforms import FitToCanvasd, LoadRadiographd
 from tests.tiny import write_dicom
@@ -99,6 +100,21 @@ def test_what_is_written_points_at_the_lesion(tmp_path: Path) -> None:
     down, right = y0 + (y1 - y0) // 3, x0 + (x1 - x0) // 3
     for row, column in ((down, x0), (down, x1 - 1), (y1 - 1, right)):
         assert tuple(overlay[row, column]) == rgb(finding_colour(1))
+
+
+def test_notes_of_the_reader_are_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    captions = []
+
+    def draw(*arguments: Any, **settings: Any) -> Image.Image:
+        captions.append(settings["caption"])
+        return draw_overlay(*arguments, **settings)
+
+    monkeypatch.setattr(save_findings, "draw_overlay", draw)
+    write_dicom(tmp_path / "in.dcm", lesion_pixels(), WindowCenter=30000, WindowWidth=100)
+    infer(tmp_path / "in.dcm", tmp_path / "out")
+    note = "the window of centre 30000 and width 100 holds no pixel; it was passed over"
+    assert json.loads((tmp_path / "out" / "in.json").read_text())["reading"]["notes"] == [note]
+    assert [f"How it was read: {note}." in caption for caption in captions] == [True]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ from pydicom.dataset import Dataset
 from bundle.export.dicom.instance import Maker, complete, quiet_highdicom, short
 from bundle.export.dicom.outlines import box_outline, map_contours
 from bundle.export.dicom.source import DicomSource
+from bundle.reading.dicom_values import signed, words
+from bundle.reading.lookup_table import read_table
+from bundle.reading.value_window import linear_window
+from bundle.reading.voi import Logarithm
 from bundle.report.colours import TRUTH, finding_colour, rgb
 from bundle.report.overlay import score_text
 
@@ -147,15 +151,44 @@ def _voi(source: DicomSource) -> list[SoftcopyVOILUTTransformation] | None:
             )
         ]
     if window["kind"] == "voi_lut":
-        item = SoftcopyVOILUTTransformation(window_center=0, window_width=1)
-        del item.WindowCenter, item.WindowWidth
-        item.VOILUTSequence = [deepcopy(source.header.VOILUTSequence[window["index"]])]
-        return [item]
-    if window["kind"] in ("percentile", "stated"):
-        low, high = window["low"], window["high"]
+        return [_table(_as_read(source.header.VOILUTSequence[window["index"]], window))]
+    low, high = window["low"], window["high"]
+    if window["kind"] == "percentile" and "logarithm" in window and high - low < 2**16:
+        values = np.arange(low, high + 1)
+        return [_table(_lut_item(Logarithm(**window["logarithm"]).window(values, low, high), int(low)))]
+    if window["kind"] in ("percentile", "stated") or source.header.get("ModalityLUTSequence"):
         # LINEAR reaches its ends at c - 0.5 -+ (w - 1) / 2 (PS3.3 C.11.2.1.2.1)
         return [SoftcopyVOILUTTransformation(window_center=(low + high) / 2 + 0.5, window_width=high - low + 1)]
     return None
+
+
+def _table(item: Dataset) -> SoftcopyVOILUTTransformation:
+    """The transformation by one VOI LUT."""
+    transformation = SoftcopyVOILUTTransformation(window_center=0, window_width=1)
+    del transformation.WindowCenter, transformation.WindowWidth
+    transformation.VOILUTSequence = [item]
+    return transformation
+
+
+def _as_read(item: Dataset, window: Mapping[str, Any]) -> Dataset:
+    """A VOI LUT as the reader understood it: as it is, where it says what it holds."""
+    if window["bits"] == int(words(item, "LUTDescriptor")[2]) and not {"first", "low"} & set(window):
+        return deepcopy(item)
+    table = read_table(item, "VOI LUT", [])
+    entries = linear_window(table.entries, window.get("low", 0.0), window.get("high", table.top))
+    return _lut_item(entries, window.get("first", table.first))
+
+
+def _lut_item(entries: npt.NDArray[np.floating[Any]], first: int) -> Dataset:
+    """A VOI LUT of 16 bits from entries 0..1, for the values from `first` on."""
+    item = Dataset()
+    count = len(entries) % 2**16  # 65536 does not fit the attribute's 16 bits: 0 stands for it
+    if first < 0:
+        item.add_new("LUTDescriptor", "SS", [signed(count), first, 16])
+    else:
+        item.add_new("LUTDescriptor", "US", [count, first, 16])
+    item.add_new("LUTData", "OW", np.round(65535 * entries).astype("<u2").tobytes())
+    return item
 
 
 def _without_voi(image: Dataset) -> Dataset:

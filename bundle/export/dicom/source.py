@@ -108,7 +108,7 @@ def read_source(path: str | Path, options: ReadingOptions = DEFAULT_OPTIONS) -> 
     if meta["bits_stored"] is None:
         raise refusal(path, "the pixels are floats", "DICOM results want stored integers", DicomSourceError)
     with path.open("rb") as file:
-        whole, _ = parse(path, file, _TAGS, stop_before_pixels=True)
+        whole = parse(path, file, _TAGS, stop_before_pixels=True).dataset
     wrong = [keyword for keyword in REFERENCES if not _is_uid(whole.get(keyword))]
     if wrong:
         remedy = "DICOM results refer to the image by these UIDs: take the file from the archive, not an edited copy"

@@ -50,7 +50,8 @@ def structured_report(
     its site, the score, and the box as SCOORD POLYLINE, closed, with the geometric purpose Bounded by. Then one group
     of TID 1501 for each finding of the network, shown or not, tracked as "Mass, whole image": the image score. Scores
     are (111012, DCM, "Certainty of Finding") in percent, 100 · score; they order candidates and are no probabilities
-    of disease. The notice is a Comment at the document's root. The report is complete, preliminary and unverified.
+    of disease. The notice is a Comment at the document's root, and so are the notes of the image's reader, if there
+    are any. The report is complete, preliminary and unverified.
 
     Args:
         source: the image.
@@ -122,9 +123,13 @@ def structured_report(
             imaging_measurements=groups,
             title=codes.cid7021.ImagingMeasurementReport,
         )
-        report[0].ContentSequence.append(
-            TextContentItem(codes.DCM.Comment, maker.notice, RelationshipTypeValues.CONTAINS)
-        )
+        comments = [maker.notice]
+        if notes := source.meta["notes"]:
+            comments.append(f"How the image was read: {'; '.join(notes)}.")
+        for comment in comments:
+            report[0].ContentSequence.append(
+                TextContentItem(codes.DCM.Comment, comment, RelationshipTypeValues.CONTAINS)
+            )
         private = any(concept.scheme_designator == PRIVATE_SCHEME for concept in concepts.values())
         result = ComprehensiveSR(
             evidence=[image],
