@@ -37,6 +37,7 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
     """
     inference = _read(root / "configs" / "inference.json")
     inference.update({key: _resolved(parser, parser.get(key)) for key in SHARED})
+    inference["reading"] |= {"flat": "note"}  # training refuses what shows nothing; who looks at it is told
     inference.update({key: parser[key] for key in SHARED_IF_THERE if key in parser})
     inference["clip"] = _clip_without_text(parser)
     inference["network_def"] |= {
