@@ -82,7 +82,7 @@ def load_datalist(
         path: the JSON file.
         sections: the sections to return; one that the file lacks is empty. All that it has are checked.
         findings: findings that the file must have.
-        require_reports: the sections whose entries need a report; True stands for training.
+        require_reports: the sections whose entries need a report; True stands for those that are asked for.
         check_images: whether to open every image's header: that it is there, is one grey image and holds its boxes.
         base_dir: the data folder, in which every image lies; None is the folder of the file.
         reading: with which the images will be read, the section `reading` of the configuration.
@@ -93,9 +93,9 @@ def load_datalist(
     Raises:
         DatalistError: for a file with faults, listing every one; `faults` holds them.
     """
-    datalist = _load(
-        Path(path), tuple(findings or ()), _needing(require_reports), check_images, base_dir, ReadingOptions.of(reading)
-    )
+    needing = _needing(require_reports, sections)
+    options = ReadingOptions.of(reading)
+    datalist = _load(Path(path), tuple(findings or ()), needing, check_images, base_dir, options)
     return Datalist(datalist.path, datalist.findings, {name: datalist.sections.get(name, []) for name in sections})
 
 
@@ -186,15 +186,16 @@ def section_entries(
 
     The arguments and Raises are those of `datalist_section`; the entries are as `Datalist` describes them.
     """
+    asked = [section] if isinstance(section, str) else list(section)
     file = Path(path).absolute()
     base = None if base_dir is None else os.fspath(base_dir)
-    arguments = (tuple(findings or ()), _needing(require_reports), check_images, base, ReadingOptions.of(reading))
+    needing = _needing(require_reports, asked)
+    arguments = (tuple(findings or ()), needing, check_images, base, ReadingOptions.of(reading))
     if file.is_file():
         stamp = file.stat()
         datalist = _load_once(file, (stamp.st_mtime_ns, stamp.st_size), *arguments)
     else:
         datalist = _load(file, *arguments)  # which says what is wrong
-    asked = [section] if isinstance(section, str) else list(section)
     if faults := _section_faults(asked, datalist.sections):
         raise DatalistError.of(file, faults)
     names = list(findings) if findings is not None else datalist.findings
@@ -226,10 +227,10 @@ def _item(entry: dict[str, Any], index: int, findings: Sequence[str], keep: Sequ
     }
 
 
-def _needing(require_reports: bool | Sequence[str]) -> tuple[str, ...]:
-    """The sections that need reports."""
+def _needing(require_reports: bool | Sequence[str], asked: Sequence[str]) -> tuple[str, ...]:
+    """The sections that need reports, of those that are asked for."""
     if isinstance(require_reports, bool):
-        return ("training",) if require_reports else ()
+        return tuple(asked) if require_reports else ()
     return (require_reports,) if isinstance(require_reports, str) else tuple(require_reports)
 
 
@@ -257,8 +258,13 @@ def _load(
 ) -> Datalist:
     """Parses, checks and normalises the file with all of its sections."""
     document, faults = parse_document(path)
-    base = path.absolute().parent if base_dir is None else Path(base_dir).absolute()
+    base = _plain(path.parent if base_dir is None else Path(base_dir))
     names, sections, more = check_document(document, base, findings, needing, reading if check_images else None)
     if faults + more:
         raise DatalistError.of(path, faults + more)
     return Datalist(path, names, sections)
+
+
+def _plain(folder: Path) -> Path:
+    """The folder as an absolute path without "..": links that come before a ".." are followed, as the system does."""
+    return folder.resolve() if ".." in folder.parts else folder.absolute()

@@ -16,6 +16,7 @@ from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError, stored_size
 
 THE_FILE = "the file"
+_USUAL = ("training", "validation", "test")  # sections by their names, even where they are empty
 
 
 @dataclass
@@ -89,7 +90,7 @@ def check_document(
 
     Args:
         document: the parsed file.
-        base: the data folder, absolute.
+        base: the data folder, absolute and without "..".
         findings: findings that it must have.
         needing: sections whose entries need a report.
         reading: with which the images will be read; None does not look at them.
@@ -102,7 +103,7 @@ def check_document(
     sections: dict[str, list[_Place]] = {}
     for key, value in document.items():
         is_section = isinstance(value, list) and any(isinstance(item, dict) for item in value)
-        if key == "findings" or not (is_section or key in ("training", "validation", "test")):
+        if key == "findings" or not (is_section or key in _USUAL):
             continue
         if not isinstance(value, list):
             faults.append(Fault(THE_FILE, key, show(value), "a list of entries"))
@@ -114,7 +115,7 @@ def check_document(
             else:
                 faults.append(Fault(f"{key}[{index}]", "entry", show(entry), "an object with image and patient_id"))
     for section in needing:
-        if section not in sections and section != "training":
+        if section not in sections and section not in _USUAL:
             faults.append(Fault(THE_FILE, section, "no such section", "it, as its reports are required"))
     if not sections:
         faults.append(Fault(THE_FILE, "sections", ", ".join(document) or "nothing", "training, validation or test"))

@@ -147,6 +147,21 @@ def test_another_data_folder(folder, document, write, tmp_path):
     assert len(faults_of(moved)) == 4
 
 
+@pytest.mark.parametrize("place", ["../data", "./../data/", "images/..", "../other/linked", "../other/linked/../data"])
+def test_a_data_folder_by_a_winding_path(folder, document, write, place, monkeypatch):
+    path = write(document)
+    (folder.parent / "other").mkdir()
+    (folder.parent / "other" / "linked").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for base in (Path(place), folder / place):
+        as_file, as_folder = datalist_section(base / path.name, "test"), datalist_section(path, "test", base_dir=base)
+        for items in (as_file, as_folder):
+            assert Path(items[0]["image"]).samefile(folder / "images" / "d.dcm")
+            assert ".." not in Path(items[0]["image"]).parts
+    document["test"][0]["image"] = "../outside.dcm"
+    assert "a path that leaves the data folder" in faults_of(write(document), base_dir=place)[0]
+
+
 def test_absolute_paths_inside_the_folder(folder, document, write):
     document["test"][0]["image"] = str(folder / "images" / "d.dcm")
     assert load_datalist(write(document))["test"][0]["image"] == str(folder / "images" / "d.dcm")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+from monai.bundle import ConfigParser
 
 from bundle.data.datalist import (
     DatalistError,
@@ -176,12 +178,27 @@ def test_reports_where_they_are_trained_on(document, write, report):
     path = write(document)
     check_datalist(path)
     line = "training[1] (images/b.dcm), report: found no text; wanted a report, because reports are trained on"
-    assert faults_of(path, require_reports=True) == [line]
+    assert faults_of(path, require_reports=True, sections=["training"]) == [line]
     assert faults_of(path, require_reports=["training"]) == [line]
     assert len(faults_of(path, require_reports=["training", "validation"])) == 2
+    assert len(faults_of(path, require_reports=True)) == 3
     assert faults_of(path, require_reports=["trainin"]) == [
         "the file, trainin: found no such section; wanted it, as its reports are required"
     ]
+
+
+def test_pretraining_needs_the_reports_of_both_its_sections(document, write):
+    path, parser = write(document), ConfigParser()
+    parser.read_config(str(Path(__file__).parents[2] / "configs" / "pretrain.json"))
+    parser.update({"datalist": str(path), "findings": ["Mass"]})
+    for engine in ("train", "validate"):
+        with pytest.raises(RuntimeError) as caught:
+            parser.get_parsed_content(f"{engine}#dataset#data")
+        assert [fault.where.split()[0] for fault in caught.value.__cause__.faults] == ["training[1]", "validation[0]"]
+    document["training"][1]["report"] = document["validation"][0]["report"] = "No mass."
+    write(document)
+    parser.parse(reset=True)
+    assert len(parser.get_parsed_content("validate#dataset#data")) == 1
 
 
 def test_a_padded_patient_is_the_same_patient(document, write):
