@@ -23,6 +23,8 @@ NO_TEXT = -1
 class TextList(Sequence[str]):
     """Distinct texts in the order in which they came, each with its number; equal texts have equal numbers.
 
+    Blank space does not count, but each text keeps its lines, by which parts of a report are told apart.
+
     Args:
         texts: the first ones.
     """
@@ -35,13 +37,13 @@ class TextList(Sequence[str]):
 
     def add(self, text: str | None) -> int:
         """The number of a text, which is taken in if it is new; `NO_TEXT` for none or blank space."""
-        text = " ".join((text or "").split())
-        if not text:
+        words = " ".join((text or "").split())
+        if not words:
             return NO_TEXT
-        if text not in self._number:
-            self._number[text] = len(self._texts)
-            self._texts.append(text)
-        return self._number[text]
+        if words not in self._number:
+            self._number[words] = len(self._texts)
+            self._texts.append((text or "").strip())
+        return self._number[words]
 
     def __len__(self) -> int:
         """How many."""

@@ -20,6 +20,51 @@ def test_findings_come_first_then_impression_then_the_rest():
     assert sentences_by_worth(REPORT) == wanted
 
 
+HISTORY = "HISTORY: Cough and fever, and much more that is said here. He smokes."
+BODY = "A large left effusion. The right lung is clear."
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        f"{HISTORY}\n\nCOMPARISON: None.\n\n{BODY}\n\nIMPRESSION: Effusion.",
+        f"{HISTORY}\r\n\r\nCOMPARISON: None.\r\n \r\n{BODY}\r\n\r\nIMPRESSION: Effusion.",
+        f"COMPARISON: None.\n\nINDICATION: cough.\n\n{BODY}\n\nCONCLUSION: Effusion.",
+        f"HISTORY\nCough. Fever.\n\nCOMPARISON\nNone\n\n{BODY}\n\nIMPRESSION\nEffusion.",
+        f"{HISTORY}\n\nTECHNIQUE: PA and lateral views.\n\n{BODY}",
+        f"REASON FOR EXAM: Cough.\n\nFever.\n\nCOMPARISON: None.\n\n{BODY}\n\nIMPRESSION: Effusion.",
+    ],
+)
+def test_a_body_without_a_heading_is_the_findings(report):
+    seen = ["A large left effusion.", "The right lung is clear."]
+    sentences = sentences_by_worth(report)
+    assert sentences[:2] == seen
+    assert sentences[2:3] == (
+        ["Effusion."] if "Effusion." in report else ["Cough and fever, and much more that is said here."]
+    )
+    assert sorted(sentences) == sorted(sentences_by_worth(report.replace(BODY, f"FINDINGS: {BODY}")))
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        f"{HISTORY} COMPARISON: None. {BODY} IMPRESSION: Effusion.",  # as many archives join lines
+        f"{HISTORY}\nCOMPARISON: None\n{BODY}\nIMPRESSION: Effusion.",
+        f"{HISTORY}\n\nCOMPARISON:\n\n{BODY}\n\nIMPRESSION: Effusion.",
+        f"INDICATION: Cough.\n{BODY}\nIMPRESSION: Effusion.",
+    ],
+)
+def test_what_may_be_the_body_comes_before_the_question(report):
+    assert sentences_by_worth(report)[:3] == ["Effusion.", "A large left effusion.", "The right lung is clear."]
+
+
+def test_where_findings_have_their_heading_nothing_goes_before_them():
+    report = f"{HISTORY}\n\nIt hurts.\n\nCOMPARISON: None. Old films.\n\nTwo views.\n\nFINDINGS: {BODY}"
+    wanted = [*BODY.replace(". ", ".|").split("|"), "It hurts.", "Two views."]
+    wanted += ["Cough and fever, and much more that is said here.", "He smokes.", "None.", "Old films."]
+    assert sentences_by_worth(report) == wanted
+
+
 def test_without_headings_the_order_stays():
     assert sentences_by_worth("Clear lungs. Normal heart.") == ["Clear lungs.", "Normal heart."]
 
