@@ -54,8 +54,9 @@ class Datalist:
         path: the file.
         findings: the names, in the file's order.
         sections: section name -> its entries. An entry is as in the file, but `image` is an absolute path,
-            `patient_id` text without white space around it, `labels` an object of 0 and 1, `boxes` and `boxed` lists;
-            where images were checked, `stored_size` is (H, W).
+            `patient_id` text without white space around it, `labels` an object of 0 and 1, `boxes` and `boxed` lists,
+            a lesion that was boxed more than once having one box (`bundle.data.repeated_boxes`); where images were
+            checked, `stored_size` is (H, W).
     """
 
     path: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from typing import Any
 
 from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, show
 from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.data.repeated_boxes import Repeats, without_repeats
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError, stored_size
+
+logger = logging.getLogger(__name__)
 
 THE_FILE = "the file"
 _USUAL = ("training", "validation", "test")  # sections by their names, even where they are empty
@@ -131,7 +135,12 @@ def check_document(
     for place, field, found, wanted in _patient_complaints(sections):
         by_entry[place.short].append(Fault(place.where, field, found, wanted))
     faults += [fault for entry_faults in by_entry.values() for fault in entry_faults]
-    entries = {} if faults else {key: [_normalised(place) for place in value] for key, value in sections.items()}
+    if faults:
+        return names, {}, faults
+    repeats = Repeats()
+    entries = {key: [_normalised(place, repeats) for place in value] for key, value in sections.items()}
+    if repeats.lesions:
+        logger.warning("The datalist: %s", repeats)
     return names, entries, faults
 
 
@@ -235,7 +244,7 @@ def _patient_complaints(sections: dict[str, list[_Place]]) -> Iterable[tuple[_Pl
                 yield place, "patient_id", f"the patient of {other.short}", "each patient in one section only"
 
 
-def _normalised(place: _Place) -> dict[str, Any]:
+def _normalised(place: _Place, repeats: Repeats) -> dict[str, Any]:
     """An entry of a datalist without faults, as `Datalist` describes it."""
     entry = place.entry
     result = {
@@ -243,7 +252,7 @@ def _normalised(place: _Place) -> dict[str, Any]:
         "image": str(place.image),
         "patient_id": patient_name(entry["patient_id"]),
         "labels": {name: int(label) for name, label in (entry.get("labels") or {}).items()},
-        "boxes": entry.get("boxes") or [],
+        "boxes": without_repeats(entry.get("boxes") or [], repeats),
         "boxed": entry.get("boxed") or [],
     }
     if place.size is not None:

@@ -171,7 +171,7 @@ def test_an_answer_that_training_never_gives_is_minus_one(tmp_path):
 
 
 def test_the_boxes_own_words_on_demand(tmp_path):
-    boxes = [mass(caption="A mass, 6 cm", attributes={"size_mm": 60}), mass(caption=" ")]
+    boxes = [mass(caption="A mass, 6 cm", attributes={"size_mm": 60}), mass(box=[10, 0, 20, 9], caption=" ")]
     path = write(tmp_path, training=[{"image": "a.png", "patient_id": 1, "boxes": boxes}])
     for own, wanted in ((False, ["large mass", "mass"]), (True, ["A mass, 6 cm", "mass"])):
         data = read(path, sections=["training"], own_captions=own)
