@@ -4,6 +4,8 @@ import logging
 import math
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
+from pickle import UnpicklingError
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -37,28 +39,61 @@ def save_atomically(content: Any, path: Path) -> None:
         torch.save(content, temporary)
 
 
-def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Read a state dict into a network, all or nothing.
+def read_weights(path: str | Path) -> dict[str, Any]:
+    """A state dict, by name, on the CPU. Only tensors are read: nothing that a file may hold runs.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the weights do not fit the network, the message says which; or it is a checkpoint to resume from.
+        ValueError: it holds no state dict, or one with values that are not finite; or a checkpoint to resume from.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No weights at {path}. Train first, or set the checkpoint's path to your file.")
+    content = _read(path)
+    if "format" in content and "network" in content:
+        raise ValueError(
+            f"{path} is a checkpoint that a training resumes from. Give the weights alone, which lie beside it: "
+            f"{path.with_name('model.pt')}."
+        )
+    broken = [k for k, v in content.items() if isinstance(v, torch.Tensor) and not v.isfinite().all()]
+    if broken:
+        raise ValueError(f"{path} has values that are not numbers, in {_some(broken)}. Give other weights.")
+    return content
+
+
+def load_weights(network: nn.Module, path: str | Path) -> None:
+    """Read a state dict into a network, in the network's precision, all or nothing.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: as `read_weights`; or the weights do not fit the network, the message says which.
+    """
+    content = read_weights(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        if "format" in content and "network" in content:
-            raise ValueError(
-                f"{path} is a checkpoint that a training resumes from. Give the weights alone, which lie beside it: "
-                f"{path.with_name('model.pt')}."
-            )
         _unwrap(network).load_state_dict(content)
     except RuntimeError as error:
+        why = "; ".join(shorten(line, 300, placeholder=" ...") for line in str(error).splitlines()[1:])
         raise ValueError(
-            f"{path} does not fit this network (was it trained with another configuration?): {error}"
+            f"{path} does not fit this network: {why}. Was it trained with another configuration? Give that one, or "
+            "other weights."
         ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read: it is damaged, or no file of weights by torch.save, or holds more than tensors. "
+            "Give a file that a training wrote."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}; wanted weights by name, as a training writes them.")
+    return dict(content)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" (of {len(names)})" if len(names) > 5 else "")
 
 
 class ResumableTraining:
@@ -114,7 +149,8 @@ class ResumableTraining:
 
         Raises:
             ValueError: `last.pt` is not of this training (other data, network, optimizer or its settings, schedule's
-                length or teacher), or there is no whole batch to train on.
+                length or teacher), there is no whole batch to train on, or nothing to learn from, without text tower
+                and weights.
             FileNotFoundError: `init_from` does not exist.
         """
         self._check_batches()
@@ -134,6 +170,8 @@ class ResumableTraining:
         elif self.init_from is not None:
             load_weights(self.network, self.init_from)
             logger.info(f"Starting from the weights in {self.init_from}.")
+        else:
+            self._check_beginning()
         # not when the epoch starts: a new iterator of the loader, made before that after a restart and else after it,
         # draws a number too
         self.trainer.add_event_handler(Events.ITERATION_STARTED, self._seed_epoch)
@@ -158,6 +196,23 @@ class ResumableTraining:
                 f"There is nothing to train on, not one whole batch an epoch{found}. "
                 "Add images, or lower the batch size."
             )
+
+    def _check_beginning(self) -> None:
+        """What is random and frozen learns nothing, and the losses do not show it."""
+        logger.info("Starting from the network as configured: no checkpoint to begin from is given (init_checkpoint).")
+        network = _unwrap(self.network)
+        if not getattr(network, "has_prompts", True):
+            raise ValueError(
+                "The network has no text tower, and no weights were loaded: its findings have no prompts, and nothing "
+                "would be learnt. Give `pretrained` a CLIP folder, `clip` a `text` tower, or `init_checkpoint` a file."
+            )
+        for name, module in network.named_modules():
+            for part in getattr(module, "random", ()):
+                if not any(p.requires_grad for p in module.get_submodule(part).parameters()):
+                    logger.warning(
+                        f"{name}.{part} has random weights and is frozen: it stays random. If that is not meant, give "
+                        "`pretrained` or `init_checkpoint`, or name it in `trainable`."
+                    )
 
     def _seed_epoch(self, engine: Any) -> None:
         """Before an epoch's first step."""
@@ -212,7 +267,7 @@ class ResumableTraining:
         return weights
 
     def _load(self) -> None:
-        content = torch.load(self.last, map_location="cpu", weights_only=True)
+        content = _read(self.last)
         length = self.trainer.state.epoch_length
         if content.get("data") and self.data and (other := differing(content["data"], self.data)):
             raise ValueError(

@@ -255,6 +255,62 @@ def test_a_checkpoint_to_resume_from_is_not_taken_for_weights(tmp_path):
     load_weights(nn.Linear(2, 2), tmp_path / "model.pt")
 
 
+def test_weights_of_another_precision_are_read_into_the_networks_own(tmp_path):
+    stored = {name: value.half() for name, value in nn.Linear(2, 2).state_dict().items()}
+    save_atomically(stored, tmp_path / "model.pt")
+    net = nn.Linear(2, 2)
+    load_weights(net, tmp_path / "model.pt")
+    assert net.weight.dtype == torch.float32
+    assert torch.equal(net.weight, stored["weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"weight": torch.zeros(2, 2)}, r"does not fit this network: Missing key.*\"bias\".*Give that one, or"),
+        ({"module.weight": torch.zeros(2, 2)}, r"Missing key.*; Unexpected key.*\"module\.weight\""),
+        ({"weight": torch.zeros(3, 2), "bias": torch.zeros(2)}, r"size mismatch for weight.*\[3, 2\].*\[2, 2\]"),
+        ({"weight": torch.zeros(2, 2), "bias": torch.tensor([0, math.nan])}, r"not numbers, in bias"),
+        ([torch.zeros(2)], r"holds a list; wanted weights by name"),
+        ({"weight": print}, r"cannot be read.*or holds more than tensors"),
+        (b"PK\3\4 cut short", r"cannot be read: it is damaged"),
+        (b"\10\0\0\0\0\0\0\0{}      ", r"cannot be read.*no file of weights by torch\.save"),  # safetensors
+        (b"", r"cannot be read"),
+    ],
+)
+def test_what_is_no_file_of_this_networks_weights_is_refused(tmp_path, content, said):
+    path = tmp_path / "model.pt"
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(ValueError, match=said):
+        load_weights(nn.Linear(2, 2), path)
+
+
+def test_a_training_says_what_it_begins_with(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    training = resumable(tmp_path / "a")
+    training.network.bias.requires_grad_(False)
+    training.network.random = [""]  # as CLIPTowers has it, of parts
+    training.run()
+    assert "Starting from the network as configured: no checkpoint" in caplog.text
+    assert "random" not in caplog.text  # a part of it trains
+    training = resumable(tmp_path / "b")
+    training.network.requires_grad_(False).random = [""]
+    training.run()
+    assert "has random weights and is frozen" in caplog.text
+    caplog.clear()
+    training = resumable(tmp_path / "b", init_from=tmp_path / "a" / "model.pt", epochs=2)
+    training.run()
+    assert "as configured" not in caplog.text
+
+
+def test_a_network_without_prompts_is_not_trained(tmp_path):
+    training = resumable(tmp_path)
+    training.network.has_prompts = False
+    with pytest.raises(ValueError, match=r"its findings have no prompts.*`init_checkpoint` a file"):
+        training.run()
+    assert not training.last.exists()
+
+
 def test_a_teacher_joins_the_output():
     net, seen = nn.Conv2d(1, 1, 1), []
     engine = SimpleNamespace(

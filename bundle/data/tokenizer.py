@@ -38,7 +38,7 @@ def build_clip_tokenizer() -> CLIPTokenizer:
 
 
 def load_tokenizer(folder: str | Path | None = None) -> Any:
-    """A tokenizer from a folder written by `save_pretrained` (or a hub id); CLIP's own for None.
+    """A tokenizer from a folder written by `save_pretrained`; CLIP's own for None. Nothing is fetched.
 
     Raises:
         FileNotFoundError: there is no tokenizer at `folder`.
@@ -46,7 +46,7 @@ def load_tokenizer(folder: str | Path | None = None) -> Any:
     if folder is None:
         return build_clip_tokenizer()
     try:
-        return AutoTokenizer.from_pretrained(str(folder))
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"No tokenizer at '{folder}'. Wanted: a folder written by a transformers tokenizer's save_pretrained; "

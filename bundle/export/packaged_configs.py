@@ -67,7 +67,7 @@ def _clip_without_text(parser: ConfigParser) -> Config:
     clip: Config = _resolved(parser, parser.get("clip"))
     pretrained = parser.get_parsed_content("pretrained")
     if pretrained is not None:
-        config = CLIPConfig.from_pretrained(pretrained)
+        config = CLIPConfig.from_pretrained(pretrained, local_files_only=True)
         fields = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size")
         more = ("hidden_act", "layer_norm_eps", "image_size")
         clip["vision"] = {key: getattr(config.vision_config, key) for key in (*fields, *more)}

@@ -1,5 +1,6 @@
-"""CLIP's two towers, from transformers: pretrained from a folder or hub id, or built from a config."""
+"""CLIP's two towers, from transformers: pretrained from a folder, or built from a config."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from torch import nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
 
 from bundle.networks.config_fields import config_fields
+from bundle.networks.pretrained import load_pretrained, model_type
 from bundle.networks.stem import ConvStem
 from bundle.networks.text_encoder import TextEncoder
 
@@ -94,8 +96,9 @@ class CLIPTowers(nn.Module):
 
     Args:
         image_size: side of the vision tower's input in pixels.
-        pretrained: folder or hub id of a CLIP model; None gives random weights of the sizes in `vision` and `text`.
-        vision: fields of transformers' CLIPVisionConfig. Only with `pretrained` None.
+        pretrained: folder of a CLIP model, of any precision; None gives random weights of the sizes in `vision` and
+            `text`.
+        vision: fields of transformers' CLIPVisionConfig. Only with `pretrained` None, and needed then.
         text: fields of transformers' CLIPTextConfig, likewise. None builds no text tower: the prompts' embeddings are
             then read with the weights.
         projection_dim: D, likewise.
@@ -103,9 +106,13 @@ class CLIPTowers(nn.Module):
         with_text: False leaves the text tower out (inference).
         text_encoder: the text tower, in place of CLIP's.
 
+    Attributes:
+        random: names of the towers whose weights are random, until weights are loaded.
+
     Raises:
         FileNotFoundError: `pretrained` cannot be found.
-        ValueError: sizes that do not fit together, a key that is no field, or both `text` and `text_encoder`.
+        ValueError: sizes that do not fit together, a key that is no field, both `text` and `text_encoder`, sizes beside
+            `pretrained` or none without it, or another model at `pretrained` than a whole CLIP.
     """
 
     def __init__(
@@ -124,6 +131,12 @@ class CLIPTowers(nn.Module):
             raise ValueError("CLIPTowers: `text` and `text_encoder` both describe the text tower; set one to null.")
         vision = config_fields("CLIPTowers: vision", vision, CLIPVisionConfig)
         text = None if text is None else config_fields("CLIPTowers: text", text, CLIPTextConfig)
+        if (pretrained is None) != bool(vision) or (pretrained is not None and text is not None):
+            raise ValueError(
+                f"CLIPTowers: pretrained is {pretrained!r}, vision {vision or None}, text {text}. Give either "
+                "`pretrained`, a folder, which says its sizes itself, or in `clip` the sizes of towers of random "
+                "weights, `vision` and `text`."
+            )
         clip_text = with_text and text_encoder is None
         if pretrained is None:
             vision = {"image_size": image_size, **vision}
@@ -131,7 +144,7 @@ class CLIPTowers(nn.Module):
             config = _random_config(vision, text if clip_text and text is not None else _SMALLEST, projection_dim)
             clip = CLIPModel(config)
         else:
-            clip = _load(pretrained)
+            clip = _load(pretrained, () if clip_text else ("text_model.", "text_projection."))
         self.vision = VisionTower(clip.vision_model, clip.visual_projection, image_size)
         if stem is not None:
             embeddings = self.vision.model.embeddings
@@ -151,6 +164,18 @@ class CLIPTowers(nn.Module):
                 )
             self.text, self.context_length = text_encoder, text_encoder.context_length
         self.logit_scale = nn.Parameter(clip.logit_scale.detach().clone())
+        self.random = [
+            name for name in ("vision", "text") if pretrained is None and isinstance(getattr(self, name), _OWN)
+        ]
+        self.register_load_state_dict_post_hook(_nothing_is_random)
+
+
+_OWN = (VisionTower, TextTower)
+
+
+def _nothing_is_random(towers: CLIPTowers, _: Any) -> None:
+    """After loading."""
+    towers.random = []
 
 
 _SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}
@@ -167,14 +192,18 @@ def _random_config(vision: dict[str, Any], text: dict[str, Any], projection_dim:
     )
 
 
-def _load(pretrained: str) -> CLIPModel:
+def _load(pretrained: str, may_lack: Sequence[str]) -> CLIPModel:
     try:
-        return CLIPModel.from_pretrained(pretrained)
-    except (OSError, ValueError) as error:
+        kind = model_type(pretrained)
+    except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"No CLIP model at '{pretrained}'. Wanted: a folder that transformers' CLIPModel.save_pretrained wrote "
-            "(config.json, model.safetensors), such as openai/clip-vit-large-patch14 or CheXzero's ViT-B/32 converted "
-            "to it. On a connected machine: `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`; then set "
-            "`pretrained` to FOLDER. For random weights (tests), set `pretrained` to null and give the sizes in "
-            "`clip`."
+            f"No CLIP model at '{pretrained}': {error}. Wanted: a folder that transformers' CLIPModel.save_pretrained "
+            "wrote (config.json, model.safetensors), such as openai/clip-vit-large-patch14 or CheXzero's ViT-B/32 "
+            "converted to it. On a connected machine: `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`; "
+            "then set `pretrained` to FOLDER. For random weights (tests), set `pretrained` to null and give the sizes "
+            "in `clip`."
         ) from error
+    if kind != CLIPConfig.model_type:
+        wanted = f"wanted a '{CLIPConfig.model_type}'"
+        raise ValueError(f"'{pretrained}' holds a '{kind}' (model_type in config.json); {wanted}.")
+    return load_pretrained(CLIPModel, pretrained, may_lack)

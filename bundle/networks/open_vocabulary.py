@@ -7,12 +7,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig, AutoModelForZeroShotObjectDetection, ImageProcessingMixin
+from transformers import AutoModelForZeroShotObjectDetection, ImageProcessingMixin
 from transformers.image_transforms import center_to_corners_format
 
 from bundle.comments import without_comments
 from bundle.data.tokenizer import load_tokenizer
 from bundle.networks.heads import FINDING
+from bundle.networks.pretrained import load_pretrained, model_type
 from bundle.networks.prompts import Prompts
 
 # model types of transformers, by how they are asked: a text for each query, or one caption of all
@@ -45,7 +46,8 @@ class OpenVocabularyDetector(nn.Module):
 
     Raises:
         FileNotFoundError: the folder, or a part of it, is not there.
-        ValueError: another kind of model, an image processor without the constants, or more text than the model reads.
+        ValueError: another kind of model, weights that are not all there or do not fit, an image processor without the
+            constants, or more text than the model reads.
     """
 
     tokens: torch.Tensor
@@ -64,11 +66,11 @@ class OpenVocabularyDetector(nn.Module):
                 "`hf download google/owlv2-base-patch16-ensemble --local-dir FOLDER` (or "
                 "IDEA-Research/grounding-dino-tiny); then set `open_vocabulary_folder` to FOLDER."
             )
-        self.kind: str = AutoConfig.from_pretrained(str(folder)).model_type
+        self.kind = model_type(folder)
         if self.kind not in (*BY_QUERY, *BY_CAPTION):
             raise ValueError(f"'{folder}' holds a '{self.kind}'; wanted one of {[*BY_QUERY, *BY_CAPTION]}.")
         self.findings = list(findings)
-        self.model = AutoModelForZeroShotObjectDetection.from_pretrained(str(folder), local_files_only=True)
+        self.model = load_pretrained(AutoModelForZeroShotObjectDetection, folder)
         self.side, mean, std = _image_constants(folder)
         self.register_buffer("pixel_mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(std).reshape(3, 1, 1), persistent=False)

@@ -46,6 +46,9 @@ class PatchCLIP(nn.Module):
             eval mode inside `train()`, and lets gradients through. None trains everything.
         init_projection_from_clip: start W_c as CLIP's visual projection (both are W -> D).
 
+    Attributes:
+        has_prompts: whether the prompt pairs are known, by a text tower or by weights that were loaded.
+
     Raises:
         ValueError: parts that do not fit together; a pattern that matches nothing; a text tower without tokenizer.
     """
@@ -96,6 +99,7 @@ class PatchCLIP(nn.Module):
         self._prompt_counts = [len(side) for side in sides]
         self.register_buffer("prompt_embeddings", torch.zeros(k, 2, dim))
         self._prompts_current = False
+        self.has_prompts = clip.text is not None  # else they come with the weights
         self.prompt_bank: TextBank | None = None
         if clip.text is not None:
             if tokenizer is None:
@@ -266,7 +270,7 @@ class PatchCLIP(nn.Module):
                 f"These weights are for the findings {findings}, but the configuration says {self.findings}. "
                 "Without a text tower the prompts cannot be made anew: set `findings` to the weights' list."
             )
-        self._prompts_current = False
+        self._prompts_current, self.has_prompts = False, True
 
 
 def _refresh_prompts(module: PatchCLIP, *_: Any) -> None:

@@ -15,6 +15,7 @@ from bundle.networks.downscaler import Downscaler
 from bundle.networks.patch_clip import PatchCLIP
 from bundle.networks.roi_align import roi_align
 from bundle.networks.text_bank import TextBank
+from bundle.training import read_weights
 
 View = Literal["crop", "roi_align"]
 
@@ -165,7 +166,7 @@ class RegionTeacher(nn.Module):
                 f"No teacher at {path}. Train one first, such as plain CLIP (configs/plain_clip.json), or set "
                 "`teacher_weights` to a checkpoint."
             )
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = read_weights(path)
         own = self.state_dict()
         if missing := [name for name in own if name not in stored]:
             raise ValueError(f"{path} is no teacher: it lacks {missing[:3]} (of {len(missing)} weights).")

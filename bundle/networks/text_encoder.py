@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
+from bundle.networks.pretrained import load_pretrained
+
 Pooling = Literal["mean", "cls", "eot", "pooler"]
 
 _POOLINGS = ("mean", "cls", "eot", "pooler")
@@ -97,27 +99,21 @@ def _load(folder: Path, pooling: Pooling) -> Any:
             "tokenizer's files. On a connected machine: `hf download microsoft/BiomedNLP-BiomedBERT-base-uncased-"
             "abstract-fulltext --local-dir FOLDER`, or take `bundle.data.minilm.minilm_folder()`."
         )
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     if config.is_encoder_decoder or not (hasattr(config, "hidden_size") and hasattr(config, "vocab_size")):
         raise ValueError(f"'{folder}' holds a '{config.model_type}'; wanted a text encoder, such as BERT.")
-    try:
-        model, report = AutoModel.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-    except OSError as error:
-        raise FileNotFoundError(f"'{folder}' has a config.json but no weights (model.safetensors).") from error
-    missing = sorted(report["missing_keys"])
-    if pooling != "pooler":  # else parameters without a gradient
-        missing = [key for key in missing if not key.startswith("pooler.")]
-        if isinstance(getattr(model, "pooler", None), nn.Module):
-            model.pooler = None
-    elif not isinstance(getattr(model, "pooler", None), nn.Module):
+    model = load_pretrained(
+        AutoModel,
+        folder,
+        may_lack=() if pooling == "pooler" else ("pooler.",),
+        heads=True,
+        hint="; of a checkpoint without pooling layer, with another `pooling`",
+    )
+    pools = isinstance(getattr(model, "pooler", None), nn.Module)
+    if pooling == "pooler" and not pools:
         raise ValueError(f"The '{config.model_type}' at '{folder}' has no pooling layer; give another `pooling`.")
-    if missing:
-        raise ValueError(
-            f"The weights at '{folder}' lack {missing[:5]} (of {len(missing)}), which would stay random. Is it another "
-            "model's checkpoint? For a checkpoint without pooling layer give another `pooling`."
-        )
+    if pooling != "pooler" and pools:  # else parameters without a gradient
+        model.pooler = None
     return model
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertTokenizer,
     GroundingDinoConfig,
@@ -152,6 +153,16 @@ def test_another_kind_of_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(ValueError, match=r"'clip'; wanted one of \['owlv2'"):
         OpenVocabularyDetector(tmp_path, FINDINGS)
+
+
+def test_half_precision_is_read_as_float32_and_a_part_is_refused(owl):
+    path = owl / "model.safetensors"
+    weights = {name: value.half() for name, value in load_file(path).items()}
+    save_file(weights, path, {"format": "pt"})
+    assert {p.dtype for p in OpenVocabularyDetector(owl, FINDINGS).parameters()} == {torch.float32}
+    save_file({name: value for name, value in weights.items() if "box_head" not in name}, path, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"do not make a Owlv2ForObjectDetection: they lack: box_head\.dense0\.bias"):
+        OpenVocabularyDetector(owl, FINDINGS)
 
 
 def test_too_long_a_prompt_is_refused(owl):

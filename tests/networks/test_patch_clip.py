@@ -115,7 +115,9 @@ def test_saved_weights_need_no_text_tower(build, image, tmp_path):
     net = build(seed=1).eval()
     save_atomically(net.state_dict(), tmp_path / "model.pt")
     alone = build(seed=2, text=False).eval()
+    assert (net.has_prompts, alone.has_prompts) == (True, False)
     load_weights(alone, tmp_path / "model.pt")
+    assert alone.has_prompts
     assert alone.clip.text is None
     with torch.no_grad():
         torch.testing.assert_close(alone(image), net(image), atol=0, rtol=0)
