@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The gate: format, lint, types, tests. Arguments go to pytest (and then the other checks are left out):
-#   bash scripts/test.sh                      everything
+#   bash scripts/test.sh                      everything, the tests in as many processes as there are cores, up to four
 #   bash scripts/test.sh tests/test_grid.py   these tests only
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -11,5 +11,9 @@ if [ $# -eq 0 ]; then
   "$PYTHON" -m ruff check .
   "$PYTHON" -m mypy
   "$PYTHON" -m scripts.format_json --check
+  (source scripts/setup_label.sh)  # once, before several processes want it
+  cores="$(nproc)"
+  export OMP_NUM_THREADS=1
+  set -- -n "$((cores < 4 ? cores : 4))" --no-loadscope-reorder
 fi
 exec "$PYTHON" -m pytest "$@"

@@ -8,6 +8,32 @@ from tests.checkout import watch
 from tests.debian import left_out
 
 CHECKOUT = watch()
+LABEL = "tests/label/"
+
+
+def pytest_configure(config):
+    """Where tests are run in parallel, this process only starts those that run them."""
+    if config.getoption("numprocesses", None):
+        CHECKOUT.asleep = True
+
+
+def pytest_collection_modifyitems(config, items):
+    """In parallel, files with slow tests come first, so that the processes end at about the same time."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests share fixtures, and those of tests/label/ their servers: each such lot has one process."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Lots(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return LABEL if nodeid.startswith(LABEL) else super()._split_scope(nodeid)
+
+    return Lots(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")

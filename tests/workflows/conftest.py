@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.preloaded import Preloaded
 from tests.tiny import write_tiny_data
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "tiny.json"
+ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+PRELOADED = Preloaded(ENVIRONMENT)
 
 
 class Place:
@@ -35,9 +38,9 @@ class Place:
         settings = [f"--{key}={value}" for key, value in {**where, **overrides}.items() if value is not None]
         return ["-m", "monai.bundle", "run", run_id, f"--config_file={files}", *settings]
 
-    def run(self, run_id: str, *configs: str, cwd: Path | None = None, **overrides: object) -> str:
-        """Run a workflow in a process of its own; returns what it printed."""
-        return self.execute([sys.executable, *self.arguments(run_id, *configs, **overrides)], cwd)
+    def run(self, run_id: str, *configs: str, cwd: Path | None = None, fresh: bool = False, **overrides: object) -> str:
+        """Run a workflow in a process of its own; returns what it printed. A `fresh` one imports all of it anew."""
+        return self.execute([sys.executable, *self.arguments(run_id, *configs, **overrides)], cwd, fresh)
 
     def script(self, name: str, *arguments: object) -> str:
         """Run one of scripts/, as a user does in a checkout, here one that has no products; returns what it printed."""
@@ -48,12 +51,15 @@ class Place:
                 (checkout / part).symlink_to(ROOT / part)
         return self.execute([sys.executable, "-m", f"scripts.{name}", *map(str, arguments)], checkout)
 
-    def execute(self, command: list[str], cwd: Path | None = None) -> str:
+    def execute(self, command: list[str], cwd: Path | None = None, fresh: bool = False) -> str:
         """Run a command; returns what it printed."""
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(
-            command, cwd=cwd or self.folder, env=environment, capture_output=True, text=True, timeout=600, check=False
-        )
+        cwd = cwd or self.folder
+        if not fresh and command[:2] == [sys.executable, "-m"] and command[2].startswith(("monai.", "scripts.")):
+            done = PRELOADED.run(command[2:], cwd, 600)
+        else:
+            done = subprocess.run(
+                command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False
+            )
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
         return done.stdout + done.stderr
 

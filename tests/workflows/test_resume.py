@@ -19,9 +19,9 @@ def weights(folder):
 @pytest.mark.slow
 def test_resumed_at_an_epochs_boundary_ends_with_the_same_weights(tmp_path):
     place = Place(tmp_path)
-    place.run("training", "train", ckpt_dir=tmp_path / "whole", max_epochs=3)
-    place.run("training", "train", ckpt_dir=tmp_path / "parts", max_epochs=2)
-    output = place.run("training", "train", ckpt_dir=tmp_path / "parts", max_epochs=3)
+    place.run("training", "train", ckpt_dir=tmp_path / "whole", max_epochs=3, fresh=True)
+    place.run("training", "train", ckpt_dir=tmp_path / "parts", max_epochs=2, fresh=True)
+    output = place.run("training", "train", ckpt_dir=tmp_path / "parts", max_epochs=3, fresh=True)
     assert "Resuming after epoch 2 of 3" in output
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     tensors = [name for name, value in whole.items() if isinstance(value, torch.Tensor)]
