@@ -56,7 +56,8 @@ class Datalist:
         sections: section name -> its entries. An entry is as in the file, but `image` is an absolute path,
             `patient_id` text without white space around it, `labels` an object of 0 and 1, `boxes` and `boxed` lists,
             a lesion that was boxed more than once having one box (`bundle.data.repeated_boxes`); where images were
-            checked, `stored_size` is (H, W).
+            checked, `stored_size` is (H, W) and `stored_orientation` what brings its pixels upright (`orientation` of
+            `read_radiograph`).
     """
 
     path: Path
@@ -84,7 +85,8 @@ def load_datalist(
         sections: the sections to return; one that the file lacks is empty. All that it has are checked.
         findings: findings that the file must have.
         require_reports: the sections whose entries need a report; True stands for those that are asked for.
-        check_images: whether to open every image's header: that it is there, is one grey image and holds its boxes.
+        check_images: whether to look at every image: that it is there, is one grey image and holds its boxes. Its
+            header tells; of what is stored as colours, the pixels are read too.
         base_dir: the data folder, in which every image lies; None is the folder of the file.
         reading: with which the images will be read, the section `reading` of the configuration.
 

@@ -15,7 +15,7 @@ from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, 
 from bundle.data.datalist_fault import DatalistError, Fault
 from bundle.data.repeated_boxes import Repeats, without_repeats
 from bundle.reading.options import ReadingOptions
-from bundle.reading.radiograph import RadiographError, stored_size
+from bundle.reading.radiograph import Layout, RadiographError, check_radiograph
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,12 @@ class _Place:
     index: int
     entry: dict[str, Any]
     image: Path | None = None  # absolute; None where the path is refused
-    size: tuple[int, int] | None = None  # (H, W)
+    layout: Layout | None = None  # where the image was looked at
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of the image."""
+        return None if self.layout is None else self.layout.size
 
     @property
     def short(self) -> str:
@@ -177,7 +182,7 @@ def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple
 def _image_complaints(
     places: Sequence[_Place], base: Path, reading: ReadingOptions | None
 ) -> Iterable[tuple[_Place, str, str, str]]:
-    """The faults of paths and image files; fills in `image` and `size` of each place."""
+    """The faults of paths and image files; fills in `image` and `layout` of each place."""
     real_folder = cache(Path.resolve)  # a data set has many files in few folders
     real_base = real_folder(base)
     first: dict[Path, _Place] = {}
@@ -202,29 +207,27 @@ def _image_complaints(
         readable.append((place, path))
     if reading is not None:
         for place, file in readable:  # not in threads: headers are parsed in Python, and threads halve its speed
-            size = _size_or_error(file, reading)
-            if isinstance(size, RadiographError):
-                yield place, "image", size.found, f"a radiograph that can be read. {size.remedy}"
+            layout = _layout_or_error(file, reading)
+            if isinstance(layout, RadiographError):
+                yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
             else:
-                place.size = size
+                place.layout = layout
 
 
-def _size_or_error(path: Path, reading: ReadingOptions) -> tuple[int, int] | RadiographError:
-    """The stored size, or why there is none."""
+def _layout_or_error(path: Path, reading: ReadingOptions) -> Layout | RadiographError:
+    """How the image lies, or why it cannot be read."""
     try:
         stamp = path.stat()
     except OSError:
-        return _read_size(path, None, reading)  # the reader has the words for it
-    return _read_size(path, (stamp.st_mtime_ns, stamp.st_size), reading)
+        return _read_layout(path, None, reading)  # the reader has the words for it
+    return _read_layout(path, (stamp.st_mtime_ns, stamp.st_size), reading)
 
 
 @lru_cache(maxsize=2**18)
-def _read_size(
-    path: Path, version: tuple[int, int] | None, reading: ReadingOptions
-) -> tuple[int, int] | RadiographError:
-    """`_size_or_error`, remembered: `version`, not used otherwise, makes a changed file a new one."""
+def _read_layout(path: Path, version: tuple[int, int] | None, reading: ReadingOptions) -> Layout | RadiographError:
+    """`_layout_or_error`, remembered: `version`, not used otherwise, makes a changed file a new one."""
     try:
-        return stored_size(path, reading)
+        return check_radiograph(path, reading)
     except RadiographError as error:
         return error
 
@@ -255,6 +258,6 @@ def _normalised(place: _Place, repeats: Repeats) -> dict[str, Any]:
         "boxes": without_repeats(entry.get("boxes") or [], repeats),
         "boxed": entry.get("boxed") or [],
     }
-    if place.size is not None:
-        result["stored_size"] = place.size
+    if place.layout is not None:
+        result |= {"stored_size": place.layout.size, "stored_orientation": place.layout.orientation}
     return result

@@ -12,8 +12,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +32,11 @@ class DecodingError(ValueError):
 
 
 def load(library: str) -> None:
-    """Imports what `decode` uses, "pydicom", or what the others use, "itk", without torch, which ITK would import."""
+    """Imports what the functions here use: "pydicom", "tifffile", or "itk", without torch, which ITK would import."""
     if library == "pydicom":
         import pydicom.pixels  # noqa: F401
+    elif library == "tifffile":
+        import tifffile  # noqa: F401
     else:
         from itk.support import helpers
 
@@ -153,11 +158,12 @@ def itk_header(path: str, kind: str) -> dict[str, Any]:
         raise DecodingError(_last_line(error)) from error
 
 
-def itk_pixels(path: str, kind: str) -> Array:
+def itk_pixels(path: str, kind: str, patches: Sequence[tuple[int, str]] = ()) -> Array:
     """The pixels of a file that ITK reads.
 
     Args:
         path, kind: as for `itk_header`.
+        patches: what is read in place of some of its bytes: where it begins, and hexadecimal digits.
 
     Returns:
         (..., y, x), or (..., y, x, channels) where a pixel has several.
@@ -167,17 +173,98 @@ def itk_pixels(path: str, kind: str) -> Array:
     """
     itk = _itk()
     try:
-        reader = _reader(path, kind)
-        if int(reader.GetNumberOfComponents()) == 1:
-            return np.asarray(itk.array_from_image(itk.imread(path, imageio=reader)))
-        component = reader.GetComponentTypeAsString(reader.GetComponentType())
-        pixel = {"unsigned_char": itk.UC, "unsigned_short": itk.US}.get(component, itk.F)
-        vectors = itk.VectorImage[pixel, int(reader.GetNumberOfDimensions())]
-        file = itk.ImageFileReader[vectors].New(FileName=path, ImageIO=reader)
-        file.Update()
-        return np.asarray(itk.array_from_image(file.GetOutput()))
+        with _patched(path, patches) as file:
+            reader = _reader(file, kind)
+            if int(reader.GetNumberOfComponents()) == 1:
+                return np.asarray(itk.array_from_image(itk.imread(file, imageio=reader)))
+            component = reader.GetComponentTypeAsString(reader.GetComponentType())
+            pixel = {"unsigned_char": itk.UC, "unsigned_short": itk.US}.get(component, itk.F)
+            vectors = itk.VectorImage[pixel, int(reader.GetNumberOfDimensions())]
+            source = itk.ImageFileReader[vectors].New(FileName=file, ImageIO=reader)
+            source.Update()
+            return np.asarray(itk.array_from_image(source.GetOutput()))
     except (MemoryError, RuntimeError) as error:
         raise DecodingError(_last_line(error)) from error
+
+
+def tiff_header(path: str) -> dict[str, Any]:
+    """What the tags of a TIFF file's first picture say.
+
+    Returns:
+        `shape`: of its pixels as they are stored, and `axes`, the names of that shape's lengths: Y, X, and S for
+        samples; `pages`: pictures in the file, 2 for more, those that are marked as smaller ones of others aside;
+        `bits` of a sample, and `type`, its letter in NumPy's; `photometric`, `compression`: their names in tifffile;
+        `predictor`, `orientation`: their numbers; `plain`: whether pixels lie in strips, all samples of one together;
+        `patch`: what makes the orientation 1, for `itk_pixels`.
+
+    Raises:
+        DecodingError: it does not parse.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            pages: Any = tiff.pages
+            whole = (1 for each in pages if each.index == page.index or not int(each.subfiletype) & 1)
+            orientation: Any = page.tags.get(274)
+            size = {3: 2, 4: 4}.get(0 if orientation is None else int(orientation.dtype), 0)
+            order: Literal["little", "big"] = "little" if tiff.byteorder == "<" else "big"
+            return {
+                "shape": [int(length) for length in page.shape],
+                "axes": str(page.axes),
+                "pages": sum(islice(whole, 2)),
+                "bits": int(page.bitspersample),
+                "type": "" if page.dtype is None else np.dtype(page.dtype).kind,
+                "photometric": getattr(page.photometric, "name", str(page.photometric)),
+                "compression": getattr(page.compression, "name", str(page.compression)),
+                "predictor": int(page.predictor),
+                "orientation": int(orientation.value) if size else 1,
+                "plain": not page.is_tiled and int(page.planarconfig) == 1,
+                "patch": [int(orientation.valueoffset), (1).to_bytes(size, order).hex()] if size else None,
+            }
+    except Exception as error:
+        raise DecodingError(_last_line(error)) from error
+
+
+def tiff_pixels(path: str) -> Array:
+    """The pixels of a TIFF file's first picture as they are stored, whatever its layout.
+
+    ITK makes 8 bits of what is not in strips, and tifffile has few codecs: each is asked for what it does right.
+
+    Returns:
+        Of the shape that `tiff_header` states; a palette's colours with a last axis of three.
+
+    Raises:
+        DecodingError: they do not decode.
+    """
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            page = tiff.pages.first
+            pixels = page.asarray()
+            if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+                pixels = np.moveaxis(page.colormap[:, pixels], 0, -1)
+    except Exception as error:
+        raise DecodingError(_last_line(error)) from error
+    return np.asarray(pixels, dtype=np.uint8) if pixels.dtype == np.bool_ else np.asarray(pixels)
+
+
+@contextmanager
+def _patched(path: str, patches: Sequence[tuple[int, str]]) -> Iterator[str]:
+    """The path of a file with other bytes in some places: of a copy in memory, if there are such places."""
+    if not patches:
+        yield path
+        return
+    content = bytearray(Path(path).read_bytes())
+    for place, digits in patches:
+        new = bytes.fromhex(digits)
+        content[place : place + len(new)] = new
+    with os.fdopen(os.memfd_create("patched"), "wb") as copy:
+        copy.write(content)
+        copy.flush()
+        yield f"/proc/self/fd/{copy.fileno()}"
 
 
 def _reader(path: str, kind: str) -> Any:
@@ -203,6 +290,9 @@ def _last_line(error: BaseException) -> str:
     return _lines(error)[-1]
 
 
+FUNCTIONS = (load, decode, itk_header, itk_pixels, tiff_header, tiff_pixels)  # that may be asked for
+
+
 def main(memory: int, area: int) -> None:
     """Answers requests, one by one, until the other end of its channel, which is its standard input, is closed.
 
@@ -218,7 +308,7 @@ def main(memory: int, area: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would be a patient's image
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for who is served, who may want to finish
         signal.signal(number, signal.SIG_IGN)
-    functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in (load, decode, itk_header, itk_pixels)}
+    functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in FUNCTIONS}
     channel = socket.socket(fileno=0)
     while message := channel.recv(MESSAGE):
         request = json.loads(message)

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -38,6 +38,9 @@ KEPT = ("LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH"
 SINGLE = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ENVIRONMENT = {**dict.fromkeys(SINGLE, "1"), "ITK_PYTHON_DEFAULTFACTORYLOADING": "False"}
 
+LIBRARIES = {"decode": "pydicom", "itk": "itk", "tiff": "tifffile"}  # by what a function's name begins with
+
+TIFF_NUMBERS, TIFF_WORDS = ("pages", "bits", "predictor", "orientation"), ("axes", "type", "photometric", "compression")
 _DTYPE = re.compile(r"[<>|][uif][1248]")
 # What an answer may raise that is not what was asked for: what comes from the process is not trusted.
 _UNEXPECTED = (KeyError, RecursionError, TypeError, ValueError)
@@ -70,6 +73,37 @@ class ItkHeader:
     component: str
 
 
+@dataclass(frozen=True)
+class TiffHeader:
+    """What the tags of a TIFF file say; see `decode_worker.tiff_header`.
+
+    Attributes:
+        shape: of the pixels as they are stored.
+        axes: Y, X and S, of each length of `shape`.
+        pages: pictures in the file; 2 for more.
+        bits: of a sample.
+        type: of a sample, NumPy's letter.
+        photometric: its name.
+        compression: its name.
+        predictor: its number.
+        orientation: its number.
+        plain: whether pixels lie in strips, all samples of one together.
+        patch: what makes the orientation 1.
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    pages: int
+    bits: int
+    type: str
+    photometric: str
+    compression: str
+    predictor: int
+    orientation: int
+    plain: bool
+    patch: tuple[int, str] | None
+
+
 def decode_frame(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any], isolated: bool) -> Array:
     """Decodes one DICOM frame; see `decode_worker.decode`.
 
@@ -100,13 +134,49 @@ def itk_header(path: Path, kind: str, isolated: bool = True) -> ItkHeader:
         raise DecodingError("the decoder's answer is no header") from error
 
 
-def itk_pixels(path: Path, kind: str, header: ItkHeader, isolated: bool = True) -> Array:
+def itk_pixels(
+    path: Path, kind: str, header: ItkHeader, isolated: bool = True, patches: Sequence[tuple[int, str]] = ()
+) -> Array:
     """Reads the pixels of a file through ITK; see `decode_worker.itk_pixels`. Errors are those of `decode_frame`."""
-    arguments = {"path": str(path.absolute()), "kind": kind}
+    arguments: dict[str, Any] = {"path": str(path.absolute()), "kind": kind, "patches": list(patches)}
     if not isolated:
         return decode_worker.itk_pixels(**arguments)
     shape = header.shape[::-1] + ((header.channels,) if header.channels > 1 else ())
     pixels: Array = _decoder.ask("itk_pixels", arguments, shape=shape)
+    return pixels
+
+
+def tiff_header(path: Path, isolated: bool = True) -> TiffHeader:
+    """Reads the tags of a TIFF file; see `decode_worker.tiff_header`. Errors are those of `decode_frame`."""
+    arguments = {"path": str(path.absolute())}
+    said = _decoder.ask("tiff_header", arguments) if isolated else decode_worker.tiff_header(**arguments)
+    try:
+        pages, bits, predictor, orientation = (int(said[name]) for name in TIFF_NUMBERS)
+        axes, kind, photometric, compression = (str(said[name])[:40] for name in TIFF_WORDS)
+        return TiffHeader(
+            shape=tuple(map(int, said["shape"])),
+            axes=axes,
+            pages=pages,
+            bits=bits,
+            type=kind,
+            photometric=photometric,
+            compression=compression,
+            predictor=predictor,
+            orientation=orientation,
+            plain=bool(said["plain"]),
+            patch=None if said["patch"] is None else (int(said["patch"][0]), str(said["patch"][1])),
+        )
+    except _UNEXPECTED as error:
+        raise DecodingError("the decoder's answer is no header") from error
+
+
+def tiff_pixels(path: Path, header: TiffHeader, isolated: bool = True) -> Array:
+    """Reads the pixels of a TIFF file; see `decode_worker.tiff_pixels`. Errors are those of `decode_frame`."""
+    arguments = {"path": str(path.absolute())}
+    if not isolated:
+        return decode_worker.tiff_pixels(**arguments)
+    shape = (*header.shape, 3) if header.photometric == "PALETTE" else header.shape
+    pixels: Array = _decoder.ask("tiff_pixels", arguments, shape=shape)
     return pixels
 
 
@@ -158,7 +228,7 @@ class Decoder:
         self, child: _Child, do: str, arguments: Mapping[str, Any], stream: bytes, shape: tuple[int, ...] | None
     ) -> Any:
         """Asks this child; one that does not answer as it should is ended."""
-        library = "pydicom" if do == "decode" else "itk"
+        library = LIBRARIES[do.partition("_")[0]]
         kind: type[Exception] = DecoderError
         try:
             if library not in child.loaded:

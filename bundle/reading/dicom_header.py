@@ -25,7 +25,7 @@ REQUIRED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 # Only named attributes are read: faster, and no patient's name can reach a message, a log or the metadata.
-HEADER_TAGS = tuple(map(Tag, (*REQUIRED, "NumberOfFrames", "SOPClassUID")))
+HEADER_TAGS = tuple(map(Tag, (*REQUIRED, "NumberOfFrames", "SOPClassUID", "PatientOrientation")))
 
 # A small compressed file can claim to be any size: five times a large radiograph, and what comes before its pixels.
 MAX_PIXELS = 100_000_000
@@ -84,6 +84,7 @@ class Frame:
         syntax: the transfer syntax that the pixels are in.
         end: where the sequence delimiter of compressed pixels is to be put, if it is missing; else None.
         notes: where the file had to be understood otherwise than it says.
+        directions: Patient Orientation: where its rows and its columns go; empty where that is not stated.
     """
 
     rows: int
@@ -93,6 +94,7 @@ class Frame:
     syntax: UID
     end: int | None = None
     notes: tuple[str, ...] = ()
+    directions: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -218,7 +220,10 @@ def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
         raise refusal(
             path, f"the image has {frames} frames", "Wanted one: write the frame that is meant to its own file"
         )
-    return Frame(rows, columns, bits_allocated, photometric, syntax)
+    directions = header.get("PatientOrientation") or ()
+    directions = (directions,) if isinstance(directions, str) else tuple(map(str, directions))
+    directions = directions if any(directions) else ()
+    return Frame(rows, columns, bits_allocated, photometric, syntax, directions=directions)
 
 
 def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Frame:

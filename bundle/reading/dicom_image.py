@@ -38,11 +38,14 @@ from bundle.reading.fragments import SEQUENCE_END
 from bundle.reading.jpeg_frame import frame_precision, jpeg2000_fault, jpeg_fault
 from bundle.reading.options import ReadingOptions
 from bundle.reading.padding import RECTANGLE
+from bundle.reading.pixel_aspect import pixel_aspect
 from bundle.reading.radiograph_error import refusal
+from bundle.reading.upright import AS_STORED, Upright, patient_upright
 from bundle.reading.voi import offered
 
 PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+ASPECT_TAGS = ("PixelAspectRatio",)
 VALUE_TAGS = ("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
 VOI_TAGS = tuple(map(Tag, ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")))
 GREY_TAGS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth")
@@ -58,6 +61,7 @@ IMAGE_TAGS = (
         (
             *PIXEL_TAGS,
             *SPACING_TAGS,
+            *ASPECT_TAGS,
             *VALUE_TAGS,
             *GREY_TAGS,
             *SHOWN_TAGS,
@@ -118,6 +122,8 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
             "stored_size": (frame.rows, frame.columns),
             "spacing": spacing,
             "spacing_source": source,
+            "pixel_aspect": pixel_aspect(*(spacing or _aspect_ratio(header)), notes),
+            "orientation": _upright(frame, notes).orientation,
             "transfer_syntax": str(frame.syntax),
             "format": "DICOM",
             "affine": [
@@ -131,15 +137,15 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
     )
 
 
-def dicom_size(path: Path, options: ReadingOptions) -> tuple[int, int]:
-    """(rows, columns) of a DICOM file from its header alone, after the refusals that a header allows.
+def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], int]:
+    """What a DICOM file's header says of its picture, after the refusals that a header allows.
 
     Args:
         path: the file.
         options: with which it will be read.
 
     Returns:
-        (H, W).
+        (H, W), and the orientation (see `read_radiograph`).
 
     Raises:
         RadiographError: for what is not one grey image, ends before its pixels do, or lacks the VOI LUT or window
@@ -154,7 +160,32 @@ def dicom_size(path: Path, options: ReadingOptions) -> tuple[int, int]:
                 offered(header, options, [])
             except PhotometryError as error:
                 raise refusal(path, str(error), GREY_REMEDY) from error
-    return frame.rows, frame.columns
+    return (frame.rows, frame.columns), _upright(frame, []).orientation
+
+
+def _upright(frame: Frame, notes: list[str]) -> Upright:
+    """What brings the stored picture upright, by Patient Orientation."""
+    if not frame.directions:
+        return AS_STORED
+    turn = patient_upright(frame.directions)
+    if turn is None:
+        notes.append("PatientOrientation is that of no frontal and no lateral; it was passed over")
+        return AS_STORED
+    if turn != AS_STORED:
+        stated = "\\".join(direction[:1] for direction in frame.directions)
+        notes.append(
+            f"PatientOrientation is {stated}: the network sees it upright; boxes and maps are of stored pixels"
+        )
+    return turn
+
+
+def _aspect_ratio(header: Dataset) -> tuple[float, float]:
+    """Pixel Aspect Ratio, vertical and horizontal (PS3.3 C.7.6.3.1.7); that of square pixels where there is none."""
+    try:
+        down, across = (float(value) for value in header.get("PixelAspectRatio") or (1, 1))
+    except (TypeError, ValueError):
+        return 1.0, 1.0
+    return (down, across) if down > 0 and across > 0 else (1.0, 1.0)
 
 
 def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.NDArray[Any]:

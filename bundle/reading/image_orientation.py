@@ -1,4 +1,4 @@
-"""Turns the array of a medical image file (x, y, z and an affine) into rows down and columns right."""
+"""Turns the array of an image file (x, y, z and an affine, or a stated turn) into rows down and columns right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import nibabel
 import numpy as np
 import numpy.typing as npt
 
+from bundle.reading.upright import Upright
+
 RIGHT, ANTERIOR, SUPERIOR = 0, 1, 2  # world axes of RAS+
+LPS_IDENTITY = np.diag([-1.0, -1.0, 1.0, 1.0])  # the identity of ITK, in RAS+
 _PARALLEL = 1e-6  # the sine of an angle between axes that are one
 
 
@@ -38,7 +41,9 @@ class DisplayPlan:
         return picture[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
 
-def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -> DisplayPlan:
+def plan_display(
+    shape: tuple[int, int, int], affine: npt.NDArray[np.float64], *, as_stored: bool = False
+) -> DisplayPlan:
     """How a one-slice image is shown, from its affine.
 
     The rule is that of radiological display: columns run to the patient's left, or to the back in a sagittal plane;
@@ -50,6 +55,8 @@ def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -
         shape: (X, Y, Z) of the stored array, one of them 1.
         affine: 4x4, stored index -> mm, RAS+. A slice axis that it maps to nothing, as 2-D images may have it, becomes
             the normal of the plane.
+        as_stored: whether an axial plane is shown as it is stored, its first axis to the right, its second down,
+            whatever the affine says of them.
 
     Returns:
         The plan.
@@ -68,6 +75,8 @@ def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -
     row_axis = second if column_axis == first else first
     # LPS and feet are where RAS coordinates fall: an axis along which they rise is turned round.
     flip_columns, flip_rows = bool(world[column_axis, 1] > 0), bool(world[row_axis, 1] > 0)
+    if as_stored and int(world[slice_axis, 0]) == SUPERIOR:
+        column_axis, row_axis, flip_columns, flip_rows = first, second, False, False
     to_stored = np.zeros((4, 4))
     to_stored[column_axis, 0] = -1 if flip_columns else 1
     to_stored[row_axis, 1] = -1 if flip_rows else 1
@@ -85,6 +94,28 @@ def plan_display(shape: tuple[int, int, int], affine: npt.NDArray[np.float64]) -
         row_axis=row_axis,
         flip_rows=flip_rows,
         flip_columns=flip_columns,
+    )
+
+
+def plan_turn(size: tuple[int, int], turn: Upright, place: npt.NDArray[np.float64] = LPS_IDENTITY) -> DisplayPlan:
+    """How a picture without any place in a patient is shown: turned upright.
+
+    Args:
+        size: (H, W) as it is stored.
+        turn: what brings it upright.
+        place: 4x4, stored (column, row, 0, 1) -> where viewers on ITK put it, RAS+.
+
+    Returns:
+        The plan, for the stored array (X, Y, 1).
+    """
+    return DisplayPlan(
+        size=turn.size(size),
+        affine=turn.affine(size, place),
+        spacing=(1.0, 1.0),
+        slice_axis=2,
+        row_axis=0 if turn.transposed else 1,
+        flip_rows=turn.flip_rows,
+        flip_columns=turn.flip_columns,
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 END_OF_IMAGE, START_OF_SCAN = b"\xff\xd9", b"\xff\xda"
 # Start of frame: JPEG's own, without the tables that share its range (ITU-T T.81 table B.1), and JPEG-LS's (T.87).
 FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC} | {0xF7}
+APP1, EXIF = 0xE1, b"Exif\0\0"
 STANDALONE = {0x01, *range(0xD0, 0xD8)}
 # Start of codestream and, at once behind it, image and tile size (ITU-T T.800 A.4.1, A.5.1); the first box of JP2.
 SOC_SIZ, JP2 = b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  "
@@ -94,28 +96,38 @@ def frame_precision(stream: bytes) -> int:
     return 0 if shape is None else shape[0]
 
 
+def exif_block(stream: bytes) -> bytes | None:
+    """The first EXIF block before the first scan, from its byte order on; None where there is none."""
+    blocks = (body for marker, body in _segments(stream) if marker == APP1 and body.startswith(EXIF))
+    return next(blocks, EXIF)[len(EXIF) :] or None
+
+
 def _frame_shape(stream: bytes) -> tuple[int, int, int, int] | None:
     """(precision, height, width, components) of the first frame header (T.81 B.2.2); None where there is none."""
-    segment = _frame_header(stream)[1]
-    if len(segment) < 6:
+    body = _frame_header(stream)[1]
+    if len(body) < 6:
         return None
-    return segment[0], int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big"), segment[5]
+    return body[0], int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), body[5]
 
 
 def _frame_header(stream: bytes) -> tuple[int, bytes]:
     """Marker and content of the first frame header; (0, b"") where there is none."""
+    frames = ((marker, body) for marker, body in _segments(stream) if marker in FRAME_MARKERS and len(body) >= 6)
+    return next(frames, (0, b""))
+
+
+def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and content of the segments before the first scan (T.81 B.1.1.4)."""
     if stream[:2] != b"\xff\xd8":
-        return 0, b""
+        return
     place = 2
     while place + 4 <= len(stream) and stream[place] == 0xFF:
         marker = stream[place + 1]
         if marker in STANDALONE or marker == 0xFF:  # without a length, or a fill byte
             place += 1 if marker == 0xFF else 2
             continue
-        segment = stream[place + 4 : place + 2 + int.from_bytes(stream[place + 2 : place + 4], "big")]
-        if marker in FRAME_MARKERS and len(segment) >= 6:
-            return marker, segment
         if marker in (0xDA, 0xD9):
-            return 0, b""
+            return
+        segment = stream[place + 4 : place + 2 + int.from_bytes(stream[place + 2 : place + 4], "big")]
+        yield marker, segment
         place += 4 + len(segment)
-    return 0, b""

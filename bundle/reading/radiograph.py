@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from bundle.reading.dicom_image import dicom_size, read_dicom
+from bundle.reading.dicom_image import dicom_layout, read_dicom
 from bundle.reading.flat import FLAT, hides_what_is_stored
 from bundle.reading.image_file import image_file_size, read_image_file
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
@@ -27,6 +28,19 @@ T = TypeVar("T")
 
 KNOWN_FORMATS = "Wanted DICOM, PNG, JPEG, TIFF, MetaImage (.mha, .mhd) or NIfTI (.nii, .nii.gz)"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # + is BigTIFF
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a radiograph lies, as its header tells.
+
+    Attributes:
+        size: (H, W), the pixels that boxes are counted in.
+        orientation: see `read_radiograph`.
+    """
+
+    size: tuple[int, int]
+    orientation: int = 1
 
 
 def read_radiograph(
@@ -50,10 +64,15 @@ def read_radiograph(
         its metadata, plain values without patient identifiers:
 
         - `filename_or_obj`: the path, as given.
-        - `stored_size`: (H, W), the pixels that boxes are counted in.
+        - `stored_size`: (H, W), the pixels that boxes are counted in: those of the image.
+        - `orientation`: what brings these pixels upright, numbered as EXIF numbers orientations: 1 as they are, 2
+          mirrored, ... (`Upright.of`). Only DICOM's Patient Orientation is left to be undone, because DICOM results
+          refer to stored pixels; what TIFF and EXIF state is undone here.
         - `spacing`: (row, column) distance in mm, or None where unknown.
         - `spacing_source`: `PixelSpacing`, `ImagerPixelSpacing`, `NominalScannedPixelSpacing`, `affine` or None. No
           magnification is taken out.
+        - `pixel_aspect`: row distance / column distance, from the spacing or, in DICOM, Pixel Aspect Ratio; 1 where
+          unknown.
         - `photometric_interpretation`: of DICOM, else None.
         - `window`: what became 0..1, by its `kind`: `window` (`index`, `centre`, `width`, `function`), `voi_lut`
           (`index`, `bits`; `first`, where its sign had to be chosen; `low` and `high` of its outputs, where not all of
@@ -104,9 +123,43 @@ def stored_size(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) -> tu
             damaged pixels, show only in `read_radiograph`.
         RadiographNotFoundError: for a path without a file.
     """
-    return _by_format(
-        path, lambda file: dicom_size(file, options), lambda file, kind: image_file_size(file, kind, options.isolated)
-    )
+    return _layout(path, options)[0].size
+
+
+def check_radiograph(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) -> Layout:
+    """What a training needs to know of a radiograph before it: all that its header tells.
+
+    Of PNG, JPEG, TIFF and MetaImage that are stored as colours, the pixels are read too: most are grey all the same,
+    and one that is not would stop the training in its middle.
+
+    Args:
+        path: the file.
+        options: with which it will be read.
+
+    Returns:
+        The size of its picture, and how it is turned for the network.
+
+    Raises:
+        RadiographError: for a file that cannot be read; damaged pixels show only in `read_radiograph`.
+        RadiographNotFoundError: for a path without a file.
+    """
+    layout, is_grey = _layout(path, options)
+    if not is_grey:
+        read_radiograph(path, options)
+    return layout
+
+
+def _layout(path: PathLike, options: ReadingOptions) -> tuple[Layout, bool]:
+    """What a header tells, and whether it tells that the file is grey."""
+
+    def dicom(file: Path) -> tuple[Layout, bool]:
+        return Layout(*dicom_layout(file, options)), True
+
+    def other(file: Path, kind: str) -> tuple[Layout, bool]:
+        size, is_grey = image_file_size(file, kind, options.isolated)
+        return Layout(size), is_grey
+
+    return _by_format(path, dicom, other)
 
 
 def _by_format(path: PathLike, dicom: Callable[[Path], T], other: Callable[[Path, str], T]) -> T:

@@ -10,6 +10,11 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
+MIDDLE = (0.5, 99.5)  # percentiles: what the brightest and darkest pixels do, a burnt-in letter say, does not count
+# The least share of 0..1 that the middle of the pixels must take. 12-bit values in 16 bits take a sixteenth, 14-bit
+# values a quarter; a chest radiograph takes more than half of the bits that it was made for.
+LEAST_OF_RANGE = 0.25
+
 TABLE_BITS = 16  # integers up to here go through a table of all their values
 BLOCK = 2**17  # pixels at a time: the indices that NumPy makes of them stay in the cache
 

@@ -15,17 +15,14 @@ from bundle.reading.dicom_values import PhotometryError, numbers, signed
 from bundle.reading.greys import Greys
 from bundle.reading.lookup_table import LookupTable, is_table, read_table
 from bundle.reading.options import ReadingOptions
-from bundle.reading.value_window import FloatArray, linear_window, percentile_limits
+from bundle.reading.value_window import LEAST_OF_RANGE, MIDDLE, FloatArray, linear_window, percentile_limits
 
 Limits = tuple[float, float]
 Step = tuple[FloatArray, dict[str, Any]]  # what is shown, 0..1, and what describes it
 
 FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
-MIDDLE = (0.5, 99.5)  # percentiles: what the brightest and darkest pixels do, a burnt-in letter say, does not count
-# The least share of 0..1 that the middle of the pixels must take. 12-bit values in 16 bits take a sixteenth, 14-bit
-# values a quarter; a chest radiograph takes more than half of the bits that it was made for. A window is somebody's
-# choice: it is passed over only where nobody could see anything through it.
-LEAST_OF_RANGE, LEAST_OF_WINDOW = 0.25, 0.125
+# As `LEAST_OF_RANGE`. A window is somebody's choice: it is passed over only where nobody could see anything through it.
+LEAST_OF_WINDOW = 0.125
 
 
 @dataclass(frozen=True)

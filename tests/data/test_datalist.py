@@ -16,6 +16,8 @@ from bundle.data.datalist import (
     encode_entry,
     load_datalist,
 )
+from bundle.reading.options import ReadingOptions
+from bundle.reading.radiograph import Layout
 from tests.data.datalist_document import FINDINGS, faults_of, write_image
 
 
@@ -127,7 +129,12 @@ def test_items_are_made_anew_and_the_file_is_checked_once(folder, document, writ
     path = write(document)
     datalist_section(path, "training")[0]["label"][:] = 7
     calls: list[Path] = []
-    monkeypatch.setattr(datalist_check, "stored_size", lambda file, reading: calls.append(file) or (40, 60))
+
+    def look(file: Path, reading: ReadingOptions) -> Layout:
+        calls.append(file)
+        return Layout((40, 60))
+
+    monkeypatch.setattr(datalist_check, "check_radiograph", look)
     again = datalist_section(path, "training")
     np.testing.assert_array_equal(again[0]["label"], np.array([1, 1, 0], np.float32))
     datalist_section(path, "validation")

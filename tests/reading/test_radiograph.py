@@ -258,6 +258,8 @@ def test_metadata_are_plain_and_hold_no_patient(picture, write_dicom):
         "stored_size": [48, 64],
         "spacing": [0.2, 0.1],
         "spacing_source": "PixelSpacing",
+        "pixel_aspect": 2.0,
+        "orientation": 1,
         "photometric_interpretation": "MONOCHROME2",
         "window": {"kind": "window", "index": 0, "centre": 2000.0, "width": 3000.0, "function": "LINEAR"},
         "inverted": False,

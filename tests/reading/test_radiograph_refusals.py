@@ -146,7 +146,7 @@ def test_cut_image_files_are_refused(picture, tmp_path, name):
 def test_colour_and_transparency_are_refused(tmp_path):
     grey = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
     path = tmp_path / "image.png"
-    itk.imwrite(itk.image_from_array(np.dstack([grey, grey, grey + 1]), is_vector=True), str(path))
+    itk.imwrite(itk.image_from_array(np.dstack([grey, grey, grey + 6]), is_vector=True), str(path))
     refused(path, "colour", "one grey channel")
     itk.imwrite(itk.image_from_array(np.dstack([grey, grey]), is_vector=True), str(path))
     refused(path, "transparent", "flatten")
