@@ -2,7 +2,8 @@
 
 Three frames, all continuous, x right and y down, so that pixel (or patch) number i covers [i, i + 1):
 
-- *stored*: pixels of the stored image, (W, H); boxes [x0, y0, x1, y1] live here, x1 and y1 exclusive;
+- *stored*: pixels of the stored image, turned upright where they lie otherwise (`LoadRadiographd`), (W, H); boxes
+  [x0, y0, x1, y1] live here, x1 and y1 exclusive;
 - *canvas*: pixels of the network's input, (Wc, Hc);
 - *grid*: patches of the vision tower, (Gw, Gh).
 

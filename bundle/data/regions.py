@@ -10,6 +10,7 @@ from typing import Any
 from bundle.data.captions import Description
 from bundle.data.datalist_entry import nearest, show
 from bundle.data.region_words import ATTRIBUTES, SYNONYMS, VALUES, FindingWords, words_of
+from bundle.reading.upright import AS_STORED, Upright
 
 Lungs = tuple[float, float, float, float]  # x0, y0, x1, y1 of the lung field, pixels
 
@@ -78,19 +79,25 @@ def entry_regions(entry: Mapping[str, Any], findings: Collection[str] | None = N
     """The regions of an entry of a checked datalist, in the order of `encode_entry`'s boxes.
 
     Args:
-        entry: with `stored_size` where images were checked, and optionally `lungs`.
+        entry: with `stored_size` and `stored_orientation` where images were checked, and optionally `lungs`.
         findings: whose boxes to describe; None, all.
 
     Raises:
         ValueError: a word that is not in the vocabulary; the message names the box.
     """
+    size, turn = entry.get("stored_size"), Upright.of(entry.get("stored_orientation", 1))
     lungs = tuple(entry["lungs"]) if entry.get("lungs") else None
+    if size is not None and turn != AS_STORED:  # sides and zones are those of the picture as it is looked at
+        lungs = None if lungs is None else tuple(turn.boxes(lungs, size).tolist())
     regions = []
     for number, box in enumerate(entry.get("boxes") or []):
         if findings is not None and box["finding"] not in findings:
             continue
         try:
-            regions.append(describe_box(box, entry.get("stored_size"), entry.get("view") or "", lungs))
+            if size is not None and turn != AS_STORED:
+                box = {**box, "box": turn.boxes(box["box"], size).tolist()}
+            seen = None if size is None else turn.size(size)
+            regions.append(describe_box(box, seen, entry.get("view") or "", lungs))
         except ValueError as error:
             raise ValueError(f"boxes[{number}].attributes: {error}") from error
     return regions

@@ -16,7 +16,9 @@ PREPROCESSING = {
     "values": "float32, 0..1, one channel, bright is dense. DICOM: modality LUT or rescale, then VOI LUT or window to "
     "0..1, then inversion for MONOCHROME1 or Presentation LUT Shape INVERSE. PNG, JPEG, TIFF: the type's range, "
     "0..255 or 0..65535. NIfTI, MetaImage: percentiles 0.5 to 99.5.",
-    "resize": "s = min(canvas / H, canvas / W); to round(s H) x round(s W), bilinear with antialiasing",
+    "turn": "upright, by TIFF and EXIF orientation and DICOM Patient Orientation",
+    "resize": "a = height / width of a pixel, by spacing or aspect ratio, else 1; s = min(canvas / (a H), canvas / W); "
+    "to round(s a H) x round(s W), bilinear with antialiasing",
     "pad": "with 0, centred: (canvas - size) // 2 at the top and at the left",
     "normalisation": "none: it is inside the network",
 }

@@ -1,5 +1,6 @@
 """A radiograph with what the network found drawn on it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ def draw_overlay(
     only: Sequence[int] | None = None,
     long_side: int = 1200,
     legend: bool = True,
+    pixel_aspect: float = 1.0,
 ) -> Image.Image:
     """Draw candidates, maps and annotated boxes on a radiograph.
 
@@ -44,8 +46,7 @@ def draw_overlay(
     Pixels that the network has not seen (NaN in the maps) are hatched. Annotated boxes are white and dashed. Legend and
     caption stand below the picture, not on it.
 
-    A picture for people: sizes are changed and rounded. Numbers are in the candidates and maps themselves. Pixels are
-    taken as square.
+    A picture for people: sizes are changed and rounded. Numbers are in the candidates and maps themselves.
 
     Args:
         image: (1, H, W) or (H, W), 0..1, bright is dense.
@@ -62,6 +63,7 @@ def draw_overlay(
         long_side: the picture's long side in pixels. Images of less than two thirds of it are enlarged to that, so
             that letters do not cover a small image.
         legend: whether to add legend and caption; without them the picture is a thumbnail, with large scores only.
+        pixel_aspect: row distance / column distance of `image`; the picture's own pixels are square.
 
     Returns:
         RGB picture. Equal input gives equal pixels.
@@ -82,9 +84,10 @@ def draw_overlay(
         raise ValueError(f"draw_overlay: min_score must lie in [0, 1), got {min_score}")
 
     height, width = grey.shape
-    side = min(long_side, max(height, width, round(long_side * 2 / 3)))
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    high = height * pixel_aspect
+    side = min(long_side, max(math.ceil(high), width, round(long_side * 2 / 3)))
+    scale = side / max(high, width)
+    size = (max(1, round(width * scale)), max(1, round(high * scale)))
     style = Style.for_picture(*size, thumbnail=not legend)
     to_picture = np.array([size[0] / width, size[1] / height])
 

@@ -15,6 +15,7 @@ from bundle.data.output_names import OutputNames
 from bundle.grid import grid_to_stored, plane_size
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
+from bundle.reading.upright import Upright
 from bundle.report.findings_file import (
     NOT_CLINICAL,
     findings_document,
@@ -26,6 +27,7 @@ from bundle.report.findings_file import (
 from bundle.report.overlay import draw_overlay
 from bundle.report.shown import findings_to_show
 from bundle.report.versions import versions
+from bundle.results.stored_frame import candidates_of_file, maps_of_file
 
 _OVERLAY_MAP_SIDE = 600  # a map is smooth: more pixels would look the same below an overlay of 1200
 
@@ -116,15 +118,17 @@ class SaveFindingsd(MapTransform):
             )
         image, meta = read_radiograph(file, self.options, hash_pixels=True)
         size: tuple[int, int] = meta["stored_size"]
-        if tuple(int(n) for n in d["stored_size"]) != size:
+        turn = Upright.of(meta["orientation"])
+        upright = turn.size(size)
+        if tuple(int(n) for n in d["stored_size"]) != upright:
             raise ValueError(
-                f"{file}: the file is now {size}, but was {d['stored_size']} when the network looked at it"
+                f"{file}: the file is now {upright}, but was {d['stored_size']} when the network looked at it"
             )
         name = self._name(file)
         maps = torch.as_tensor(pred).as_subclass(torch.Tensor).detach().cpu().float()
         affine = torch.as_tensor(d["canvas_from_stored"]).cpu()
         grid_from_stored = torch.linalg.inv(grid_to_stored(affine, plane_size(canvas), plane_size(maps)))
-        candidates = torch.as_tensor(d["candidates"]).cpu()
+        candidates = candidates_of_file(torch.as_tensor(d["candidates"]).cpu(), turn, size)
 
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
         drawn = self._drawn(scores)
@@ -137,11 +141,12 @@ class SaveFindingsd(MapTransform):
                 image,
                 candidates,
                 self.findings,
-                sample_maps(maps, grid_from_stored, size, _OVERLAY_MAP_SIDE),
+                maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
                 min_score=self.min_score,
                 max_per_finding=self.max_per_finding,
                 caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta["notes"]),
                 only=drawn,
+                pixel_aspect=meta["pixel_aspect"],
             )
             with atomic_path(path) as temporary:
                 picture.save(temporary)
@@ -153,7 +158,7 @@ class SaveFindingsd(MapTransform):
             }
         if self.maps:
             path = self._path(name, "_map.nii.gz")
-            sampled = sample_maps(maps, grid_from_stored, size, self.map_side)
+            sampled = maps_of_file(sample_maps(maps, grid_from_stored, upright, self.map_side), turn)
             affine_mm = viewer_affine(file, meta)
             shown = np.linalg.norm(affine_mm[:3, [1, 0]], axis=0)  # as `spacing`: between rows, between columns
             write_maps(

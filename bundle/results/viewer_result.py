@@ -13,10 +13,12 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from bundle.grid import grid_to_stored, patch_map_to_image, plane_size
+from bundle.reading.upright import Upright
 from bundle.report.findings_file import NOT_CLINICAL, findings_document, reading_document, viewer_affine
 from bundle.report.segments import paint_segments
 from bundle.report.shown import findings_to_show, rows_to_show
 from bundle.report.versions import versions
+from bundle.results.stored_frame import candidates_of_file
 
 SHOW = ("regions", "boxes", "map")
 
@@ -105,10 +107,13 @@ class ViewerResultd(MapTransform):
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d["scores"].items()}
         candidates = torch.as_tensor(d["candidates"]).cpu()
         limits = {key: _share(d, key, default) for key, default in self.limits.items()}
+        turn = Upright.of(reading["orientation"])
+        upright = turn.size(size)
         painted = self._painted(candidates, scores, **limits)
         to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), plane_size(canvas), plane_size(maps))
         grid_from_stored = torch.linalg.inv(to_stored)
 
+        candidates = candidates_of_file(candidates, turn, size)
         result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice)
         image = scores["image"].tolist()
         result["notice"] = self.notice
@@ -121,16 +126,16 @@ class ViewerResultd(MapTransform):
             names = sorted(self.findings, key=lambda name: -image[self.findings.index(name)])
             finding = _choice(d, "finding", names)
             k = self.findings.index(finding)
-            plane = patch_map_to_image(maps[k : k + 1], grid_from_stored, size)[0].numpy()
+            plane = patch_map_to_image(maps[k : k + 1], grid_from_stored, upright)[0].numpy()
             result |= {"finding": finding, "segments": {}}
         else:
             within = maps if show == "regions" else None
-            plane = paint_segments(painted, size, within, grid_from_stored, self.box_fraction)
+            plane = paint_segments(painted, upright, within, grid_from_stored, self.box_fraction)
             there = np.flatnonzero(np.bincount(plane.ravel())).tolist()  # np.unique would sort millions of pixels
             result["segments"] = {self.findings[value - 1]: value for value in there if value}
         result |= {"painted": limits | {"max_per_finding": self.max_per_finding}, "versions": self.versions}
         affine = torch.from_numpy(viewer_affine(reading["filename_or_obj"], reading))
-        return MetaTensor(torch.from_numpy(np.ascontiguousarray(plane.T)[..., None]), affine=affine), result
+        return MetaTensor(torch.from_numpy(np.ascontiguousarray(turn.undo(plane).T)[..., None]), affine=affine), result
 
     def _painted(
         self, candidates: torch.Tensor, scores: Mapping[str, torch.Tensor], min_score: float, min_image_score: float

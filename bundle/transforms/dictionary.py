@@ -2,7 +2,7 @@
 
 The keys that they read and write are those of `bundle.data.datalist.datalist_section` plus
 
-- `canvas_from_stored`: (3, 3) float64, stored pixels to canvas pixels;
+- `canvas_from_stored`: (3, 3) float64, stored pixels, upright, to canvas pixels;
 - `stored_size`: (2,) int64, (H, W);
 - `patch_mask`: (K, Gh, Gw) bool;
 - `input_ids`, `attention_mask`: (L,) int64, the report.
@@ -30,10 +30,10 @@ Sample = dict[Hashable, Any]
 
 
 class FitToCanvasd(MapTransform):
-    """Resize and pad to the network's input, keeping proportions; adds `canvas_from_stored`.
+    """Resize and pad to the network's input, keeping the body's proportions; adds `canvas_from_stored`.
 
     Args:
-        keys: the image.
+        keys: the image; where its pixels are not square, its metadata say so (`pixel_aspect`).
         size: side of the square canvas in pixels.
     """
 
@@ -45,7 +45,8 @@ class FitToCanvasd(MapTransform):
         d = dict(data)
         for key in self.keys:
             image = d[key]
-            canvas, affine = fit_to_canvas(torch.as_tensor(image).as_subclass(torch.Tensor), self.size)
+            aspect = image.meta.get("pixel_aspect", 1.0) if isinstance(image, MetaTensor) else 1.0
+            canvas, affine = fit_to_canvas(torch.as_tensor(image).as_subclass(torch.Tensor), self.size, aspect)
             # of the metadata only the file's name goes on: the rest differs from file to file and cannot be stacked
             name = image.meta["filename_or_obj"] if isinstance(image, MetaTensor) else None
             d[key] = canvas if name is None else MetaTensor(canvas, meta={"filename_or_obj": name})

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
@@ -11,15 +12,22 @@ from monai.transforms import MapTransform
 from bundle.reading import RadiographError as RadiographError
 from bundle.reading import ReadingOptions
 from bundle.reading import read_radiograph as read_radiograph
+from bundle.reading.upright import AS_STORED, Upright
 
 Sample = dict[Hashable, Any]
 
+BOXES = "boxes"  # of a sample, in pixels of its image
+
 
 class LoadRadiographd(MapTransform):
-    """Read a radiograph from its path: (1, H, W) float32, 0..1, rows down, columns right, bright is dense.
+    """Read a radiograph from its path: (1, H, W) float32, 0..1, rows down, columns right, bright is dense, upright.
 
-    The metadata of `read_radiograph` go with the MetaTensor; `stored_size` and `reading`, the same metadata for whoever
-    handles one sample (batches leave it behind), join the sample.
+    A picture whose stored pixels lie otherwise (`orientation` of `read_radiograph`) is turned, and the sample's `boxes`
+    with it: all that follows, up to the room `bundle.results`, knows upright pictures only. `stored_size` is that of
+    the turned picture.
+
+    The metadata of `read_radiograph` go with the MetaTensor, as far as they are of the turned picture; `stored_size`,
+    and `reading`, the metadata as they are for whoever handles one sample (batches leave it behind), join the sample.
 
     Args:
         keys: keys of paths.
@@ -37,7 +45,30 @@ class LoadRadiographd(MapTransform):
         for key in self.keys:
             array, meta = read_radiograph(d[key], self.options)
             d["reading"] = dict(meta)
-            affine = torch.tensor(meta.pop("affine"), dtype=torch.float64)
-            d[key] = MetaTensor(torch.from_numpy(array), affine=affine, meta=meta)
+            turn, stored = Upright.of(meta["orientation"]), meta["stored_size"]
+            affine = turn.affine(stored, np.asarray(meta.pop("affine")))
+            if turn != AS_STORED:
+                array = np.ascontiguousarray(turn.apply(array))
+                meta |= upright_metadata(turn, meta)
+                if BOXES in d:
+                    d[BOXES] = turned_boxes(d[BOXES], turn, stored)
+            d[key] = MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
             d["stored_size"] = torch.tensor(array.shape[-2:])
         return d
+
+
+def upright_metadata(turn: Upright, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the reader's metadata is another of the turned picture."""
+    aspect, spacing = meta["pixel_aspect"], meta["spacing"]
+    return {
+        "stored_size": turn.size(meta["stored_size"]),
+        "orientation": AS_STORED.orientation,
+        "pixel_aspect": 1 / aspect if turn.transposed else aspect,
+        "spacing": spacing[::-1] if turn.transposed and spacing is not None else spacing,
+    }
+
+
+def turned_boxes(boxes: Any, turn: Upright, stored: tuple[int, int]) -> Any:
+    """Boxes (N, 4) of stored pixels in the upright picture, of the type they had."""
+    turned = turn.boxes(np.asarray(boxes), stored)
+    return torch.from_numpy(turned).to(boxes) if isinstance(boxes, torch.Tensor) else turned.astype(boxes.dtype)

@@ -35,6 +35,17 @@ def test_the_box_lies_where_the_candidate_is(height: int, width: int) -> None:
     assert tuple(got[middle + 60, x0 - 4]) == (128, 128, 128)
 
 
+@pytest.mark.parametrize("aspect", [2.0, 0.5])
+def test_pixels_that_are_not_square_keep_the_bodys_proportions(aspect: float) -> None:
+    candidates = [[0, 0.9, 30, 20, 10, 10, 50, 30]]
+    picture = draw_overlay(np.zeros((100, 100)), candidates, ["Mass"], legend=False, pixel_aspect=aspect)
+    assert picture.height == pytest.approx(aspect * picture.width, abs=1)
+    rows, columns = np.nonzero((np.asarray(picture) == rgb(finding_colour(0))).all(2))
+    across, down = picture.width / 100, picture.height / 100
+    assert columns.min() == pytest.approx(10 * across, abs=2)
+    assert rows.max() == pytest.approx(30 * down, abs=2)
+
+
 def test_annotated_boxes_are_dashed_and_white() -> None:
     boxes = torch.tensor([[200.0, 200, 600, 600], [float("nan")] * 4])
     picture = draw_overlay(
