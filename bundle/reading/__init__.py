@@ -2,7 +2,9 @@
 
 from bundle.reading.options import ReadingOptions as ReadingOptions
 from bundle.reading.radiograph import check_radiograph as check_radiograph
+from bundle.reading.radiograph import radiograph_format as radiograph_format
 from bundle.reading.radiograph import read_radiograph as read_radiograph
 from bundle.reading.radiograph import stored_size as stored_size
 from bundle.reading.radiograph_error import RadiographError as RadiographError
 from bundle.reading.radiograph_error import RadiographNotFoundError as RadiographNotFoundError
+from bundle.reading.radiograph_error import UnknownFormatError as UnknownFormatError

@@ -16,8 +16,8 @@ from pydicom.uid import (
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 
 from bundle.reading.deflated import inflated_start
+from bundle.reading.dicom_start import PREAMBLE, dicom_start
 
-PREAMBLE = 132  # bytes, with "DICM"
 LOOK = 4096  # bytes of the data set that are looked at
 ELEMENTS = 4  # so many must follow one another
 LAST_GROUP = 0x7FE0
@@ -53,12 +53,15 @@ class Encoding:
 def meta_syntax(file: BinaryIO) -> UID:
     """The transfer syntax that the file meta information names, "" for none; `file` is left behind it.
 
+    A bare data set, without preamble and file meta information, leaves it at its start.
+
     Raises:
         Exception: as pydicom does, for file meta information that does not parse.
     """
-    file.seek(PREAMBLE)
+    begin = dicom_start(file.read(PREAMBLE)) or 0
+    file.seek(begin)
     implicit = file.read(6)[4:] not in _VRS  # against PS3.10 7.1, but read
-    file.seek(PREAMBLE)
+    file.seek(begin)
     meta = read_dataset(file, implicit, True, stop_when=lambda tag, vr, length: tag.group != 0x0002)
     start = file.tell()
     if file.read(2) == b"\0\0":  # a message's command set, which does not belong into a file

@@ -152,6 +152,8 @@ def parse(
         named = meta_syntax(file)
         known = not named.is_private and named.is_transfer_syntax if named else False
         encoding = encoding_of(file, named)
+        if file.tell() == 0:  # a bare data set: its bytes alone say how it is written
+            named, known = encoding.syntax, True
         whole = inflate(file, most + 1) if encoding.deflated else file
         too_long = encoding.deflated and whole.seek(0, 2) > most
         if too_long and not stop_before_pixels:

@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bundle.reading.dicom_image import dicom_layout, read_dicom
+from bundle.reading.dicom_start import dicom_start
 from bundle.reading.flat import FLAT, hides_what_is_stored
 from bundle.reading.image_file import image_file_size, read_image_file
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
+from bundle.reading.other_formats import LONGEST, other_format
 from bundle.reading.pixel_hash import pixels_sha256
-from bundle.reading.radiograph_error import RadiographError, RadiographNotFoundError, refusal
+from bundle.reading.radiograph_error import RadiographError, RadiographNotFoundError, UnknownFormatError, refusal
 
-__all__ = ["RadiographError", "RadiographNotFoundError", "read_radiograph", "stored_size"]
+__all__ = ["RadiographError", "RadiographNotFoundError", "radiograph_format", "read_radiograph", "stored_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +164,17 @@ def _layout(path: PathLike, options: ReadingOptions) -> tuple[Layout, bool]:
     return _by_format(path, dicom, other)
 
 
+def radiograph_format(path: PathLike) -> str:
+    """DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI, from a file's first bytes; whether it can be read they do not say.
+
+    Raises:
+        UnknownFormatError: it is no image, or of a format that nothing is known of.
+        RadiographError: it is of a format that is known and not read, or cannot be opened.
+        RadiographNotFoundError: for a path without a file.
+    """
+    return _by_format(path, lambda _: "DICOM", lambda _, kind: kind)
+
+
 def _by_format(path: PathLike, dicom: Callable[[Path], T], other: Callable[[Path, str], T]) -> T:
     """Calls the reader of the file's format; what the operating system refuses is a RadiographError too."""
     file = Path(path)
@@ -182,10 +195,10 @@ def _by_format(path: PathLike, dicom: Callable[[Path], T], other: Callable[[Path
 def _format_of(path: Path) -> str:
     """The format, by the first bytes, or by the name where the format has no mark of its own there."""
     with path.open("rb") as file:
-        start = file.read(132)
+        start = file.read(LONGEST)
     if not start:
         raise refusal(path, "the file is empty", "Copy or export it again")
-    if start[128:] == b"DICM":
+    if dicom_start(start) is not None:
         return "DICOM"
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
@@ -198,9 +211,9 @@ def _format_of(path: Path) -> str:
         return "NIfTI"
     if name.endswith((".mha", ".mhd")):
         return "MetaImage"
-    if name.endswith((".dcm", ".dicom", ".ima")) or start[:4] in (b"\x08\0\0\0", b"\x08\0\x05\0", b"\x02\0\0\0"):
-        remedy = "Wanted a file with its preamble (PS3.10 7.1): DCMTK's `dcmconv in out` writes one"
-        raise refusal(path, "the file has no DICOM preamble, or is not DICOM", remedy)
-    if start.startswith(b"\x1f\x8b"):
-        raise refusal(path, "the file is compressed by gzip", "Unpack it, or name it .nii.gz if it is NIfTI")
-    raise refusal(path, "the file is no image of a known format", KNOWN_FORMATS)
+    if other := other_format(start):
+        raise refusal(path, f"the file is {other[0]}", other[1])
+    if name.endswith((".dcm", ".dicom", ".ima")):
+        remedy = "It is damaged or misnamed: copy or export it again"
+        raise refusal(path, "the file is not DICOM: neither a preamble nor an element stands at its start", remedy)
+    raise refusal(path, "the file is no image of a known format", KNOWN_FORMATS, UnknownFormatError)

@@ -21,6 +21,10 @@ class RadiographNotFoundError(RadiographError, FileNotFoundError):
     """There is no file at the given path."""
 
 
+class UnknownFormatError(RadiographError):
+    """Nothing in the file or its name says that it is an image: a text, a table, a program."""
+
+
 def refusal(
     path: str | os.PathLike[str], found: str, remedy: str, kind: type[RadiographError] = RadiographError
 ) -> RadiographError:

@@ -106,8 +106,8 @@ def test_video_is_refused(picture, write_dicom):
     refused(path, "MPEG2", "not decoded here")
 
 
-def test_dicom_without_preamble_says_so():
-    refused(get_testdata_file("no_meta.dcm"), "no DICOM preamble", "dcmconv")
+def test_what_is_called_dicom_and_is_not_says_so():
+    refused(get_testdata_file("no_meta.dcm"), "not DICOM", "neither a preamble nor an element")
 
 
 def test_dicom_without_transfer_syntax_says_so():
