@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bundle.atomic import write_json
-from bundle.data.inputs import radiograph_files
+from bundle.data.folder import folder_files, refuse_by_place
 from bundle.data.output_names import SUFFIXES
 from bundle.label.refusal import RefusedError
 from bundle.reading.dicom_header import MAX_PIXELS
@@ -64,12 +64,8 @@ def link_radiographs(
         names.add(_split(link.name)[0].casefold())
         if link.is_symlink():
             linked.add(str(link.readlink()))
-    try:
-        files = radiograph_files(root, check="none")
-    except (ValueError, FileNotFoundError):  # empty or away: radiographs may be uploaded, or come later
-        files = []
     made, passed_over = 0, {}
-    for file in map(Path, files):
+    for file in folder_files(root):  # none where the folder is away: radiographs may be uploaded, or come later
         if str(file) in linked or (work or view).resolve() in file.parents:
             continue
         if reason := _no_radiograph(file, root, refused):
@@ -128,6 +124,7 @@ def _no_radiograph(file: Path, root: Path, refused: Refused) -> str:
         mark = (status.st_mtime_ns, status.st_size)
         if refused.get(str(file), ())[:2] == mark:
             return refused[str(file)][2]
+        refuse_by_place(file, root)
         stored_size(file)
     except FileNotFoundError:
         return "gone since it was listed"

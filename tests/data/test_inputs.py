@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,10 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(
         files = radiograph_files(folder, unreadable=report)
     assert relative(files, folder) == ["b.dcm", "ward/1.2.840.1", "ward/a.PNG"]
     refused = json.loads(report.read_text())
-    assert [entry["file"] for entry in refused] == ["colour.png", "cut.dcm"]
-    assert "colour" in refused[0]["reason"]
-    assert str(folder) not in refused[0]["reason"]
+    reasons = {entry["file"]: entry["reason"] for entry in refused}
+    assert list(reasons) == ["DICOMDIR", "b_map.nii.gz", "b_overlay.png", "colour.png", "cut.dcm", "notes.txt"]
+    assert "colour" in reasons["colour.png"]
+    assert str(folder) not in reasons["colour.png"]
     assert "cut.dcm" in caplog.text
     # colour shows only in the pixels
     assert "colour.png" in relative(radiograph_files(folder, check="header"), folder)
@@ -78,23 +80,68 @@ def test_names_of_files_stay_out_of_an_anonymous_run(
     with caplog.at_level(logging.WARNING):
         samples = radiograph_samples(folder, unreadable=report, anonymous=True)
     assert len(samples) == 3
-    refused = json.loads(report.read_text())
-    assert [entry["candidate"] for entry in refused] == [1, 2, 3]
-    assert "does not parse" in refused[0]["reason"]
-    assert "colour" in refused[1]["reason"]
+    refused = {entry["candidate"]: entry["reason"] for entry in json.loads(report.read_text())}
+    assert list(refused) == [1, 2, 3, 4, 6, 7, 8]  # in the order of the names; 5, b.dcm, is read
+    assert "does not parse" in refused[2]
+    assert "colour" in refused[3]
     for text in (report.read_text(), caplog.text):
         assert "Smith" not in text
-    assert "candidate 2: the image is colour" in caplog.text
+    assert "candidate 3: the image is colour" in caplog.text
+
+
+def test_every_file_is_read_or_listed(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """But for hidden files, and what inference wrote."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "b.json").write_text(json.dumps({"note": "n", "frame": "f", "stored_size": {}}))  # b_overlay.png is ours
+    for name in ("scan_overlay.png", "scan_map.png", "labels.png"):  # and these are not
+        Image.fromarray((GREY >> 4).astype(np.uint8)).save(folder / name)
+    (folder / "scan.json").write_text("{}")
+    listed = {
+        "archive.zip": b"PK\x03\x04" + bytes(300),
+        "archive.tar": bytes(257) + b"ustar" + bytes(300),
+        "picture.bmp": b"BM\x36\x03\0\0\0\0\0\0" + bytes(300),
+        "picture.jp2": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(300),
+        "movie": b"\0\0\0\x18ftypheic" + bytes(300),
+        "Labels/final/b.nii.gz": b"",
+        "ward/masks/b.png": b"",
+    }
+    for name, content in listed.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    write_dicom(folder / "labelsTr_1.dcm", GREY)
+    (folder / "shelf").symlink_to(elsewhere)
+    (folder / "gone.dcm").symlink_to(elsewhere / "gone.dcm")
+    os.mkfifo(folder / "pipe.dcm")
+    report = tmp_path / "unreadable.json"
+    for check in ("pixels", "header", "none"):
+        read = relative(radiograph_files(folder, check=check, unreadable=report), folder)
+        reasons = {entry["file"]: entry["reason"] for entry in json.loads(report.read_text())}
+        everything = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        ours = {"b.json", "b_map.nii.gz", "b_overlay.png", ".hidden/c.dcm"}
+        assert {*read, *reasons} == {*everything, "shelf"} - ours
+        assert {"scan_overlay.png", "scan_map.png", "labels.png", "labelsTr_1.dcm"} <= set(read)
+        for name, word in {"archive.zip": "ZIP archive", "picture.bmp": "BMP picture", "DICOMDIR": "index"}.items():
+            assert word in reasons[name]
+        assert "drawings" in reasons["Labels/final/b.nii.gz"]
+        assert "pipe" in reasons["pipe.dcm"]
+        assert "a link to a folder" in reasons["shelf"]
+    assert "2 files of no known image format" in caplog.text
+    masks = folder / "Labels" / "final"
+    with pytest.raises(ValueError, match=r"1 files, none readable; the first: .*is empty"):  # given, it is looked at
+        radiograph_files(masks)
 
 
 def test_nothing_to_read_says_where_and_what_is_accepted(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere: there is no such .*DICOM"):
         radiograph_files(tmp_path / "nowhere")
-    (tmp_path / "readme.txt").write_text("x")
     with pytest.raises(ValueError, match=r"no such file in it. Wanted .*\.png"):
         radiograph_files(tmp_path)
+    (tmp_path / "readme.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"no such file in it"):
+        radiograph_files(tmp_path, patterns=["*.png"])
     (tmp_path / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"1 files, none readable; the first: .*a\.png"):
+    with pytest.raises(ValueError, match=r"2 files, none readable; the first: .*a\.png"):
         radiograph_files(tmp_path)
     with pytest.raises(RadiographError, match=r"a\.png"):
         radiograph_files(tmp_path / "a.png")

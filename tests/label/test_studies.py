@@ -137,6 +137,23 @@ def test_a_pipe_is_passed_over(studies, tmp_path):
     assert link_radiographs(studies, tmp_path / "view") == 3
 
 
+def test_what_is_left_out_is_counted_once_by_reason_and_not_named(studies, tmp_path, caplog):
+    (studies / "labels" / "final").mkdir(parents=True)
+    write_dicom(studies / "labels" / "final" / "scan.dcm", PIXELS)
+    (studies / "Smith.zip").write_bytes(b"PK\x03\x04" + bytes(300))
+    (studies / "Smith.log").write_text("1")
+    (studies / "Smith.dcm").symlink_to(write_dicom(tmp_path / "secret.dcm", PIXELS))
+    refused = {}
+    assert link_radiographs(studies, tmp_path / "view", refused=refused) == 3
+    for reason in ("1 files: the file is a ZIP archive", "drawings on radiographs", "no image of a known", "leads out"):
+        assert reason in caplog.text
+    assert "Smith" not in caplog.text
+    caplog.clear()
+    (studies / "Smith.log").write_text("1, and more")
+    assert link_radiographs(studies, tmp_path / "view", refused=refused) == 0
+    assert not caplog.text
+
+
 def test_an_empty_folder_is_no_error(tmp_path):
     (tmp_path / "studies").mkdir()
     assert link_radiographs(tmp_path / "studies", tmp_path / "view") == 0

@@ -56,7 +56,7 @@ def test_compressed_pixels_whose_syntax_is_not_stated_are_never_taken_for_grey_v
     noise = np.random.default_rng(0).integers(0, 4096, picture.shape).astype(np.uint16)  # no codec makes it smaller
     bare = without_preamble(write_dicom(noise, syntax=syntax), False, "bare")
     for read in (read_radiograph, stored_size):
-        with pytest.raises(RadiographError, match="the pixels are compressed, .* does not say how"):
+        with pytest.raises(RadiographError, match=r"the pixels are compressed, .* does not say how"):
             read(bare)
 
 
