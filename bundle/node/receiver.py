@@ -7,6 +7,7 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import (
     ComputedRadiographyImageStorage,
@@ -17,8 +18,10 @@ from pynetdicom.sop_class import (
 from pynetdicom.transport import ThreadedAssociationServer
 
 from bundle.loopback import is_loopback
+from bundle.node.fault import place_of
 from bundle.node.queue import DiskQueue, QueueFullError
-from bundle.node.sender import AE_TITLE, SUCCESS
+from bundle.node.sender import AE_TITLE, PROCESSING_FAILURE, SUCCESS
+from bundle.reading.dicom_image import TRANSFER_SYNTAXES
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import RadiographError, read_radiograph
 
@@ -26,23 +29,14 @@ logger = logging.getLogger(__name__)
 
 # PS3.4 table B.2-1
 OUT_OF_RESOURCES, NOT_THE_CLASS, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
+# A Secondary Capture is not taken: results are of this class too, and come back from a PACS that forwards what it gets.
 STORAGE = (
     ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     DigitalXRayImageStorageForProcessing,
 )
-TRANSFER_SYNTAXES = (
-    "1.2.840.10008.1.2.1",  # explicit VR little endian
-    "1.2.840.10008.1.2",  # implicit VR little endian
-    "1.2.840.10008.1.2.1.99",  # deflated
-    "1.2.840.10008.1.2.5",  # RLE
-    "1.2.840.10008.1.2.4.57",  # JPEG lossless
-    "1.2.840.10008.1.2.4.70",
-    "1.2.840.10008.1.2.4.80",  # JPEG-LS
-    "1.2.840.10008.1.2.4.81",
-    "1.2.840.10008.1.2.4.90",  # JPEG 2000
-    "1.2.840.10008.1.2.4.91",
-)
+SYNTAXES_NOT_TAKEN = 0x04  # of a proposed class, PS3.8 table 9-18
+MOST_NAMED = 1000  # a sender that proposes what there is not must not fill the memory
 
 
 def start_receiver(
@@ -59,8 +53,10 @@ def start_receiver(
     An object is answered with success only when it is on the disk of the queue, or known already. It is refused, and
     so stays with its sender, with out of resources (A700) where the queue is full, the object larger than `max_bytes`
     (which shows when it has been received), or the disk fails; with A900 where what it says of itself contradicts the
-    request; and with C000 and a reason where it is not one readable grey radiograph. The log names keys of the queue,
-    nothing of the object.
+    request; with C000 where it is not one readable grey radiograph; and with a processing failure (0110) for a fault of
+    ours. Offered are the transfer syntaxes that the reader reads. The log has the reason of every refusal, and once
+    each the classes and transfer syntaxes that were proposed and are not taken; it names keys of the queue, nothing of
+    the object.
 
     Args:
         queue: where objects go.
@@ -90,8 +86,10 @@ def start_receiver(
         entity.add_supported_context(storage, list(TRANSFER_SYNTAXES))
     if not is_loopback(host):
         logger.warning("The node listens on %s: whoever reaches that address can send to it, unencrypted.", host)
-    handlers = [
+    handlers: list[Any] = [
         (evt.EVT_C_STORE, _store, [queue, max_bytes, options]),
+        (evt.EVT_ACCEPTED, _name_not_taken, [set()]),
+        (evt.EVT_REJECTED, _name_rejection),
         (evt.EVT_CONN_CLOSE, _discard),
     ]
     try:
@@ -109,14 +107,43 @@ def stop_receiver(server: ThreadedAssociationServer) -> None:
 
 
 def _store(event: Any, queue: DiskQueue, max_bytes: int, options: ReadingOptions) -> Dataset:
+    """Take an object in, or say why not."""
+    key = queue.key(str(event.request.AffectedSOPInstanceUID))
     try:
-        return _answer(*_take(event.dataset_path, event.request, queue, max_bytes, options))
-    except OSError:  # the sender keeps it, and comes again
-        logger.exception("An object could not be taken: the disk failed")
-        return _answer(OUT_OF_RESOURCES, "the node's disk failed or is full")
-    except Exception:  # the association must get an answer, and the node go on
-        logger.exception("An object could not be taken")
-        return _answer(CANNOT_UNDERSTAND, "internal error, see the node's log")
+        status, reason = _take(event.dataset_path, event.request, key, queue, max_bytes, options)
+    except OSError as error:  # the sender keeps it, and comes again
+        status, reason = OUT_OF_RESOURCES, f"the node's disk failed or is full: {error.strerror}"
+    except Exception as error:  # the association must get an answer, and the node go on
+        logger.error("%s: %s", key, place_of(error))
+        status, reason = PROCESSING_FAILURE, "internal error, see the node's log"
+    if status != SUCCESS:
+        logger.warning("Refused %s (%04X): %s", key, status, reason)
+    return _answer(status, reason)
+
+
+def _name_not_taken(event: Any, named: set[str]) -> None:
+    """Log what a sender proposed and will not be able to send; `named` has what was logged before."""
+    proposed = {
+        context.context_id: context for context in event.assoc.requestor.primitive.presentation_context_definition_list
+    }
+    for context in event.assoc.rejected_contexts:
+        what = _named(context.abstract_syntax)
+        if context.result == SYNTAXES_NOT_TAKEN:
+            what += f" in {', '.join(map(_named, proposed[context.context_id].transfer_syntax))}"
+        if what not in named and len(named) < MOST_NAMED:
+            named.add(what)
+            logger.warning("Proposed and not taken: %s", what)
+
+
+def _name_rejection(event: Any) -> None:
+    """Log why an association did not come about."""
+    logger.warning("Rejected an association: %s", event.assoc.acceptor.primitive.reason_str)
+
+
+def _named(uid: Any) -> str:
+    """Name and number of a UID; what is none is not repeated."""
+    uid = UID(str(uid))
+    return f"{uid.name} ({uid})" if uid.is_valid and uid.name != uid else str(uid) if uid.is_valid else "(not a UID)"
 
 
 def _discard(event: Any) -> None:
@@ -127,9 +154,10 @@ def _discard(event: Any) -> None:
         Path(file.name).unlink(missing_ok=True)
 
 
-def _take(file: Path, request: Any, queue: DiskQueue, max_bytes: int, options: ReadingOptions) -> tuple[int, str]:
-    uid = str(request.AffectedSOPInstanceUID)
-    key = queue.key(uid)
+def _take(
+    file: Path, request: Any, key: str, queue: DiskQueue, max_bytes: int, options: ReadingOptions
+) -> tuple[int, str]:
+    """The status of an object, and the reason of a refusal."""
     if (size := file.stat().st_size) > max_bytes:
         return OUT_OF_RESOURCES, f"{size} bytes; the node takes {max_bytes}"
     if queue.knows(key):
@@ -139,15 +167,17 @@ def _take(file: Path, request: Any, queue: DiskQueue, max_bytes: int, options: R
         read_radiograph(file, options)
         header = dcmread(file, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "SOPClassUID"])
     except RadiographError as error:
-        reason = str(error).removeprefix(f"{file}: ")
-        logger.warning("Refused %s: %s", key, reason)
-        return CANNOT_UNDERSTAND, reason
-    if header.get("SOPInstanceUID") != uid or header.get("SOPClassUID") != request.AffectedSOPClassUID:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno is not None:  # the disk's fault
+            raise error.__cause__ from error
+        return CANNOT_UNDERSTAND, str(error).removeprefix(f"{file}: ")
+    if (
+        header.get("SOPInstanceUID") != request.AffectedSOPInstanceUID
+        or header.get("SOPClassUID") != request.AffectedSOPClassUID
+    ):
         return NOT_THE_CLASS, "SOP class or instance UID differs from the request's"
     try:
         queue.put(key, file)
     except QueueFullError as error:
-        logger.warning("Refused %s: %s", key, error)
         return OUT_OF_RESOURCES, str(error)
     logger.info("%s: taken in.", key)
     return SUCCESS, ""

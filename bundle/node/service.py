@@ -5,9 +5,11 @@ import logging
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bundle.node.fault import place_of
 from bundle.node.queue import DiskQueue
 from bundle.node.sender import NotDeliveredError, RefusedError, Sender, UnreachableError
 
@@ -15,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 # not the radiograph's fault, and likely to pass
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_ATTEMPTS = 3  # at a radiograph over which the network fails: memory may be short for a moment
 
 Analyse = Callable[[Path, Path], Sequence[Path]]
 
@@ -22,9 +25,10 @@ Analyse = Callable[[Path, Path], Sequence[Path]]
 class Node:
     """Two threads over one queue: a PACS that is down keeps no radiograph from being looked at.
 
-    A radiograph that can't be looked at, and results that the PACS will not have, are put aside in the queue with the
-    reason, and the next one follows. Results that it could not take now wait `first_wait` seconds, then twice as long
-    each time, at most `longest_wait`; while it can't be reached at all, all wait so.
+    A radiograph that can't be looked at (a ValueError at once, any other error at its third) and results that the PACS
+    will not have are put aside in the queue with the reason, and the next one follows. Results that it could not take
+    now wait `first_wait` seconds, then twice as long each time, at most `longest_wait`; while it can't be reached at
+    all, all wait so.
 
     Args:
         queue: the queue.
@@ -47,6 +51,7 @@ class Node:
         self.queue, self.analyse, self.sender = queue, analyse, sender
         self.first_wait, self.longest_wait, self.idle = first_wait, longest_wait, idle
         self._held: dict[str, tuple[float, float]] = {}  # key -> when to try again, seconds waited
+        self._failed: Counter[str] = Counter()
         self._stop = threading.Event()
         steps = [self._analyse_next] + [self._send_next] * (sender is not None)
         self._threads = [threading.Thread(target=self._loop, args=(step,), name=step.__name__) for step in steps]
@@ -67,8 +72,8 @@ class Node:
         while not self._stop.is_set():
             try:
                 pause, wait = step(), 0.0
-            except Exception:  # the disk is full, or a fault of ours: the node must go on, and say so
-                logger.exception("The node could not go on; it tries again")
+            except Exception as error:  # the disk is full, or a fault of ours: the node must go on, and say so
+                logger.error("The node could not go on; it tries again: %s", place_of(error))
                 pause = wait = self._longer(wait)
             self._stop.wait(pause)
 
@@ -84,14 +89,23 @@ class Node:
         try:
             with tempfile.TemporaryDirectory(dir=self.queue.work) as folder:
                 self.queue.finish(key, self.analyse(file, Path(folder)))
-        except Exception as error:  # one radiograph must not stop the node
-            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        except ValueError as error:  # of the radiograph (RadiographError is one)
+            self._put_aside(key, f"{type(error).__name__}: {error}")
+        except Exception as error:  # of ours, or of the machine; one radiograph must not stop the node
+            self._failed[key] += 1
+            if self._failed[key] < _ATTEMPTS or (isinstance(error, OSError) and error.errno in _OF_THE_MACHINE):
                 raise
-            logger.exception("%s: put aside, it can't be looked at", key)
-            self.queue.refuse(key, f"{type(error).__name__}: {error}")
+            logger.error("%s: %s", key, place_of(error))
+            self._put_aside(key, f"{type(error).__name__}, {_ATTEMPTS} times; see the node's log")
         else:
+            self._failed.pop(key, None)
             logger.info("%s: looked at.", key)
         return 0.0
+
+    def _put_aside(self, key: str, reason: str) -> None:
+        logger.warning("%s: put aside, it can't be looked at: %s", key, reason)
+        self.queue.refuse(key, reason)
+        self._failed.pop(key, None)
 
     def _send_next(self) -> float:
         """Send the results of one radiograph; returns the seconds to wait before the next."""

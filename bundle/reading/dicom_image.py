@@ -17,8 +17,12 @@ from pydicom.tag import Tag
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -73,6 +77,10 @@ IMAGE_TAGS = (
 
 JPEG_FAMILY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
 JPEG2000_FAMILY = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
+LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
+# What is read, in the order in which it is wished for: a sender that has the choice must not take one with losses.
+TRANSFER_SYNTAXES = tuple(sorted((*NATIVE, RLELossless, *JPEG_FAMILY, *JPEG2000_FAMILY), key=LOSSY.__contains__))
 # Which pip package brings a decoder; uncompressed, deflated and RLE pixels need none.
 CODEC_PACKAGES = {
     **dict.fromkeys(JPEG_FAMILY, "python-gdcm"),

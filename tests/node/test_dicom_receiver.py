@@ -1,5 +1,7 @@
 """C-STORE into the node, by dcmtk's storescu and by pynetdicom where storescu will not do wrong."""
 
+import errno
+import io
 import logging
 import socket
 import subprocess
@@ -8,14 +10,40 @@ import time
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from PIL import Image
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    AllTransferSyntaxes,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLosslessSV1,
+    SecondaryCaptureImageStorage,
+)
 from pynetdicom import AE, _config, evt
 
+from bundle.node import receiver
 from bundle.node.queue import DiskQueue
-from bundle.node.receiver import CANNOT_UNDERSTAND, NOT_THE_CLASS, OUT_OF_RESOURCES, start_receiver, stop_receiver
+from bundle.node.receiver import (
+    CANNOT_UNDERSTAND,
+    NOT_THE_CLASS,
+    OUT_OF_RESOURCES,
+    PROCESSING_FAILURE,
+    TRANSFER_SYNTAXES,
+    start_receiver,
+    stop_receiver,
+)
 from bundle.reading import ReadingOptions
+from bundle.reading.radiograph import RadiographError
 from tests.debian import path_of
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
@@ -38,10 +66,10 @@ def radiograph(tmp_path):
     return write_dicom(tmp_path / "radiograph.dcm", np.arange(96 * 80).reshape(96, 80) % 4096)
 
 
-def store(port, dataset, called="PATCHCLIP"):
+def store(port, dataset, called="PATCHCLIP", syntax=ExplicitVRLittleEndian):
     """The answer to a C-STORE of a dataset, or of a file, whose UID in the request is then its file meta's."""
     entity = AE(ae_title="TEST")
-    entity.add_requested_context(DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian)
+    entity.add_requested_context(DigitalXRayImageStorageForPresentation, syntax)
     association = entity.associate("127.0.0.1", port, ae_title=called)
     assert association.is_established
     answer = association.send_c_store(dataset)
@@ -103,6 +131,8 @@ def test_what_is_no_radiograph_is_refused_with_a_reason_and_the_next_is_taken(
     assert sum(queue.counts().values()) == 0
     assert store(node, dcmread(radiograph)).Status == 0
     assert queue.counts()["incoming"] == 1
+    for reason in ("(C000): the image is not grey", "(A900): SOP class or instance", "(A700): 32"):
+        assert reason in caplog.text
     for secret in ("Secret", "SECRET", dcmread(radiograph).SOPInstanceUID):
         assert secret not in caplog.text
 
@@ -115,23 +145,101 @@ def test_a_full_queue_sends_away(node, queue, tmp_path):
     assert store(node, dcmread(tmp_path / "3.dcm")).Status == 0
 
 
-def test_other_classes_are_not_offered(node):
+def test_other_classes_are_not_offered(node, caplog):
     other = Dataset()
     other.file_meta = FileMetaDataset()
     other.SOPClassUID, other.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
     entity = AE()
     entity.add_requested_context(other.SOPClassUID)
+    entity.add_requested_context(DigitalXRayImageStorageForPresentation, "1.2.840.10008.1.2.4.111")
+    for _ in range(2):
+        association = entity.associate("127.0.0.1", node, ae_title="PATCHCLIP")
+        assert not association.accepted_contexts
+        association.abort()
+    assert [record.getMessage() for record in caplog.records if record.name == "bundle.node.receiver"] == [
+        "Proposed and not taken: Secondary Capture Image Storage (1.2.840.10008.5.1.4.1.1.7)",
+        "Proposed and not taken: Digital X-Ray Image Storage - For Presentation (1.2.840.10008.5.1.4.1.1.1.1) in "
+        "JPEG XL JPEG Recompression (1.2.840.10008.1.2.4.111)",
+    ]
+
+
+def test_what_the_reader_reads_is_offered_without_losses_first(node):
+    """By pydicom's own list of decoders; an object of each is another matter, of the reader's tests."""
+    readable = {syntax for syntax in AllTransferSyntaxes if has_decoder(syntax)}
+    assert set(TRANSFER_SYNTAXES) == readable > {JPEGBaseline8Bit, JPEGExtended12Bit, ExplicitVRBigEndian, HTJ2K}
+    entity = AE()
+    for syntax in readable:
+        entity.add_requested_context(DigitalXRayImageStorageForPresentation, syntax)
+    entity.add_requested_context(ComputedRadiographyImageStorage, [JPEGBaseline8Bit, JPEG2000, JPEGLosslessSV1])
     association = entity.associate("127.0.0.1", node, ae_title="PATCHCLIP")
-    assert not association.accepted_contexts
-    association.abort()
+    try:
+        taken = [(context.abstract_syntax, *context.transfer_syntax) for context in association.accepted_contexts]
+    finally:
+        association.release()
+    assert set(taken) == {
+        *((DigitalXRayImageStorageForPresentation, syntax) for syntax in readable),
+        (ComputedRadiographyImageStorage, JPEGLosslessSV1),
+    }
 
 
-def test_only_named_callers_if_wanted(queue, radiograph):
+def has_decoder(syntax):
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, ExplicitVRBigEndian, ImplicitVRLittleEndian])
+def test_an_object_in_another_syntax_is_taken_in(node, queue, radiograph, monkeypatch, syntax):
+    sent = dcmread(radiograph)
+    if syntax == JPEGBaseline8Bit:
+        stream = io.BytesIO()
+        Image.fromarray((sent.pixel_array >> 4).astype(np.uint8)).save(stream, "JPEG")
+        sent.BitsAllocated, sent.BitsStored, sent.HighBit = 8, 8, 7
+        sent.PixelData = encapsulate([stream.getvalue()])
+        sent["PixelData"].VR = "OB"
+        sent["PixelData"].is_undefined_length = True
+    elif syntax == ExplicitVRBigEndian:
+        sent.PixelData = sent.pixel_array.astype(">u2").tobytes()
+    sent.file_meta.TransferSyntaxUID = syntax
+    dcmwrite(radiograph, sent, enforce_file_format=True)
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    assert store(node, radiograph, syntax=syntax).Status == 0
+    assert dcmread(queue.next_incoming()).file_meta.TransferSyntaxUID == syntax
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (KeyError("Secret^Name"), PROCESSING_FAILURE),
+        (MemoryError(), PROCESSING_FAILURE),
+        (OSError(errno.EIO, "Input/output error", "Secret"), OUT_OF_RESOURCES),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_fault_of_ours_sends_the_sender_back_and_quotes_nothing(
+    node, queue, radiograph, monkeypatch, caplog, fault, status
+):
+    def failing(file, options):
+        if isinstance(fault, OSError):  # as the reader reports what the operating system refuses
+            raise RadiographError("the file cannot be read") from fault
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(receiver, "read_radiograph", failing)
+        assert store(node, dcmread(radiograph)).Status == status
+    assert "Secret" not in caplog.text
+    assert type(fault).__name__ in caplog.text or "Input/output error" in caplog.text
+    assert store(node, dcmread(radiograph)).Status == 0
+
+
+def test_only_named_callers_if_wanted(queue, caplog):
     server = start_receiver(queue, port=0, allowed=("MODALITY",))
     try:
         entity = AE(ae_title="STRANGER")
         entity.add_requested_context("1.2.840.10008.1.1")
         assert not entity.associate("127.0.0.1", server.server_address[1], ae_title="PATCHCLIP").is_established
+        wait_for(lambda: "Rejected an association: Calling AE title not recognised" in caplog.text, 10)
     finally:
         server.shutdown()
 

@@ -59,6 +59,27 @@ def test_one_that_cannot_be_looked_at_is_put_aside_with_the_reason(queue, tmp_pa
     assert (queue.refused / "bad.dcm").read_text() == "bad"
 
 
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_network_that_fails_is_tried_three_times_and_quoted_nowhere(queue, tmp_path, caplog, times):
+    failing = [RuntimeError("Secret^Name")] * times
+
+    def failing_at_first(file, folder):
+        if failing and file.read_text() == "a":
+            raise failing.pop()
+        return analyse(file, folder)
+
+    pacs = Pacs()
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) == 4 - times, failing_at_first)
+    assert pacs.got == (["a", "b"] if times == 2 else ["b"])
+    if times == 3:
+        assert json.loads((queue.refused / "a.json").read_text()) == {
+            "reason": "RuntimeError, 3 times; see the node's log"
+        }
+    assert "RuntimeError" in caplog.text
+    assert "failing_at_first" in caplog.text  # where
+    assert "Secret" not in caplog.text
+
+
 def test_results_wait_for_a_pacs_that_is_away_in_their_order(queue, tmp_path):
     pacs = Pacs(UnreachableError("down"), UnreachableError("down"), UnreachableError("down"))
     run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) == 2)
