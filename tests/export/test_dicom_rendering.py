@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian
 
 from bundle.export.dicom import dicom_results, save_dicom_results
 from bundle.export.dicom.secondary_capture import BANNER, LONG_SIDE
@@ -105,6 +107,21 @@ def test_results_are_of_the_grey_values_that_were_chosen(tmp_path, options):
     _, state, _ = save_dicom_results(results, tmp_path, "in")
     wanted = read_radiograph(source, ReadingOptions.of(options))[0][0]
     assert np.abs(render(source, state, tmp_path) - 255 * wanted).max() < 2
+
+
+@pytest.mark.parametrize("keyword", ["VOILUTSequence", "ModalityLUTSequence"])
+@pytest.mark.parametrize("vr", ["OW", "US"])
+def test_lookup_tables_of_a_big_endian_image_are_turned(tmp_path, keyword, vr):
+    source = write_radiograph(tmp_path / "in.dcm", **{keyword: [CURVE if keyword[0] == "V" else MODALITY]})
+    little = dcmread(source)
+    (item,) = little[keyword].value
+    words = np.frombuffer(item.LUTData, "<u2")
+    item["LUTData"].VR, item["LUTData"].value = vr, words.astype(">u2").tobytes() if vr == "OW" else words.tolist()
+    little.PixelData = little.pixel_array.astype(">u2").tobytes()
+    little.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    dcmwrite(tmp_path / "big.dcm", little, enforce_file_format=True)
+    _, state, _ = save_dicom_results(dicom_results(tmp_path / "big.dcm", document(), maps()), tmp_path, "in")
+    assert np.abs(render(source, state, tmp_path) - 255 * read_radiograph(source)[0][0]).max() < 2
 
 
 def render(source: Path, state: Path, folder: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ import highdicom
 import numpy as np
 import pytest
 from pydicom import dcmread
+from skimage import measure
 
 from bundle.atomic import write_json
 from bundle.export.dicom import (
@@ -293,17 +294,17 @@ def test_no_malformed_value_is_logged_or_quoted(tmp_path, caplog, recwarn, old):
     assert "secret" not in said.lower()
 
 
-def test_text_beyond_ascii_is_unicode(tmp_path):
+def test_text_beyond_ascii_is_in_the_characters_of_the_image(tmp_path):
     findings = ["Erguss", "Rundherd ≥ 3 cm", "Pneu", "Übrige"]
     source = write_radiograph(tmp_path / "in.dcm", PatientName="Müller^Jörg", SpecificCharacterSet="ISO_IR 100")
-    paths = save_dicom_results(dicom_results(source, document(findings), maps()), tmp_path, "in")
-    for path in paths[:2]:
+    for path in save_dicom_results(dicom_results(source, document(findings), maps()), tmp_path, "in"):
         result = dcmread(path)
-        assert result.SpecificCharacterSet == "ISO_IR 192"
+        assert result.SpecificCharacterSet == "ISO_IR 100"
         assert result.PatientName == "Müller^Jörg"
-        assert "Rundherd ≥ 3 cm" in str(result)
         assert errors(program("dciodvfy", path)) == []
-    assert dcmread(paths[2]).SpecificCharacterSet == "ISO_IR 100"
+        if result.Modality != "OT":
+            assert "Rundherd >= 3 cm" in str(result)
+            assert "Übrige" in str(result)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +350,35 @@ def test_findings_and_maps_are_read_as_they_were_written(tmp_path):
     write_json(tmp_path / "other.json", {"auroc": 1})
     with pytest.raises(ValueError, match=r"other\.json: no note, stored_size, findings, candidates in it"):
         read_findings(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("tags", "ratio"),
+    [
+        ({"PixelSpacing": [0.2, 0.1]}, [2, 1]),
+        ({"PixelSpacing": None, "ImagerPixelSpacing": [0.1, 0.15]}, [2, 3]),
+        ({"PixelSpacing": None, "PixelAspectRatio": [5, 4]}, [5, 4]),
+        ({"PixelAspectRatio": [5, 4]}, [1, 1]),  # the spacing goes first
+        ({"PixelSpacing": None, "PixelAspectRatio": [0, 0]}, [1, 1]),
+        ({"PixelSpacing": None}, [1, 1]),
+    ],
+)
+def test_the_aspect_of_the_pixels_is_kept(tmp_path, tags, ratio):
+    source = write_radiograph(tmp_path / "in.dcm", **{k: v for k, v in tags.items() if v})
+    if not tags.get("PixelSpacing", True):
+        whole = dcmread(source)
+        del whole.PixelSpacing
+        whole.save_as(source)
+    results = dicom_results(source, document() | {"candidates": []})  # nothing is drawn
+    for path in save_dicom_results(results, tmp_path, "in"):
+        assert errors(program("dciodvfy", path)) == []
+    (area,) = results.gsps.DisplayedAreaSelectionSequence
+    assert area.PresentationPixelAspectRatio == ratio
+    lesion = max(
+        measure.regionprops(measure.label(results.sc.pixel_array.min(2) > 220)), key=lambda region: region.area
+    )
+    top, left, bottom, right = lesion.bbox  # a square in stored pixels
+    assert (bottom - top) / (right - left) == pytest.approx(ratio[0] / ratio[1], rel=0.02)
 
 
 def test_contours_surround_the_lesion(tmp_path):

@@ -117,6 +117,15 @@ def test_notes_of_the_reader_are_handed_on(tmp_path: Path, monkeypatch: pytest.M
     assert [f"How it was read: {note}." in caption for caption in captions] == [True]
 
 
+def test_the_overlay_has_square_pixels(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "in.dcm", lesion_pixels(), PixelSpacing=[0.2, 0.4])
+    infer(tmp_path / "in.dcm", tmp_path / "out", maps=False, min_score=0.99)
+    grey = np.asarray(Image.open(tmp_path / "out" / "in_overlay.png").convert("L"))
+    assert grey.shape[1] == 800  # 200 pixels of .4 mm, wider than 300 of .2
+    rows, columns = (np.flatnonzero((grey[:600] > 200).sum(axis) > 30) for axis in (1, 0))
+    assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(2, rel=0.05)  # of a square in stored pixels
+
+
 @pytest.mark.parametrize(
     ("tags", "spacing", "unit"),
     [

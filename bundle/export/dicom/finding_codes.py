@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from highdicom.sr import CodedConcept
 
+from bundle.export.dicom.characters import spell
+
 # PS3.3 8.2: private coding schemes begin with 99.
 PRIVATE_SCHEME = "99PATCHCLIP"
 PRIVATE_SCHEME_NAME = "Patch-CLIP: names of findings without a standard code"
@@ -28,7 +30,8 @@ def finding_code(name: str, codes: Mapping[str, Sequence[str]] | None = None) ->
     """The concept that stands for a finding in a DICOM object.
 
     `codes` goes first, then `SNOMED_CT`, whatever the case of the letters; any other name becomes its own code in
-    `PRIVATE_SCHEME`, capitals and digits joined by "_", which is the same in every file but means nothing elsewhere.
+    `PRIVATE_SCHEME`, spelt in ASCII, capitals and digits joined by "_", which is the same in every file but means
+    nothing elsewhere.
 
     Args:
         name: the finding, as the network's configuration has it.
@@ -52,7 +55,7 @@ def finding_code(name: str, codes: Mapping[str, Sequence[str]] | None = None) ->
     if name.casefold() in SNOMED_CT:
         value, meaning = SNOMED_CT[name.casefold()]
         return CodedConcept(value, "SCT", meaning)
-    value = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
-    if not value:
+    value = re.sub(r"[^A-Z0-9]+", "_", spell(name).upper()).strip("_")
+    if not value or not any(map(str.isalnum, name)):
         raise ValueError(f"the finding {name!r} cannot be a code; give it one in `codes`")
     return CodedConcept(value, PRIVATE_SCHEME, name[:_MEANING])

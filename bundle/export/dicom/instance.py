@@ -2,9 +2,8 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,13 +12,13 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DA, DT, TM
 
+from bundle.export.dicom.characters import complete_texts
 from bundle.export.dicom.source import DicomSource
 
 MANUFACTURER = "Patch-CLIP bundle for MONAI"
 # Behind the numbers that devices give their series, so that lists show results after images.
 SERIES_NUMBERS = {"sr": 9901, "gsps": 9902, "sc": 9903}
 BODY_PART = "CHEST"
-_UNICODE = "ISO_IR 192"
 _LO, _LO_MORE = 64, "..."
 _TIME = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]+)?)?)?")
 
@@ -69,13 +68,17 @@ class Maker:
         }
 
 
-def study_moment(identity: Dataset) -> datetime:
+def study_moment(identity: Mapping[str, Any] | Dataset) -> datetime:
     """Date and time of the study, as the moment of results that must come out the same again.
 
     A time may end after its hours or minutes (PS3.5 6.2). Midnight where it is absent or malformed, 1900-01-01 where
     the date is.
+
+    Args:
+        identity: `DicomSource.identity`, or both values by their keywords.
     """
-    date, time = (str(identity.get(keyword) or "").strip() for keyword in ("StudyDate", "StudyTime"))
+    values = (identity.get(keyword) or "" for keyword in ("StudyDate", "StudyTime"))
+    date, time = ((value.decode("latin-1") if isinstance(value, bytes) else value).strip() for value in values)
     if not re.fullmatch(r"[0-9]{8}", date):
         return datetime(1900, 1, 1)
     whole = time.partition(".")[0].ljust(6, "0") if _TIME.fullmatch(time) else "000000"
@@ -98,18 +101,13 @@ def complete(result: Dataset, source: DicomSource, maker: Maker) -> Dataset:
     Returns:
         The result.
     """
-    for element in source.identity:
-        result[element.tag] = deepcopy(element)
-    if not _is_ascii(result, source.identity):  # a finding's name, say, that the image's own characters may not have
-        result.SpecificCharacterSet = _UNICODE
     if result.Modality != "SR":  # an SR's series has no body part; others must name one, or a laterality (C.7.3.1)
         result.BodyPartExamined = BODY_PART
     for dataset in (result, *result.get("ContributingEquipmentSequence", [])):
         for element in list(dataset):
-            if element.keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
-                continue
             if element.VR in ("DA", "TM", "DT"):
                 element.value = {"DA": DA, "TM": TM, "DT": DT}[element.VR](_written(element.VR, maker.moment))
+    complete_texts(result, source.identity, source.characters)
     return result
 
 
@@ -133,9 +131,3 @@ def quiet_highdicom() -> Iterator[None]:
 
 def _written(vr: str, moment: datetime) -> str:
     return moment.strftime({"DA": "%Y%m%d", "TM": "%H%M%S", "DT": "%Y%m%d%H%M%S"}[vr])
-
-
-def _is_ascii(dataset: Dataset, identity: Dataset) -> bool:
-    """Whether all text that is not the patient's and study's is ASCII."""
-    texts = (element.value for element in dataset.iterall() if element.tag not in identity and element.VR != "SQ")
-    return all(value.isascii() for value in texts if isinstance(value, str))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def presentation_state(
     ("MASS_MAP"), both in the finding's colour, so that a viewer can switch them off; the notice has its own. Graphics
     are in PIXEL units, which are the stored frame (`box_outline`). Grey values are those that the network's reader
     showed it: the image's modality transformation, its first VOI LUT or window or the one that the reader chose, and
-    its polarity.
+    its polarity. The pixels' aspect is the image's, which viewers would otherwise take for 1.
 
     Args:
         source: the image.
@@ -114,6 +115,8 @@ def presentation_state(
         for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType"):
             result.pop(keyword, None)
         result.ModalityLUTSequence = deepcopy(image.ModalityLUTSequence)
+    area = result.DisplayedAreaSelectionSequence[0]
+    area.PresentationPixelAspectRatio = list(Fraction(source.pixel_aspect).limit_denominator(1000).as_integer_ratio())
     return complete(result, source, maker)
 
 

@@ -173,8 +173,9 @@ def _entropy(
     options: DicomOptions,
 ) -> tuple[str, ...]:
     """All that results depend on, as text; of the patient, the study and the pixels only a hash."""
-    of_image = [_elements(source.header), _elements(source.identity), str(source.meta["window"])]
-    of_image += [str(source.meta["inverted"]), _sha256(source.image.tobytes())]
+    of_image = [_elements(source.header), _elements(source.identity), str(source.characters)]
+    of_image += [str(source.meta["window"]), str(source.meta["inverted"]), str(source.pixel_aspect)]
+    of_image += [_sha256(source.image.tobytes())]
     seen = "" if maps is None else _sha256(np.ascontiguousarray(maps, np.float32).tobytes())
     return _sha256("\n".join(of_image).encode()), json.dumps(document, sort_keys=True), seen, repr(options)
 

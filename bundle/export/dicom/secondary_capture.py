@@ -34,7 +34,8 @@ def secondary_capture(
 ) -> SCImage:
     """Build the picture: the overlay, with the notice burnt in above and a legend below.
 
-    RGB of 8 bits, uncompressed. No pixel spacing: lengths should be measured in the original. Nothing about the patient
+    RGB of 8 bits, uncompressed, its pixels square whatever the original's are. No pixel spacing: lengths should be
+    measured in the original. Nothing about the patient
     is drawn; `BurnedInAnnotation`, which says whether pixels identify a patient, is the original's.
 
     Args:
@@ -48,7 +49,7 @@ def secondary_capture(
     Returns:
         The image.
     """
-    picture, top = draw_capture(source.image, document, shown, maker, maps, min_score)
+    picture, top = draw_capture(source, document, shown, maker, maps, min_score)
     image = source.header
     with quiet_highdicom():
         result = SCImage(
@@ -80,7 +81,7 @@ def secondary_capture(
 
 
 def draw_capture(
-    image: npt.NDArray[np.float32],
+    source: DicomSource,
     document: Mapping[str, Any],
     shown: Sequence[Mapping[str, Any]],
     maker: Maker,
@@ -91,13 +92,13 @@ def draw_capture(
 
     Returns:
         RGB picture; and the row in which the radiograph begins, below the banner. The radiograph has the picture's
-        width, and its own aspect.
+        width, and its aspect in the patient.
     """
     findings = list(document["findings"])
     scores = {name: values.get("image") for name, values in document["findings"].items()}
     said = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score is not None)
     overlay = draw_overlay(
-        image,
+        source.image,
         candidate_table(shown, findings),
         findings,
         maps,
@@ -105,6 +106,7 @@ def draw_capture(
         max_per_finding=max(1, len(shown)),
         caption=f"{maker.algorithm} {maker.version}. Image scores: {said}." if said else "",
         long_side=LONG_SIDE,
+        pixel_aspect=source.pixel_aspect,
     )
     letters = font(_LETTERS)
     for points in range(_LETTERS, _SMALLEST - 1, -1):

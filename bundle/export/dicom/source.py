@@ -1,8 +1,9 @@
 """The DICOM image that results refer to: what of its header they need, and what makes it impossible to refer to it."""
 
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -13,10 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from bundle.reading.dicom_header import parse
+from bundle.export.dicom.characters import verbatim
+from bundle.reading.deflated import inflate
+from bundle.reading.dicom_encoding import encoding_of, meta_syntax
+from bundle.reading.dicom_header import MAX_HEADER_BYTES, PIXELS, parse
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.radiograph_error import RadiographError, refusal
@@ -39,9 +44,10 @@ TYPE_2 = (
 GREY = ("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence")
 IMAGE = (
     *("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "PatientOrientation", "BurnedInAnnotation"),
-    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
+    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod", "PixelAspectRatio"),
 )
-_TAGS = tuple(map(Tag, dict.fromkeys((*REFERENCES, *PATIENT, *STUDY, *GREY, *IMAGE, "SpecificCharacterSet"))))
+_TAGS = tuple(map(Tag, (*REFERENCES, *GREY, *IMAGE, "SpecificCharacterSet")))
+_IDENTITY_TAGS = list(map(Tag, (*PATIENT, *STUDY)))
 
 
 class DicomSourceError(RadiographError):
@@ -57,13 +63,18 @@ class DicomSource:
         meta: its metadata (`read_radiograph`), with the hash of its pixels.
         header: references, size and grey values, with empty patient and study: what the libraries that build results
             are shown, because they log names and refuse unusual ones.
-        identity: the patient and study attributes, as the image has them; they go into the results as they are.
+        identity: the patient and study attributes, as bytes (`characters.verbatim`); they go into the results as they
+            are.
+        characters: the image's Specific Character Set, right or wrong; empty where it states none.
+        pixel_aspect: the distance between rows over that between columns; 1 where the image says neither.
     """
 
     image: npt.NDArray[np.float32]
     meta: dict[str, Any]
     header: Dataset
     identity: Dataset
+    characters: tuple[str, ...]
+    pixel_aspect: float
 
 
 @contextmanager
@@ -114,22 +125,49 @@ def read_source(path: str | Path, options: ReadingOptions = DEFAULT_OPTIONS) -> 
         remedy = "DICOM results refer to the image by these UIDs: take the file from the archive, not an edited copy"
         raise refusal(path, f"{', '.join(wrong)} is missing or not a UID", remedy, DicomSourceError)
 
-    if whole.original_encoding[1] is False and any(
-        keyword in whole for keyword in ("ModalityLUTSequence", "VOILUTSequence")
-    ):
-        found = "it has lookup tables in Explicit VR Big Endian, a retired syntax"
-        raise refusal(path, found, "DCMTK's `dcmconv +te in out` writes little endian", DicomSourceError)
-
-    identity = _only(whole, (*PATIENT, *STUDY, "SpecificCharacterSet"))
+    identity = _identity(path)
     header = _only(whole, (*REFERENCES, *GREY, *IMAGE))
     for keyword in TYPE_2:
         setattr(header, keyword, None)
         if keyword not in identity:
             setattr(identity, keyword, None)
+    characters = whole.get("SpecificCharacterSet") or ()
     if "RescaleSlope" in header or "RescaleIntercept" in header:  # the one without the other is read as by the reader
         header.RescaleSlope = _or(header.get("RescaleSlope"), 1)
         header.RescaleIntercept = _or(header.get("RescaleIntercept"), 0)
-    return DicomSource(image, meta, header, identity)
+    if whole.original_encoding[1] is False:
+        _swap_tables(header)
+    terms = (characters,) if isinstance(characters, str) else tuple(characters)
+    return DicomSource(image, meta, header, identity, terms, _pixel_aspect(meta, whole))
+
+
+def _identity(path: Path) -> Dataset:
+    """The patient and study attributes, as they stand in the file."""
+    with path.open("rb") as file:
+        encoding = encoding_of(file, meta_syntax(file))
+        whole = inflate(file, MAX_HEADER_BYTES) if encoding.deflated else file
+        until = {"stop_when": lambda tag, vr, length: tag in PIXELS, "specific_tags": _IDENTITY_TAGS}
+        return verbatim(read_dataset(whole, encoding.implicit, encoding.little, **until))
+
+
+def _pixel_aspect(meta: Mapping[str, Any], header: Dataset) -> float:
+    """Height over width of a pixel, from its spacing, or from the ratio that images without one have (C.7.6.3.1.7)."""
+    try:
+        height, width = meta["spacing"] or map(float, header.get("PixelAspectRatio") or ())
+        aspect = height / width
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 1.0
+    return aspect if 0 < aspect < math.inf else 1.0
+
+
+def _swap_tables(header: Dataset) -> None:
+    """Lookup tables of a big endian image as the results, which are little endian, have them (OW: words of 16 bits)."""
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        for item in header.get(keyword) or ():
+            for element in item:  # what is not looked at yet is turned by pydicom
+                if element.keyword == "LUTData" and isinstance(element.value, bytes):
+                    element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+            item.set_original_encoding(False, True)
 
 
 def _only(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:
