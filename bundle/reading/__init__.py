@@ -2,6 +2,7 @@
 
 from bundle.reading.options import ReadingOptions as ReadingOptions
 from bundle.reading.radiograph import check_radiograph as check_radiograph
+from bundle.reading.radiograph import look_at_header as look_at_header
 from bundle.reading.radiograph import radiograph_format as radiograph_format
 from bundle.reading.radiograph import read_radiograph as read_radiograph
 from bundle.reading.radiograph import stored_size as stored_size

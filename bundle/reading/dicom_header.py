@@ -19,6 +19,7 @@ from bundle.reading.decimal_text import mend_decimal
 from bundle.reading.deflated import inflate
 from bundle.reading.dicom_encoding import UNDEFINED, Encoding, encoding_of, meta_syntax
 from bundle.reading.fragments import syntax_of, walk
+from bundle.reading.frontal import STATED_TAGS, stated_otherwise
 from bundle.reading.radiograph_error import RadiographError, refusal
 
 REQUIRED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
@@ -85,6 +86,7 @@ class Frame:
         end: where the sequence delimiter of compressed pixels is to be put, if it is missing; else None.
         notes: where the file had to be understood otherwise than it says.
         directions: Patient Orientation: where its rows and its columns go; empty where that is not stated.
+        not_frontal: why the image is, by its header, no frontal chest radiograph; None where it may be one.
     """
 
     rows: int
@@ -95,6 +97,7 @@ class Frame:
     end: int | None = None
     notes: tuple[str, ...] = ()
     directions: tuple[str, ...] = ()
+    not_frontal: str | None = None
 
     @property
     def size(self) -> int:
@@ -116,7 +119,7 @@ def read_frame(path: Path, file: BinaryIO) -> Frame:
         RadiographError: for what is not one grey frame, has no pixel data, ends before they do, or is compressed and
             of more than `MAX_PIXELS`.
     """
-    header = parse(path, file, HEADER_TAGS, stop_before_pixels=True)
+    header = parse(path, file, (*HEADER_TAGS, *STATED_TAGS), stop_before_pixels=True)
     frame = _one_grey_frame(path, header.dataset, header.syntax)
     if not header.encoding.deflated:  # it is inflated into memory, where the file's position says nothing
         frame = _find_pixels(path, file, header, frame)
@@ -165,7 +168,8 @@ def parse(
         if too_long and not whole.read(1):  # all that was inflated is read, and no pixel data have come
             raise _too_long(path, most)
         notes = []
-        for tag in tuple(dataset.keys()):  # pydicom converts values on first use: now, where a failure has its name
+        # pydicom converts values on first use: now, where a failure has its name
+        for tag in (tag for tag in tuple(dataset.keys()) if tag not in STATED_TAGS):
             place = f" at {keyword_for_tag(tag)}"
             notes += mend_decimal(dataset, tag)
             _ = dataset[tag].value
@@ -225,7 +229,13 @@ def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
     directions = header.get("PatientOrientation") or ()
     directions = (directions,) if isinstance(directions, str) else tuple(map(str, directions))
     directions = directions if any(directions) else ()
-    return Frame(rows, columns, bits_allocated, photometric, syntax, directions=directions)
+    try:
+        not_frontal = stated_otherwise(header)
+    except PARSE_ERRORS:  # in a sequence: what is damaged states nothing, and the pixels may be whole
+        not_frontal = None
+    return Frame(
+        rows, columns, bits_allocated, photometric, syntax, directions=directions, not_frontal=not_frontal
+    )
 
 
 def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Frame:

@@ -134,6 +134,7 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
             "orientation": _upright(frame, notes).orientation,
             "transfer_syntax": str(frame.syntax),
             "format": "DICOM",
+            "not_assessed": frame.not_frontal,
             "affine": [
                 [-column_mm, 0.0, 0.0, 0.0],
                 [0.0, -row_mm, 0.0, 0.0],
@@ -145,7 +146,7 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
     )
 
 
-def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], int]:
+def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], int, str | None]:
     """What a DICOM file's header says of its picture, after the refusals that a header allows.
 
     Args:
@@ -153,7 +154,8 @@ def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], 
         options: with which it will be read.
 
     Returns:
-        (H, W), and the orientation (see `read_radiograph`).
+        (H, W), the orientation (see `read_radiograph`), and why the image is no frontal chest radiograph, None where the
+        header does not say that.
 
     Raises:
         RadiographError: for what is not one grey image, ends before its pixels do, or lacks the VOI LUT or window
@@ -168,7 +170,7 @@ def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], 
                 offered(header, options, [])
             except PhotometryError as error:
                 raise refusal(path, str(error), GREY_REMEDY) from error
-    return (frame.rows, frame.columns), _upright(frame, []).orientation
+    return (frame.rows, frame.columns), _upright(frame, []).orientation, frame.not_frontal
 
 
 def _upright(frame: Frame, notes: list[str]) -> Upright:

@@ -15,7 +15,7 @@ SECTION = "reading"  # of the configuration: messages name a choice as it is mad
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How pixel values become 0..1, and where they are decoded: the section `reading` of a configuration.
+    """The section `reading` of a configuration: how pixel values become 0..1, where they are decoded, what is assessed.
 
     Two readings of one file are the same only if their options are equal: what remembers what was read, keys it by
     them. JSON's lists become tuples.
@@ -30,6 +30,7 @@ class ReadingOptions:
             byte may end this process: only for files that have been read before.
         flat: what becomes of an image whose stored values vary and of which nothing is to be seen: "note" reads it,
             with a note in its metadata, "refuse" does not, for training.
+        frontal: "require" has what is no frontal chest radiograph named as `not_assessed`; "any" looks for no sign.
     """
 
     voi_index: int = 0
@@ -38,6 +39,7 @@ class ReadingOptions:
     percentiles: tuple[float, float] = (0.5, 99.5)
     isolated: bool = True
     flat: str = "note"
+    frontal: str = "require"
 
     def __post_init__(self) -> None:
         """Refuses options that cannot be meant."""
@@ -55,6 +57,8 @@ class ReadingOptions:
         object.__setattr__(self, "percentiles", percentiles)
         if self.flat not in ("note", "refuse"):
             raise _unmeant("flat", self.flat, '"note" or "refuse"')
+        if self.frontal not in ("require", "any"):
+            raise _unmeant("frontal", self.frontal, '"require" or "any"')
 
     @classmethod
     def of(cls, section: ReadingOptions | Mapping[str, Any] | None) -> ReadingOptions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +15,14 @@ import numpy.typing as npt
 from bundle.reading.dicom_image import dicom_layout, read_dicom
 from bundle.reading.dicom_start import dicom_start
 from bundle.reading.flat import FLAT, hides_what_is_stored
+from bundle.reading.frontal import blank, odd_shape
 from bundle.reading.image_file import image_file_size, read_image_file
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.other_formats import LONGEST, other_format
 from bundle.reading.pixel_hash import pixels_sha256
-from bundle.reading.radiograph_error import RadiographError, RadiographNotFoundError, UnknownFormatError, refusal
-
-__all__ = ["RadiographError", "RadiographNotFoundError", "radiograph_format", "read_radiograph", "stored_size"]
+from bundle.reading.radiograph_error import RadiographError as RadiographError
+from bundle.reading.radiograph_error import RadiographNotFoundError as RadiographNotFoundError
+from bundle.reading.radiograph_error import UnknownFormatError, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,13 @@ class Layout:
 
     Attributes:
         size: (H, W), the pixels that boxes are counted in.
-        orientation: see `read_radiograph`.
+        orientation: see `read_radiograph`, like the next.
+        not_assessed: but for what only the pixels show.
     """
 
     size: tuple[int, int]
     orientation: int = 1
+    not_assessed: str | None = None
 
 
 def read_radiograph(
@@ -86,6 +89,8 @@ def read_radiograph(
         - `format`: DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI.
         - `affine`: 4x4 nested list, (column, row, 0, 1) -> mm, RAS+; a unit spacing where it is unknown.
         - `pixels_sha256`: of the stored values, where asked for: two files with another are not of one image.
+        - `not_assessed`: why this is no frontal chest radiograph, by its header, shape or pixels (`frontal`), and so
+          may get no score; None where nothing says so.
         - `notes`: where the file was understood otherwise than it says, or shows nothing; also logged as warnings.
 
     Raises:
@@ -107,25 +112,32 @@ def read_radiograph(
         metadata["notes"].append(FLAT)
     for note in metadata["notes"]:
         logger.warning("%s: %s", path, note)
+    reason = metadata.get("not_assessed") or odd_shape(metadata["stored_size"]) or blank(image)
+    metadata["not_assessed"] = reason if options.frontal == "require" else None
     return np.ascontiguousarray(image[np.newaxis]), {"filename_or_obj": os.fspath(path), **metadata}
 
 
 def stored_size(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) -> tuple[int, int]:
-    """(H, W) of a radiograph from its header: well under a millisecond a file, and the header's refusals.
+    """`look_at_header`'s (H, W)."""
+    return look_at_header(path, options).size
+
+
+def look_at_header(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) -> Layout:
+    """What a radiograph's header tells: a millisecond a file or less, and the header's refusals.
 
     Args:
         path: the file.
         options: with which it will be read: what they ask for must be there.
 
     Returns:
-        (rows, columns), equal to `read_radiograph`'s `stored_size`.
+        How it lies, and whether it is assessed, as `read_radiograph` says them.
 
     Raises:
         RadiographError: for a file whose header shows that it cannot be read; colour in PNG, JPEG and TIFF, and
             damaged pixels, show only in `read_radiograph`.
         RadiographNotFoundError: for a path without a file.
     """
-    return _layout(path, options)[0].size
+    return _layout(path, options)[0]
 
 
 def check_radiograph(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) -> Layout:
@@ -139,7 +151,7 @@ def check_radiograph(path: PathLike, options: ReadingOptions = DEFAULT_OPTIONS) 
         options: with which it will be read.
 
     Returns:
-        The size of its picture, and how it is turned for the network.
+        As `look_at_header`.
 
     Raises:
         RadiographError: for a file that cannot be read; damaged pixels show only in `read_radiograph`.
@@ -161,7 +173,9 @@ def _layout(path: PathLike, options: ReadingOptions) -> tuple[Layout, bool]:
         size, is_grey = image_file_size(file, kind, options.isolated)
         return Layout(size), is_grey
 
-    return _by_format(path, dicom, other)
+    layout, is_grey = _by_format(path, dicom, other)
+    reason = layout.not_assessed or odd_shape(layout.size)
+    return replace(layout, not_assessed=reason if options.frontal == "require" else None), is_grey
 
 
 def radiograph_format(path: PathLike) -> str:

@@ -267,6 +267,7 @@ def test_metadata_are_plain_and_hold_no_patient(picture, write_dicom):
         "transfer_syntax": "1.2.840.10008.1.2.1",
         "format": "DICOM",
         "affine": [[-0.1, 0.0, 0.0, 0.0], [0.0, -0.2, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]],
+        "not_assessed": None,
         "notes": [],
     }
 
