@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -86,20 +87,17 @@ def stated_otherwise(header: Dataset) -> str | None:
     """
     if _text(header, "Modality").strip().upper() in OTHER_MODALITIES:
         return "Modality (0008,0060) states something else than plain radiography"
-    part = _elsewhere(_text(header, "BodyPartExamined"))
-    if part:
+    if part := _elsewhere(_text(header, "BodyPartExamined")):
         return f"Body Part Examined (0018,0015) states {part}, not the chest"
     if view := _view(_text(header, "ViewPosition")):
         return f"View Position (0018,5101) states {view}"
     # PS3.3 C.7.6.1.1.1: where rows and columns run to; A and P lie in no frontal plane.
     if any(way.strip().upper()[:1] in ("A", "P") for way in _text(header, "PatientOrientation").split("\\")):
         return "Patient Orientation (0020,0020) states a lateral view"
-    for code in _codes(header, "AnatomicRegionSequence"):
-        if code in ELSEWHERE:
-            return f"Anatomic Region Sequence (0008,2218) states {ELSEWHERE[code]}, not the chest"
-    for code in _codes(header, "ViewCodeSequence"):
-        if code in _VIEW_OF_CODE:
-            return f"View Code Sequence (0054,0220) states {_VIEW_OF_CODE[code]}"
+    if part := _meaning(header, "AnatomicRegionSequence", ELSEWHERE):
+        return f"Anatomic Region Sequence (0008,2218) states {part}, not the chest"
+    if view := _meaning(header, "ViewCodeSequence", _VIEW_OF_CODE):
+        return f"View Code Sequence (0054,0220) states {view}"
     return None
 
 
@@ -171,9 +169,15 @@ def _text(header: Dataset, keyword: str) -> str:
     return "\\".join(map(str, value)) if hasattr(value, "__iter__") else str(value)
 
 
-def _codes(header: Dataset, keyword: str) -> list[str]:
-    """The SNOMED codes of a sequence."""
+def _meaning(header: Dataset, keyword: str, known: Mapping[str, str]) -> str | None:
+    """What the first known SNOMED code of a sequence means; codes within its items, of modifiers, do not count."""
+    element: Any = header.get_item(keyword)
+    raw = None if element is None else element.value
+    if isinstance(raw, bytes) and known.keys().isdisjoint(re.findall(r"[A-Z0-9-]+", raw.decode("latin-1"))):
+        return None  # most files: parsing the items would take .2 ms
     items = header.get(keyword)
-    items = items if isinstance(items, Sequence) else ()  # of another VR where the file is odd
-    snomed = [item for item in items if _text(item, "CodingSchemeDesignator").strip() in _SNOMED]
-    return [_text(item, "CodeValue").strip() for item in snomed]
+    for item in items if isinstance(items, Sequence) else ():  # of another VR where the file is odd
+        code = _text(item, "CodeValue").strip()
+        if code in known and _text(item, "CodingSchemeDesignator").strip() in _SNOMED:
+            return known[code]
+    return None

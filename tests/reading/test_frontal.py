@@ -100,6 +100,9 @@ def test_codes_of_view_and_region(assessed, scheme):
         assessed(ViewCodeSequence=code("399135007", "SCT")) == "View Code Sequence (0054,0220) states an oblique view"
     )
     assert assessed(AnatomicRegionSequence=code("T-D8700", "99LOCAL")) is None
+    axial = code("399348003", "SCT")  # antero-posterior; its modifier, cephalad, is also the code of a view of breasts
+    axial[0].ViewModifierCodeSequence = code("399196006", "SCT")
+    assert assessed(ViewCodeSequence=axial) is None
     assert assessed(ViewCodeSequence=Sequence(), AnatomicRegionSequence=Sequence()) is None
 
 
