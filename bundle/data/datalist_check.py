@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 THE_FILE = "the file"
 _USUAL = ("training", "validation", "test")  # sections by their names, even where they are empty
+_Header = tuple[tuple[int, int], str | None]  # (H, W), and why the image is no frontal chest radiograph
 
 
 @dataclass
@@ -210,8 +211,11 @@ def _image_complaints(
             layout = _layout_or_error(file, reading)
             if isinstance(layout, RadiographError):
                 yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
-            else:
-                place.layout = layout
+                continue
+            place.layout = layout
+            if layout.not_assessed:
+                wanted = 'a frontal chest radiograph, or reading#frontal "any" to use all'
+                yield place, "image", layout.not_assessed, wanted
 
 
 def _layout_or_error(path: Path, reading: ReadingOptions) -> Layout | RadiographError:

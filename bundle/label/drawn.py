@@ -15,7 +15,7 @@ from skimage.measure import label, regionprops
 from bundle.fingerprint import file_sha256
 from bundle.reading.dicom_header import MAX_PIXELS
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
-from bundle.reading.radiograph import read_radiograph
+from bundle.reading.radiograph import look_at_header, read_radiograph
 from bundle.report.findings_file import viewer_affine
 
 PathLike = str | os.PathLike[str]
@@ -97,10 +97,12 @@ def segment_boxes(
         [{"finding", "box"}], boxes in stored pixels, cut to the image.
 
     Raises:
-        DrawnError: the mask does not fit.
+        DrawnError: the mask does not fit, or the radiograph is, by its header, no frontal chest radiograph.
     """
     import itk
 
+    if not_frontal := look_at_header(radiograph, options).not_assessed:  # training would refuse it
+        raise DrawnError(f"the radiograph is not assessed: {not_frontal}")
     _, meta = read_radiograph(radiograph, options)
     height, width = meta["stored_size"]
     image = _read_mask(mask)

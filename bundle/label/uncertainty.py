@@ -52,7 +52,7 @@ class UncertaintyStrategy(Strategy):
         self._seen: dict[str, float | None] = {}
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """{"id", "weight"}: the radiograph and its uncertainty; None where all have labels, or cannot be read.
+        """{"id", "weight"}: the radiograph and its uncertainty; None where all have labels, or cannot be looked at.
 
         Raises:
             Exception: what `look` raises, where no radiograph could be looked at and another time one may.
@@ -63,7 +63,8 @@ class UncertaintyStrategy(Strategy):
         images = sorted(datastore.get_unlabeled_images())
         for image in [image for image in images if image not in self._seen][: self.at_once]:
             try:
-                self._seen[image] = uncertainty(self.look(image))
+                predictions = self.look(image)  # none of an image that is not assessed: it is not proposed
+                self._seen[image] = uncertainty(predictions) if predictions else None
             except ArchiveError as error:  # the others would wait as long
                 failed = error
                 break

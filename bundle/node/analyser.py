@@ -8,7 +8,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 
-from bundle.export.dicom import DicomOptions, dicom_results, read_findings, save_dicom_results
+from bundle.export.dicom import DicomOptions, NotAssessedError, dicom_results, read_findings, save_dicom_results
 from bundle.reading.options import ReadingOptions
 from bundle.training import load_weights
 
@@ -66,7 +66,7 @@ class Analyser:
             folder: where the results are written.
 
         Returns:
-            The DICOM results.
+            The DICOM results; none of an image that is no frontal chest radiograph, of which the log says why.
 
         Raises:
             RadiographError, DicomSourceError, ValueError: it can't be read, or no result can refer to it.
@@ -80,4 +80,8 @@ class Analyser:
         finally:
             for path in Path(self._folder.name).iterdir():
                 path.unlink()
-        return save_dicom_results(dicom_results(file, document, maps, self._options), folder, "result")
+        try:
+            results = dicom_results(file, document, maps, self._options)
+        except NotAssessedError:  # SaveFindingsd has said why
+            return ()
+        return save_dicom_results(results, folder, "result")

@@ -112,7 +112,7 @@ class DiskQueue:
         return _oldest(self.incoming)
 
     def finish(self, key: str, files: Sequence[Path]) -> None:
-        """Results are there: they wait for the PACS from now on. The files are copied."""
+        """Results are there: they wait for the PACS from now on, copied. Without any file the object is done."""
         temporary = self.work / uuid.uuid4().hex
         try:
             temporary.mkdir()
@@ -120,7 +120,9 @@ class DiskQueue:
                 _sync(shutil.copyfile(file, temporary / file.name))
             _sync(temporary)
             with self._lock:
-                if not (self.results / key).exists():
+                if not files:
+                    self._mark_done(key)
+                elif not (self.results / key).exists():
                     temporary.rename(self.results / key)
                     _sync(self.results)
                 (self.incoming / f"{key}.dcm").unlink(missing_ok=True)
@@ -134,11 +136,8 @@ class DiskQueue:
     def deliver(self, key: str) -> None:
         """The PACS has the results: only the mark is kept."""
         with self._lock:
-            (self.done / key).touch()
-            _sync(self.done)
+            self._mark_done(key)
             shutil.rmtree(self.results / key)
-            for _ in range(_entries(self.done) - self.remember):
-                min(self.done.iterdir(), key=lambda path: path.stat().st_mtime_ns).unlink()
 
     def refuse(self, key: str, reason: str) -> None:
         """The object, or the results, can't go on: keep what there is, and say why.
@@ -157,6 +156,13 @@ class DiskQueue:
     def counts(self) -> dict[str, int]:
         """How many objects are in each state."""
         return {state: _entries(self.folder / state) for state in STATES} | {"refused": self._refused()}
+
+    def _mark_done(self, key: str) -> None:
+        """On return the mark is on the disk itself; the oldest go, so that not more stay than are remembered."""
+        (self.done / key).touch()
+        _sync(self.done)
+        for _ in range(_entries(self.done) - self.remember):
+            min(self.done.iterdir(), key=lambda path: path.stat().st_mtime_ns).unlink()
 
     def _refused(self) -> int:
         return sum(1 for _ in self.refused.glob("[!.]*.json"))

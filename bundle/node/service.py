@@ -32,7 +32,8 @@ class Node:
 
     Args:
         queue: the queue.
-        analyse: from a radiograph and an empty folder to the files of results, written there.
+        analyse: from a radiograph and an empty folder to the files of results, written there; none where nothing is
+            to be said of it.
         sender: delivers results; None leaves them in the queue.
         first_wait: seconds.
         longest_wait: seconds.

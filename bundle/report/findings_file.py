@@ -27,6 +27,7 @@ def findings_document(
     stored_size: tuple[int, int],
     spacing: tuple[float, float] | None,
     note: str = NOT_CLINICAL,
+    not_assessed: str | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """What the network found in one radiograph, as plain values; nothing that identifies a patient.
@@ -38,6 +39,8 @@ def findings_document(
         stored_size: (H, W).
         spacing: (row, column) distance in mm, or None where unknown.
         note: what the findings are not to be used for.
+        not_assessed: why the image is no frontal chest radiograph (`read_radiograph`): then neither scores nor
+            candidates go in, whatever the network made of it.
         more: further entries, put last.
 
     Returns:
@@ -53,11 +56,14 @@ def findings_document(
     if len(table) and not 0 <= table[:, FINDING].min() <= table[:, FINDING].max() < len(findings):
         raise ValueError(f"a candidate's finding is outside 0..{len(findings) - 1}")
     table = table[np.argsort(-table[:, SCORE], kind="stable")]
+    if not_assessed:
+        findings, table = (), table[:0]
     return {
         "note": note,
         "frame": "pixels of the stored image, x right, y down; box [x0, y0, x1, y1] with x1 and y1 exclusive",
         "stored_size": {"height": int(stored_size[0]), "width": int(stored_size[1])},
         "spacing_mm": None if spacing is None else {"row": _number(spacing[0]), "column": _number(spacing[1])},
+        "not_assessed": not_assessed,
         "findings": {
             finding: {name: _number(float(values[k])) for name, values in scores.items()}
             for k, finding in enumerate(findings)

@@ -51,7 +51,7 @@ def draw_overlay(
     Args:
         image: (1, H, W) or (H, W), 0..1, bright is dense.
         candidates: (M, 8) table, columns of `bundle.metrics.candidates.COLUMNS`, in the frame of `image`.
-        findings: names of the K findings.
+        findings: names of the K findings; none where none was looked for.
         maps: (K, h, w) probabilities over the whole image, NaN where there is none. Any h and w: coarser than the
             image saves memory.
         boxes: (N, 4) annotated boxes [x0, y0, x1, y1], in the frame of `image`; rows of NaN are padding.
@@ -131,9 +131,9 @@ def draw_overlay(
         return picture
 
     entries = [Entry("box", finding_colour(k), findings[k]) for k in present]
-    if not present:
+    if not present and findings:
         entries.append(Entry("box", "#6e7681", f"no candidate with a score of {min_score:.2f} or more"))
-    elif maps is not None:
+    elif present and maps is not None:
         entries.append(Entry("fill", _mixed(finding_colour(present[0])), f"tint: probability above {min_score:.2f}"))
     if len(truth):
         entries.append(Entry("dashed", TRUTH, "annotated"))

@@ -19,8 +19,8 @@ class SaveDicomResultsd(MapTransform):
 
     Stands behind `SaveFindingsd`, with the same `output_dir`, `inputs`, `anonymous_names` and scores, and reads the
     JSON and the map that it wrote: `scripts.dicom_results` makes the same objects from them later. A file that no
-    DICOM result can refer to (a PNG, or a DICOM file without a study) gets none; a warning says why, and the run goes
-    on.
+    DICOM result can refer to (a PNG, or a DICOM file without a study) gets none, and neither does one that was not
+    assessed; a warning says why, and the run goes on.
 
     Args:
         keys: looked up in the sample, as MONAI wants it; nothing is read from there.
@@ -60,7 +60,13 @@ class SaveDicomResultsd(MapTransform):
         self._name = OutputNames(inputs, image_key, anonymous_names, "SaveDicomResultsd")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        from bundle.export.dicom import DicomSourceError, dicom_results, read_findings, save_dicom_results
+        from bundle.export.dicom import (
+            DicomSourceError,
+            NotAssessedError,
+            dicom_results,
+            read_findings,
+            save_dicom_results,
+        )
 
         file = str(getattr(data[self.image_key], "meta", {}).get("filename_or_obj", ""))
         if not file:
@@ -74,7 +80,7 @@ class SaveDicomResultsd(MapTransform):
         document, maps = read_findings(findings)
         try:
             results = dicom_results(file, document, maps, self.options)
-        except DicomSourceError as error:
+        except (DicomSourceError, NotAssessedError) as error:
             logger.warning("No DICOM results: %s", error)
         else:
             save_dicom_results(results, self.output_dir, name)

@@ -1,5 +1,6 @@
 """Writes what the network found in a radiograph: JSON, an overlay and maps. The last step of inference."""
 
+import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from bundle.report.shown import findings_to_show
 from bundle.report.versions import versions
 from bundle.results.stored_frame import candidates_of_file, maps_of_file
 
+logger = logging.getLogger(__name__)
+
 _OVERLAY_MAP_SIDE = 600  # a map is smooth: more pixels would look the same below an overlay of 1200
 
 
@@ -43,7 +46,8 @@ class SaveFindingsd(MapTransform):
     The JSON holds: `findings` (name -> scores, null where one is absent, in the network's order), `candidates` (all of
     them, by falling score: finding, score, peak [x, y], box), the frame in which they are, stored size, spacing, how
     grey values were read and a hash of the stored ones (`reading`), which files lie beside it, and the versions of the
-    software. The notes of the reader stand in the overlay's caption too.
+    software. The notes of the reader stand in the overlay's caption too. Of an image that is no frontal chest radiograph
+    it says why (`not_assessed`) and holds no score; the overlay says so below the image, and there is no map.
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
@@ -100,6 +104,7 @@ class SaveFindingsd(MapTransform):
         self.anonymous, self.model = anonymous_names, dict(model or {})
         self.notice, self.options = notice, ReadingOptions.of(options)
         self._name = OutputNames(inputs, image_key, anonymous_names, "SaveFindingsd")
+        self._not_assessed = 0
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -131,7 +136,11 @@ class SaveFindingsd(MapTransform):
         candidates = candidates_of_file(torch.as_tensor(d["candidates"]).cpu(), turn, size)
 
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
-        drawn = self._drawn(scores)
+        reason: str | None = meta["not_assessed"]
+        if reason:
+            self._not_assessed += 1
+            logger.warning("Not assessed (%d in this run): %s: %s.", self._not_assessed, name, reason)
+        drawn = [] if reason else self._drawn(scores)
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
         more["reading"] = reading_document(meta)
         more["reading"]["options"] = self.options.of_grey_values()  # with which it reads the image again
@@ -139,12 +148,14 @@ class SaveFindingsd(MapTransform):
             path = self._path(name, "_overlay.png")
             picture = draw_overlay(
                 image,
-                candidates,
-                self.findings,
-                maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
+                () if reason else candidates,
+                () if reason else self.findings,
+                None
+                if reason
+                else maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
                 min_score=self.min_score,
                 max_per_finding=self.max_per_finding,
-                caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta["notes"]),
+                caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta),
                 only=drawn,
                 pixel_aspect=meta["pixel_aspect"],
             )
@@ -156,7 +167,7 @@ class SaveFindingsd(MapTransform):
                 "min_image_score": self.min_image_score,
                 "findings_considered": [self.findings[k] for k in drawn],
             }
-        if self.maps:
+        if self.maps and not reason:
             path = self._path(name, "_map.nii.gz")
             sampled = maps_of_file(sample_maps(maps, grid_from_stored, upright, self.map_side), turn)
             affine_mm = viewer_affine(file, meta)
@@ -173,7 +184,9 @@ class SaveFindingsd(MapTransform):
             }
         more |= {"model": self.model} if self.model else {}
         document = findings_document(
-            self.findings, scores, candidates, size, meta["spacing"], note=self.notice, **more, versions=versions()
+            *(self.findings, scores, candidates, size, meta["spacing"], self.notice, reason),
+            **more,
+            versions=versions(),
         )
         write_json(self._path(name, ".json"), document)
 
@@ -185,17 +198,19 @@ class SaveFindingsd(MapTransform):
         return findings_to_show(image.tolist(), self.min_image_score)
 
     def _caption(
-        self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int], notes: Sequence[str]
+        self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int], meta: Mapping[str, Any]
     ) -> str:
         parts = [self.notice, f"{name}:" if name else ""]
-        if "image" in scores:
+        if meta["not_assessed"]:
+            parts.append(f"Not assessed: {meta['not_assessed']}.")
+        elif "image" in scores:
             text = [f"{finding} {scores['image'][k]:.2f}" for k, finding in enumerate(self.findings)]
             if drawn:
                 parts.append(f"Image scores: {', '.join(text[k] for k in drawn)}.")
             if rest := [text[k] for k in range(len(text)) if k not in drawn]:
                 parts.append(f"Not drawn, image score below {self.min_image_score:.2f}: {', '.join(rest)}.")
-        if notes:
-            parts.append(f"How it was read: {'; '.join(notes)}.")
+        if meta["notes"]:
+            parts.append(f"How it was read: {'; '.join(meta['notes'])}.")
         return " ".join(part for part in parts if part)
 
     def _path(self, name: str, ending: str) -> Path:

@@ -53,7 +53,8 @@ class ViewerResultd(MapTransform):
     from `min_score` on. The sample may bring its own `min_score` and `min_image_score`. `result` always holds
     everything: what `bundle.report.findings_file.findings_document` lists, `prediction` (the image scores as
     MONAI Label's classifiers give them), `segments` (finding -> value in the mask, of those painted), `notice` and
-    `reading` (how grey values were read, with the reader's notes).
+    `reading` (how grey values were read, with the reader's notes). For an image that is no frontal chest
+    radiograph it holds the reason, `not_assessed`, and no score; the mask is empty, the map NaN.
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
@@ -106,6 +107,10 @@ class ViewerResultd(MapTransform):
         size: tuple[int, int] = reading["stored_size"]
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d["scores"].items()}
         candidates = torch.as_tensor(d["candidates"]).cpu()
+        reason: str | None = reading["not_assessed"]
+        if reason:  # nothing of what the network made of it goes on
+            maps = torch.full_like(maps, torch.nan)
+            scores, candidates = {name: torch.zeros_like(values) for name, values in scores.items()}, candidates[:0]
         limits = {key: _share(d, key, default) for key, default in self.limits.items()}
         turn = Upright.of(reading["orientation"])
         upright = turn.size(size)
@@ -114,12 +119,12 @@ class ViewerResultd(MapTransform):
         grid_from_stored = torch.linalg.inv(to_stored)
 
         candidates = candidates_of_file(candidates, turn, size)
-        result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice)
+        result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice, reason)
         image = scores["image"].tolist()
         result["notice"] = self.notice
         result["reading"] = reading_document(reading)
         result["prediction"] = [
-            {"idx": k, "label": name, "score": round(image[k], 6)} for k, name in enumerate(self.findings)
+            {"idx": k, "label": name, "score": round(image[k], 6)} for k, name in enumerate(result["findings"])
         ]
         result["show"] = show
         if show == "map":

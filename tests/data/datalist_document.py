@@ -20,7 +20,7 @@ Document = dict[str, Any]
 Write = Callable[[Any], Path]
 
 
-def write_image(path: Path, rows: int = 40, columns: int = 60) -> None:
+def write_image(path: Path, rows: int = 40, columns: int = 60, **attributes: str) -> None:
     """A small DX image."""
     header = Dataset()
     header.file_meta = FileMetaDataset()
@@ -32,6 +32,8 @@ def write_image(path: Path, rows: int = 40, columns: int = 60) -> None:
     header.PhotometricInterpretation = "MONOCHROME2"
     header.PixelData = bytes(rows * columns)
     header["PixelData"].VR = "OB"
+    for keyword, value in attributes.items():
+        setattr(header, keyword, value)
     path.parent.mkdir(parents=True, exist_ok=True)
     header.save_as(path, enforce_file_format=True)
 

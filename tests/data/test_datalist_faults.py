@@ -172,6 +172,19 @@ def test_cut_and_colour_images_are_found(folder, document, write):
     assert "test[0] (images/d.dcm), image: found the pixel data are cut short: 2300 bytes" in fault
 
 
+def test_what_is_no_frontal_chest_is_found_unless_allowed(folder, document, write):
+    write_image(folder / "images" / "a.dcm", ViewPosition="LL")
+    write_image(folder / "images" / "c.dcm", BodyPartExamined="HAND")
+    wanted = 'a frontal chest radiograph, or reading#frontal "any" to use all'
+    assert faults_of(write(document)) == [
+        f"training[0] (images/a.dcm), image: found View Position (0018,5101) states a lateral view; wanted {wanted}",
+        "validation[0] (images/c.dcm), image: found Body Part Examined (0018,0015) states HAND, not the chest; "
+        f"wanted {wanted}",
+    ]
+    check_datalist(write(document), reading={"frontal": "any"})
+    check_datalist(write(document), check_images=False)
+
+
 @pytest.mark.parametrize("report", [None, "", "  \n"])
 def test_reports_where_they_are_trained_on(document, write, report):
     document["training"][1]["report"] = report

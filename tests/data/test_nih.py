@@ -137,7 +137,7 @@ def test_labels_boxes_and_patient_data_of_an_entry(tmp_path):
         ],
         ["00000001_000.png,Infiltrate,512,0,600,256", "00000001_000.png,Nodule,1,2,3,4"],
     )
-    for name, size in (("00000001_000.png", 1024), ("00000001_001.png", 8), ("00000002_000.png", 8)):
+    for name, size in (("00000001_000.png", 1024), ("00000001_001.png", 16), ("00000002_000.png", 16)):
         write_images(tmp_path / "images" / str(size) / name[:12], [name], size, parts=1)
     path = prepare_nih(tmp_path / "images", tmp_path / "datalist.json", tables)
     document = document_of(path)

@@ -146,6 +146,22 @@ class Unlabelled:
         return {}
 
 
+def test_what_is_not_assessed_is_not_proposed(store, studies, tmp_path):
+    class Two(Unlabelled):
+        pass
+
+    seen = {"a": [], "b": [{"score": 0.5}]}
+    assert UncertaintyStrategy(seen.get, lambda: 1)({}, Two()) == {"id": "b", "weight": 1.0}
+    assert UncertaintyStrategy(lambda image: [], lambda: 1)({}, Two()) is None
+
+
+def test_a_label_on_what_is_no_frontal_chest_is_refused(store, studies, tmp_path):
+    write_dicom(studies / "a.dcm", PIXELS, BodyPartExamined="HAND")
+    with pytest.raises(RefusedError, match="states HAND, not the chest") as refused:
+        draw(store, tmp_path)
+    assert refused.value.status == 422
+
+
 def strategy(outcomes):
     looked = []
 

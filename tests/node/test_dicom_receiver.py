@@ -140,7 +140,7 @@ def test_what_is_no_radiograph_is_refused_with_a_reason_and_the_next_is_taken(
 def test_a_full_queue_sends_away(node, queue, tmp_path):
     answers = [store(node, dcmread(write_dicom(tmp_path / f"{i}.dcm", np.full((40, 40), i)))).Status for i in range(4)]
     assert answers == [0, 0, 0, OUT_OF_RESOURCES]
-    queue.finish(queue.next_incoming().stem, [])
+    queue.finish(queue.next_incoming().stem, [tmp_path / "0.dcm"])
     queue.deliver(queue.next_results().name)
     assert store(node, dcmread(tmp_path / "3.dcm")).Status == 0
 

@@ -32,6 +32,10 @@ def analyse(file, folder):
     return [folder / "result"]
 
 
+def looks_past_hands(file, folder):
+    return [] if file.read_text() == "hand" else analyse(file, folder)
+
+
 @pytest.fixture
 def queue(tmp_path):
     queue = DiskQueue(tmp_path / "queue")
@@ -78,6 +82,14 @@ def test_a_network_that_fails_is_tried_three_times_and_quoted_nowhere(queue, tmp
     assert "RuntimeError" in caplog.text
     assert "failing_at_first" in caplog.text  # where
     assert "Secret" not in caplog.text
+
+
+def test_one_of_which_nothing_is_said_is_done_and_the_pacs_hears_nothing(queue, tmp_path):
+    pacs = Pacs()
+    run(queue, pacs, ["a", "hand", "b"], tmp_path, lambda: queue.counts()["done"] == 3, looks_past_hands)
+    assert pacs.got == ["a", "b"]
+    assert pacs.calls == 2
+    assert queue.counts() == {"incoming": 0, "results": 0, "done": 3, "refused": 0}
 
 
 def test_results_wait_for_a_pacs_that_is_away_in_their_order(queue, tmp_path):

@@ -41,6 +41,15 @@ def test_an_object_goes_its_way(tmp_path, image, result):
     assert queue.counts() == {"incoming": 0, "results": 0, "done": 1, "refused": 0}
 
 
+def test_an_object_without_results_is_done(tmp_path, image):
+    queue = DiskQueue(tmp_path / "queue")
+    assert queue.put("a", image)
+    queue.finish("a", [])
+    assert names(queue) == {"done/a"}
+    assert queue.next_results() is None
+    assert not queue.put("a", image)  # known
+
+
 def test_duplicates_change_nothing(tmp_path, image, result):
     queue = DiskQueue(tmp_path / "queue")
     assert queue.put("a", image)
@@ -77,11 +86,11 @@ def test_it_is_bounded_and_says_so(tmp_path, image, result):
         DiskQueue(tmp_path / "queue", capacity=0)
 
 
-def test_marks_are_bounded(tmp_path, image):
+def test_marks_are_bounded(tmp_path, image, result):
     queue = DiskQueue(tmp_path / "queue", remember=2)
     for count, key in enumerate("abc", start=1):
         queue.put(key, image)
-        queue.finish(key, [])
+        queue.finish(key, [result])
         queue.deliver(key)
         assert queue.counts()["done"] == min(count, 2)
     assert names(queue) == {"done/b", "done/c"}

@@ -159,16 +159,16 @@ def test_any_image_is_assessed_where_that_is_asked_for(picture, write_dicom):
     assert read_radiograph(path)[1]["not_assessed"] == "Body Part Examined (0018,0015) states HAND, not the chest"
     assert read_radiograph(path, anything)[1]["not_assessed"] is None
     assert look_at_header(path, anything) == Layout((20, 500))
-    with pytest.raises(ValueError, match="'require' or 'any'"):
+    with pytest.raises(ValueError, match="reading#frontal is 'lateral'; wanted require or any"):
         ReadingOptions(frontal="lateral")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("size", [(2500, 1200), (1200, 2480), (32, 32), (2866, 2320)])
+@pytest.mark.parametrize("size", [(2500, 1200), (1200, 2480), (28, 28), (2866, 2320)])
 def test_shapes_of_chests_pass(size):
     assert odd_shape(size) is None
 
 
-@pytest.mark.parametrize("size", [(300, 119), (1, 1), (31, 40), (100, 400)])
+@pytest.mark.parametrize("size", [(300, 119), (1, 1), (15, 20), (100, 400)])
 def test_other_shapes_do_not(size, tmp_path):
     assert odd_shape(size) == f"no chest radiograph has {size[0]} rows and {size[1]} columns"
     pixels = np.random.default_rng(0).integers(0, 256, size, np.uint8)

@@ -13,6 +13,7 @@ from pydicom import dcmread
 
 from bundle.atomic import write_json
 from bundle.data.inputs import radiograph_files
+from bundle.export.dicom import NotAssessedError
 from bundle.report.findings_file import write_maps
 from bundle.results import SaveDicomResultsd
 from scripts.dicom_results import main
@@ -21,10 +22,10 @@ from tests.export.dicom_case import HEIGHT, WIDTH, document, maps, write_radiogr
 ENDINGS = ("_gsps.dcm", "_sc.dcm", "_sr.dcm")
 
 
-def save(source: Path, output: Path, name: str, **settings: Any) -> None:
+def save(source: Path, output: Path, name: str, not_assessed: str | None = None, **settings: Any) -> None:
     """What SaveFindingsd leaves, then the transform."""
     write_maps(output / f"{name}_map.nii.gz", maps(), np.eye(4), (HEIGHT, WIDTH))
-    write_json(output / f"{name}.json", document(map={"file": f"{name}_map.nii.gz"}))
+    write_json(output / f"{name}.json", document(map={"file": f"{name}_map.nii.gz"}, not_assessed=not_assessed))
     sample = {"image": MetaTensor(np.zeros((1, 8, 8)), meta={"filename_or_obj": str(source)}), "pred": 0}
     assert SaveDicomResultsd(output_dir=output, **settings)(sample) == sample
 
@@ -52,6 +53,18 @@ def test_a_png_and_an_image_without_a_study_get_a_warning_and_no_results(tmp_pat
     assert written(tmp_path / "out") == []
     assert "a.png: this is a PNG file" in caplog.text
     assert "b.dcm: StudyInstanceUID is missing" in caplog.text
+
+
+def test_what_was_not_assessed_gets_a_warning_and_no_results(tmp_path, caplog):
+    source = write_radiograph(tmp_path / "in.dcm")
+    (tmp_path / "out").mkdir()
+    with caplog.at_level(logging.WARNING):
+        save(source, tmp_path / "out", "in", not_assessed="View Position (0018,5101) states a lateral view")
+    assert written(tmp_path / "out") == []
+    assert "No DICOM results: " in caplog.text
+    assert "in.dcm: not assessed: View Position (0018,5101) states a lateral view" in caplog.text
+    with pytest.raises(NotAssessedError, match="a lateral view"):
+        main(str(source), str(tmp_path / "out" / "in.json"))
 
 
 def test_anonymous_names_and_scores_are_those_of_the_run(tmp_path):

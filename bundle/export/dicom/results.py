@@ -65,6 +65,10 @@ class DicomResults:
         return {"sr": self.sr, "gsps": self.gsps, "sc": self.sc}
 
 
+class NotAssessedError(ValueError):
+    """An image was not assessed: there is no DICOM result, because an empty report would be taken for a normal one."""
+
+
 @quiet_pydicom()
 def dicom_results(
     image: str | Path,
@@ -89,9 +93,12 @@ def dicom_results(
     Raises:
         DicomSourceError: the image cannot be referred to.
         RadiographError: it is not one grey image.
+        NotAssessedError: by the document, it is no frontal chest radiograph.
         ValueError: image, document and maps do not belong together.
     """
     options = options or DicomOptions()
+    if reason := document.get("not_assessed"):
+        raise NotAssessedError(f"{image}: not assessed: {reason}")
     source = read_source(image, ReadingOptions.of(document.get("reading", {}).get("options")))
     refuse_another_image(image, source, document)
     if maps is not None and (maps.ndim != 3 or len(maps) != len(document["findings"])):
