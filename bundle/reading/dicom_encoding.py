@@ -58,6 +58,7 @@ def meta_syntax(file: BinaryIO) -> UID:
     Raises:
         Exception: as pydicom does, for file meta information that does not parse.
     """
+    file.seek(0)
     begin = dicom_start(file.read(PREAMBLE)) or 0
     file.seek(begin)
     implicit = file.read(6)[4:] not in _VRS  # against PS3.10 7.1, but read

@@ -233,9 +233,7 @@ def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
         not_frontal = stated_otherwise(header)
     except PARSE_ERRORS:  # in a sequence: what is damaged states nothing, and the pixels may be whole
         not_frontal = None
-    return Frame(
-        rows, columns, bits_allocated, photometric, syntax, directions=directions, not_frontal=not_frontal
-    )
+    return Frame(rows, columns, bits_allocated, photometric, syntax, directions=directions, not_frontal=not_frontal)
 
 
 def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Frame:

@@ -154,8 +154,8 @@ def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], 
         options: with which it will be read.
 
     Returns:
-        (H, W), the orientation (see `read_radiograph`), and why the image is no frontal chest radiograph, None where the
-        header does not say that.
+        (H, W), the orientation (see `read_radiograph`), and why the image is no frontal chest radiograph, None where
+        the header does not say that.
 
     Raises:
         RadiographError: for what is not one grey image, ends before its pixels do, or lacks the VOI LUT or window

@@ -46,8 +46,9 @@ class SaveFindingsd(MapTransform):
     The JSON holds: `findings` (name -> scores, null where one is absent, in the network's order), `candidates` (all of
     them, by falling score: finding, score, peak [x, y], box), the frame in which they are, stored size, spacing, how
     grey values were read and a hash of the stored ones (`reading`), which files lie beside it, and the versions of the
-    software. The notes of the reader stand in the overlay's caption too. Of an image that is no frontal chest radiograph
-    it says why (`not_assessed`) and holds no score; the overlay says so below the image, and there is no map.
+    software. The notes of the reader stand in the overlay's caption too. Of an image that is no frontal chest
+    radiograph it says why (`not_assessed`) and holds no score; the overlay says so below the image, and there is no
+    map.
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
@@ -150,9 +151,7 @@ class SaveFindingsd(MapTransform):
                 image,
                 () if reason else candidates,
                 () if reason else self.findings,
-                None
-                if reason
-                else maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
+                None if reason else maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
                 min_score=self.min_score,
                 max_per_finding=self.max_per_finding,
                 caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta),

@@ -13,9 +13,9 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 from skimage.io import imsave
 
 from bundle.reading import ReadingOptions, look_at_header, read_radiograph
-from bundle.reading.radiograph import Layout
 from bundle.reading.body_parts import ELSEWHERE, IN_THE_CHEST
 from bundle.reading.frontal import VIEW_CODES, blank, odd_shape
+from bundle.reading.radiograph import Layout
 
 # Values that public archives hold (Open-i, NIH, RSNA, PadChest, MIMIC-CXR), and terms of the standard
 FRONTAL = {
