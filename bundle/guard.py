@@ -1,4 +1,5 @@
-"""Refuses overrides that nothing reads: MONAI accepts `--val_intervall 5` and trains as if nothing had been said.
+"""Refuses overrides that nothing reads or that cannot be meant: MONAI accepts `--val_intervall 5` and trains as if
+nothing had been said.
 
 First entry of every run list:
 
@@ -20,6 +21,9 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from monai.bundle.scripts import update_kwargs
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, EXPR_KEY, ID_REF_KEY, ID_SEP_KEY, MERGE_KEY
 
+from bundle.failure import end_plainly
+from bundle.kinds import wrong_values
+
 logger = logging.getLogger(__name__)
 
 # "@train::trainer", and what an expression picks from it by name: "@candidates['floor']"
@@ -37,29 +41,40 @@ class UnknownKeyError(SystemExit):
     """
 
 
+class WrongValueError(SystemExit):
+    """A value is of another kind than its key wants; the message says how to write it. A SystemExit as above."""
+
+
 def refuse_unknown_overrides() -> None:
-    """Stop if the configuration that is running holds a key that has no effect.
+    """Stop if the configuration that is running holds a key that has no effect, or a value of a wrong kind.
 
     A key is known if a loaded config file names it, something reads it, or its name starts with an underscore. Keys
     of nested sections (`train`, `validate`) are checked alike, arguments of a `_target_` are not: the target itself
-    refuses those that it does not know.
+    refuses those that it does not know. Kinds of values are those of `bundle.kinds.wrong_values`.
+
+    From here on a command that fails ends with what is wrong (`bundle.failure.end_plainly`).
 
     Raises:
         UnknownKeyError: there is such a key.
+        WrongValueError: there is such a value.
     """
-    workflow, files = _running()
+    end_plainly()
+    workflow, files, given = _running()
     if workflow is None:
         logger.debug("Not called from a run list: there are no overrides to check.")
         return
     config = workflow.parser.get()
     named = named_paths(files if files is not None else _fitting_files(workflow.config_root_path, config))
-    if unknown := unknown_paths(config, named, (workflow.init_id, workflow.run_id, workflow.final_id)):
-        raise UnknownKeyError("\n".join(_complaint(path, config, named) for path in unknown))
+    unknown = unknown_paths(config, named, (workflow.init_id, workflow.run_id, workflow.final_id))
+    wrong = [] if files is None else wrong_values(config, files, given)
+    if unknown or wrong:
+        lines = [*(_complaint(path, config, named) for path in unknown), *wrong]
+        raise (UnknownKeyError if unknown else WrongValueError)("\n".join(lines))
 
 
 def running_config() -> dict[str, Any]:
     """The configuration that is running, its files and overrides merged, its macros resolved; empty outside a run."""
-    workflow, _ = _running()
+    workflow, _, _ = _running()
     return {} if workflow is None else deepcopy(workflow.parser.get())
 
 
@@ -142,27 +157,28 @@ def _complaint(path: str, config: dict[str, Any], named: set[str]) -> str:
     return f"{text}Known here: {', '.join(siblings)}."
 
 
-def _running() -> tuple[ConfigWorkflow | None, list[str] | None]:
-    """The workflow that is running, and its config files where they can be known.
+def _running() -> tuple[ConfigWorkflow | None, list[str] | None, dict[str, Any]]:
+    """The workflow that is running, and its config files and its command's overrides where they can be known.
 
     Looked up on the call stack: an expression sees only resolved references, and MONAI passes the parser to no one.
     A workflow forgets the names of its files; `monai.bundle.run`, when it is below, still has them.
     """
-    workflow, files = None, None
+    workflow, files, given = None, None, {}
     frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")
         if workflow is None and isinstance(owner, ConfigWorkflow):
             workflow = owner
         elif workflow is not None and frame.f_globals.get("__name__") == "monai.bundle.scripts":
-            files = _files_of_command(frame.f_locals)
+            arguments = {**frame.f_locals.get("kwargs", {}), **frame.f_locals}
+            files, given = _files_of_command(arguments), arguments.get("override", {})
         frame = frame.f_back
-    return workflow, files
+    return workflow, files, given
 
 
 def _files_of_command(arguments: dict[str, Any]) -> list[str] | None:
-    given = {**arguments.get("kwargs", {}), **arguments}
-    files = update_kwargs(deepcopy(given.get("args_file")), config_file=given.get("config_file")).get("config_file")
+    given = deepcopy(arguments.get("args_file"))
+    files = update_kwargs(given, config_file=arguments.get("config_file")).get("config_file")
     if isinstance(files, str):
         return files.split(",") if "," in files and not Path(files).is_file() else [files]
     return None if files is None else list(files)

@@ -76,7 +76,7 @@ def test_names_of_files_stay_out_of_an_anonymous_run(
     Image.new("RGB", (8, 8), "red").save(folder / "Smith^Jim.png")
     report = tmp_path / "out" / "unreadable.json"
     config = json.loads((ROOT / "configs" / "inference.json").read_text())["dataset"]["data"]
-    assert config["anonymous"] == "@anonymous_names"
+    assert "@anonymous_names" in config["anonymous"]
     with caplog.at_level(logging.WARNING):
         samples = radiograph_samples(folder, unreadable=report, anonymous=True)
     assert len(samples) == 3
