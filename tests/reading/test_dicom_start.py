@@ -49,17 +49,6 @@ def test_a_file_without_preamble_is_read_like_the_whole_one(
     assert said["transfer_syntax"] == syntax
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless])
-def test_compressed_pixels_whose_syntax_is_not_stated_are_never_taken_for_grey_values(
-    picture: np.ndarray, write_dicom, syntax: UID
-) -> None:
-    noise = np.random.default_rng(0).integers(0, 4096, picture.shape).astype(np.uint16)  # no codec makes it smaller
-    bare = without_preamble(write_dicom(noise, syntax=syntax), False, "bare")
-    for read in (read_radiograph, stored_size):
-        with pytest.raises(RadiographError, match=r"the pixels are compressed, .* does not say how"):
-            read(bare)
-
-
 @pytest.mark.parametrize("start", [
     b"\x08\0\x05\0CS\x0a\0ISO_IR 100",
     b"\0\x08\0\x05CS\0\x0aISO_IR 100",
