@@ -1,9 +1,8 @@
 """The DICOM image that results refer to: what of its header they need, and what makes it impossible to refer to it."""
 
 import logging
-import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ TYPE_2 = (
 GREY = ("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence", "VOILUTSequence")
 IMAGE = (
     *("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "PatientOrientation", "BurnedInAnnotation"),
-    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod", "PixelAspectRatio"),
+    *("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod"),
 )
 _TAGS = tuple(map(Tag, (*REFERENCES, *GREY, *IMAGE, "SpecificCharacterSet")))
 _IDENTITY_TAGS = list(map(Tag, (*PATIENT, *STUDY)))
@@ -138,7 +137,7 @@ def read_source(path: str | Path, options: ReadingOptions = DEFAULT_OPTIONS) -> 
     if whole.original_encoding[1] is False:
         _swap_tables(header)
     terms = (characters,) if isinstance(characters, str) else tuple(characters)
-    return DicomSource(image, meta, header, identity, terms, _pixel_aspect(meta, whole))
+    return DicomSource(image, meta, header, identity, terms, meta["pixel_aspect"])
 
 
 def _identity(path: Path) -> Dataset:
@@ -148,16 +147,6 @@ def _identity(path: Path) -> Dataset:
         whole = inflate(file, MAX_HEADER_BYTES) if encoding.deflated else file
         until = {"stop_when": lambda tag, vr, length: tag in PIXELS, "specific_tags": _IDENTITY_TAGS}
         return verbatim(read_dataset(whole, encoding.implicit, encoding.little, **until))
-
-
-def _pixel_aspect(meta: Mapping[str, Any], header: Dataset) -> float:
-    """Height over width of a pixel, from its spacing, or from the ratio that images without one have (C.7.6.3.1.7)."""
-    try:
-        height, width = meta["spacing"] or map(float, header.get("PixelAspectRatio") or ())
-        aspect = height / width
-    except (TypeError, ValueError, ZeroDivisionError):
-        return 1.0
-    return aspect if 0 < aspect < math.inf else 1.0
 
 
 def _swap_tables(header: Dataset) -> None:
