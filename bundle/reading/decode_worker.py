@@ -47,11 +47,11 @@ def load(library: str) -> None:
 GDCM_EXTENDED = "GDCM, JPEG Extended"  # beside the plugins that pydicom has
 
 
-def decode(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any]) -> Array:
-    """Decodes the stream of one DICOM frame.
+def decode(pixel_data: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any]) -> Array:
+    """Decodes one DICOM frame.
 
     Args:
-        stream: what the fragments of the frame make together.
+        pixel_data: the value of Pixel Data, encapsulated (PS3.5 A.4).
         syntax: the transfer syntax.
         plugin: pydicom's name of the decoder, "" for the first that succeeds, or `GDCM_EXTENDED`.
         attributes: `rows`, `columns`, `samples_per_pixel`, `photometric_interpretation`, `bits_allocated`,
@@ -64,13 +64,15 @@ def decode(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any
         DecodingError: for whatever the decoder says.
     """
     if plugin == GDCM_EXTENDED:
+        from pydicom.encaps import get_frame
+
+        stream = get_frame(pixel_data, 0, number_of_frames=1)
         return decode_extended(stream, attributes["rows"], attributes["columns"], attributes["bits_stored"])
-    from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
     try:
         stored, _ = get_decoder(syntax).as_array(
-            encapsulate([stream], has_bot=False),
+            pixel_data,
             raw=True,
             decoding_plugin=plugin,
             number_of_frames=1,
@@ -296,9 +298,9 @@ FUNCTIONS = (load, decode, itk_header, itk_pixels, tiff_header, tiff_pixels)  # 
 def main(memory: int, area: int) -> None:
     """Answers requests, one by one, until the other end of its channel, which is its standard input, is closed.
 
-    A request is JSON: `do` names a function, `arguments` are its own, `stream` is how many bytes of compressed pixels
-    lie in the area, `seconds` is how long it may take. The answer is JSON too: `error`, or `result`, or `dtype` and
-    `shape` of the pixels in the area.
+    A request is JSON: `do` names a function, `arguments` are its own, `size` is how many bytes of pixel data lie in the
+    area, `seconds` is how long it may take. The answer is JSON too: `error`, or `result`, or `dtype` and `shape` of the
+    pixels in the area.
 
     Args:
         memory: the most bytes of data that this process may have.
@@ -315,8 +317,8 @@ def main(memory: int, area: int) -> None:
         signal.alarm(request["seconds"] + GRACE)  # its default action ends a loop in native code, too
         try:
             arguments = request["arguments"]
-            if request["stream"]:
-                arguments["stream"] = os.pread(area, request["stream"], 0)
+            if request["size"]:
+                arguments["pixel_data"] = os.pread(area, request["size"], 0)
             answer = _stated(functions[request["do"]](**arguments), area)
         except Exception as error:
             answer = {"error": "; ".join(_lines(error))[:1000]}

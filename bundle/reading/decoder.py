@@ -31,12 +31,15 @@ logger = logging.getLogger(__name__)
 WORKER = Path(decode_worker.__file__).absolute()
 MEMORY = 4 * 2**30  # bytes of data; 100 million pixels of JPEG 2000 take half
 SECONDS = 60  # a file; 100 million pixels of JPEG 2000 take 10
+KEPT_BYTES = 2**26  # memory that both ends write to is kept so far: to have it anew for every file takes longer
 LOADING_SECONDS = 300  # a library, from a slow disk
 
 # What the process needs to find its libraries; what keeps them from starting threads and from loading all of ITK.
 KEPT = ("LD_LIBRARY_PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX")
 SINGLE = ("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ENVIRONMENT = {**dict.fromkeys(SINGLE, "1"), "ITK_PYTHON_DEFAULTFACTORYLOADING": "False"}
+# Memory of one file is kept for the next, which else takes most of the time that a quick decoder does.
+ENVIRONMENT |= {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**27)}
 
 LIBRARIES = {"decode": "pydicom", "itk": "itk", "tiff": "tifffile"}  # by what a function's name begins with
 
@@ -104,11 +107,11 @@ class TiffHeader:
     patch: tuple[int, str] | None
 
 
-def decode_frame(stream: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any], isolated: bool) -> Array:
+def decode_frame(pixel_data: bytes, syntax: str, plugin: str, attributes: Mapping[str, Any], isolated: bool) -> Array:
     """Decodes one DICOM frame; see `decode_worker.decode`.
 
     Args:
-        stream, syntax, plugin, attributes: as there.
+        pixel_data, syntax, plugin, attributes: as there.
         isolated: whether in a process of its own; without, a wrong byte may end this one.
 
     Raises:
@@ -116,10 +119,10 @@ def decode_frame(stream: bytes, syntax: str, plugin: str, attributes: Mapping[st
         DecoderError: there is no such process.
     """
     if not isolated:
-        return decode_worker.decode(stream, syntax, plugin, attributes)
+        return decode_worker.decode(pixel_data, syntax, plugin, attributes)
     arguments = {"syntax": str(syntax), "plugin": plugin, "attributes": dict(attributes)}
     shape = (attributes["rows"], attributes["columns"])
-    pixels: Array = _decoder.ask("decode", arguments, stream, shape)
+    pixels: Array = _decoder.ask("decode", arguments, pixel_data, shape)
     return pixels
 
 
@@ -197,7 +200,7 @@ class Decoder:
         os.register_at_fork(after_in_child=self._forget)
 
     def ask(
-        self, do: str, arguments: Mapping[str, Any], stream: bytes = b"", shape: tuple[int, ...] | None = None
+        self, do: str, arguments: Mapping[str, Any], pixel_data: bytes = b"", shape: tuple[int, ...] | None = None
     ) -> Any:
         """Has a function of `decode_worker` called there.
 
@@ -206,7 +209,7 @@ class Decoder:
         Args:
             do: the function.
             arguments: its arguments, plain values.
-            stream: what is decoded, where it is not in a file.
+            pixel_data: what is decoded, where it is not in a file.
             shape: of the pixels that it must return, where it returns pixels.
 
         Returns:
@@ -218,14 +221,14 @@ class Decoder:
         with self._lock:
             if self._child is not None:
                 try:
-                    return self._ask(self._child, do, arguments, stream, shape)
+                    return self._ask(self._child, do, arguments, pixel_data, shape)
                 except (_DiedError, DecoderError) as error:
                     logger.warning("The decoding process is gone (%s); a new one reads the file again.", error)
             self._child = _Child(self.memory)
-            return self._ask(self._child, do, arguments, stream, shape)
+            return self._ask(self._child, do, arguments, pixel_data, shape)
 
     def _ask(
-        self, child: _Child, do: str, arguments: Mapping[str, Any], stream: bytes, shape: tuple[int, ...] | None
+        self, child: _Child, do: str, arguments: Mapping[str, Any], pixel_data: bytes, shape: tuple[int, ...] | None
     ) -> Any:
         """Asks this child; one that does not answer as it should is ended."""
         library = LIBRARIES[do.partition("_")[0]]
@@ -234,7 +237,7 @@ class Decoder:
             if library not in child.loaded:
                 child.load(library)
             kind = _DiedError
-            answer = child.ask(do, arguments, stream, self.seconds)
+            answer = child.ask(do, arguments, pixel_data, self.seconds)
             if "error" not in answer:
                 return answer["result"] if shape is None else child.pixels(answer, shape)
         except BaseException as error:  # also an interrupt: the next one who asks must not get this answer
@@ -294,7 +297,7 @@ class _Child:
             raise DecoderError(f"the decoding process cannot load {library}: {answer['error']}")
         self.loaded.add(library)
 
-    def ask(self, do: str, arguments: Mapping[str, Any], stream: bytes, seconds: int) -> dict[str, Any]:
+    def ask(self, do: str, arguments: Mapping[str, Any], pixel_data: bytes, seconds: int) -> dict[str, Any]:
         """Asks, and waits for the answer, which is of the right form but otherwise as the process likes.
 
         Raises:
@@ -302,9 +305,9 @@ class _Child:
             TimeoutError: it does not answer.
             ValueError: its answer is no JSON object.
         """
-        if stream:
-            os.pwrite(self.area, stream, 0)
-        request = {"do": do, "arguments": arguments, "stream": len(stream), "seconds": seconds}
+        if pixel_data:
+            os.pwrite(self.area, pixel_data, 0)
+        request = {"do": do, "arguments": arguments, "size": len(pixel_data), "seconds": seconds}
         self.channel.settimeout(seconds)
         self.channel.send(json.dumps(request).encode(), socket.MSG_NOSIGNAL)
         message = self.channel.recv(MESSAGE)
@@ -322,7 +325,8 @@ class _Child:
         pixels = np.empty(shape, dtype=answer["dtype"])
         if os.preadv(self.area, [pixels.data], 0) != pixels.nbytes:
             raise ValueError("there are fewer pixels than promised")
-        os.ftruncate(self.area, 0)  # no patient's image stays
+        if pixels.nbytes > KEPT_BYTES:
+            os.ftruncate(self.area, 0)
         return pixels
 
     def end(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.tag import Tag
 from pydicom.uid import (
@@ -215,12 +215,13 @@ def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.ND
         raise refusal(path, f"there is no decoder for {syntax.name} ({syntax})", f"pip install {package}")
     try:
         if syntax.is_encapsulated:
-            stream, attributes = _stream(header, frame), _attributes(header, frame)
+            _refuse_other_streams(header, frame)
+            attributes = _attributes(header, frame)
             # OpenJPEG by pylibjpeg is faster than by GDCM.
             plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
-            if syntax == JPEGExtended12Bit and (precision := frame_precision(stream)) > 8:
+            if syntax == JPEGExtended12Bit and (precision := frame_precision(_stream(header))) > 8:
                 plugin, attributes["bits_stored"] = GDCM_EXTENDED, precision
-            stored = decode_frame(stream, syntax, plugin, attributes, isolated)
+            stored = decode_frame(header.PixelData, syntax, plugin, attributes, isolated)
         else:
             stored = pixel_array(header, raw=True, correct_unused_bits=False, view_only=True)
     except DECODE_ERRORS as error:
@@ -233,19 +234,18 @@ def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.ND
     return np.asarray(stored)
 
 
-def _stream(header: Dataset, frame: Frame) -> bytes:
-    """The one frame's compressed stream, refused early where its own header shows that it is not this frame's."""
-    streams = list(generate_frames(header.PixelData, number_of_frames=1))
-    if len(streams) != 1:
-        raise ValueError(f"the pixel data hold {len(streams)} frames")
-    fault = None
-    if frame.syntax in JPEG_FAMILY:
-        fault = jpeg_fault(streams[0], frame.rows, frame.columns, frame.bits_allocated)
-    elif frame.syntax in JPEG2000_FAMILY:
-        fault = jpeg2000_fault(streams[0], frame.rows, frame.columns, frame.bits_allocated)
-    if fault is not None:
-        raise ValueError(fault)
-    return streams[0]
+def _refuse_other_streams(header: Dataset, frame: Frame) -> None:
+    """Refuses a stream whose own header states another frame, before a decoder allocates what it states."""
+    for family, fault_of in ((JPEG_FAMILY, jpeg_fault), (JPEG2000_FAMILY, jpeg2000_fault)):
+        if frame.syntax in family:
+            fault = fault_of(_stream(header), frame.rows, frame.columns, frame.bits_allocated)
+            if fault is not None:
+                raise ValueError(fault)
+
+
+def _stream(header: Dataset) -> bytes:
+    """What the fragments of the one frame make together."""
+    return get_frame(header.PixelData, 0, number_of_frames=1)
 
 
 def _attributes(header: Dataset, frame: Frame) -> dict[str, Any]:
