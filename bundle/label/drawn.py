@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from bundle.fingerprint import file_sha256
+from bundle.reading.decode_worker import DecodingError
+from bundle.reading.decoder import ItkHeader, itk_header, itk_pixels
 from bundle.reading.dicom_header import MAX_PIXELS
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import look_at_header, read_radiograph
@@ -20,7 +22,7 @@ from bundle.report.findings_file import viewer_affine
 
 PathLike = str | os.PathLike[str]
 
-_READERS = ("NiftiImageIO", "NrrdImageIO", "MetaImageIO", "PNGImageIO")
+_KINDS = {".nii.gz": "Nifti", ".nii": "Nifti", ".nrrd": "Nrrd", ".mha": "Meta", ".png": "PNG"}
 # headers that name no other file
 _LOCAL = re.compile(rb"(?is)(?:(?!ElementDataFile).)*ElementDataFile[\s=:]+LOCAL\s")
 _ATTACHED = re.compile(rb"(?is)NRRD(?:(?!\r?\n\r?\n|data\s*file).)*\r?\n\r?\n")
@@ -99,20 +101,18 @@ def segment_boxes(
     Raises:
         DrawnError: the mask does not fit, or the radiograph is, by its header, no frontal chest radiograph.
     """
-    import itk
-
     if not_frontal := look_at_header(radiograph, options).not_assessed:  # training would refuse it
         raise DrawnError(f"the radiograph is not assessed: {not_frontal}")
     _, meta = read_radiograph(radiograph, options)
     height, width = meta["stored_size"]
-    image = _read_mask(mask)
-    array = np.asarray(itk.array_view_from_image(image))
+    header, array = _read_mask(Path(mask))
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim != 2:
+    if array.ndim != 2 or header.channels != 1:
         raise DrawnError(f"the mask has the shape {array.shape}; wanted one slice, one value a pixel")
-    if image.GetImageDimension() == 3:
-        stored_from_mask = np.linalg.inv(viewer_affine(radiograph, meta)) @ _affine(image)
+    if len(header.shape) == 3:
+        lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+        stored_from_mask = np.linalg.inv(viewer_affine(radiograph, meta)) @ lps_to_ras @ header.affine
     elif array.shape == (height, width):
         stored_from_mask = np.eye(4)
     else:
@@ -190,35 +190,20 @@ def known_entries(studies: Path | None) -> dict[Path, dict[str, Any]]:
     return {(file.parent / entry["image"]).resolve(): entry for entry in entries}
 
 
-def _read_mask(mask: PathLike) -> Any:
-    """An ITK image; the header is looked at first, because a small file can claim to be any size."""
-    import itk
-
-    file = os.fspath(mask)
-    reader = itk.ImageIOFactory.CreateImageIO(file, itk.CommonEnums.IOFileMode_ReadMode)
-    kind = "" if reader is None else reader.GetNameOfClass()
-    if kind not in _READERS:
-        raise DrawnError("the mask cannot be read as an image")
-    with Path(file).open("rb") as stream:
+def _read_mask(mask: Path) -> tuple[ItkHeader, NDArray[Any]]:
+    """A mask's header and values; the header is looked at first, because a small file can claim to be any size."""
+    kind = next((kind for suffix, kind in _KINDS.items() if mask.name.lower().endswith(suffix)), "")
+    if not kind:
+        raise DrawnError(f"the mask cannot be read as an image; wanted {', '.join(_KINDS)}")
+    with mask.open("rb") as stream:
         head = stream.read(1 << 16)
-    if (kind == "MetaImageIO" and not _LOCAL.match(head)) or (kind == "NrrdImageIO" and not _ATTACHED.match(head)):
+    if (kind == "Meta" and not _LOCAL.match(head)) or (kind == "Nrrd" and not _ATTACHED.match(head)):
         raise DrawnError("the mask takes its values from another file; wanted all in one")
     try:
-        reader.SetFileName(file)
-        reader.ReadImageInformation()
-        pixels = math.prod(reader.GetDimensions(axis) for axis in range(reader.GetNumberOfDimensions()))
+        header = itk_header(mask, kind)
+        pixels = math.prod(header.shape)
         if pixels > MAX_PIXELS:
             raise DrawnError(f"the mask has {pixels} pixels; wanted at most {MAX_PIXELS}")
-        return itk.imread(file)
-    except RuntimeError as error:
+        return header, itk_pixels(mask, kind, header)
+    except DecodingError as error:
         raise DrawnError("the mask cannot be read as an image") from error
-
-
-def _affine(image: Any) -> NDArray[np.float64]:
-    """(column, row, slice, 1) of an ITK image -> mm, RAS+."""
-    import itk
-
-    lps: NDArray[np.float64] = np.eye(4)
-    lps[:3, :3] = itk.array_from_matrix(image.GetDirection()) * np.asarray(itk.spacing(image))
-    lps[:3, 3] = itk.origin(image)
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps

@@ -51,7 +51,7 @@ _UNEXPECTED = (KeyError, RecursionError, TypeError, ValueError)
 Array = npt.NDArray[Any]
 
 
-class DecoderError(RuntimeError):
+class DecoderError(Exception):
     """There is no decoding process, or it cannot load its libraries: no file's fault."""
 
 
@@ -197,6 +197,7 @@ class Decoder:
         self.memory, self.seconds = memory, seconds
         self._lock = threading.Lock()
         self._child: _Child | None = None
+        self._at_exit: Finalize | None = None
         os.register_at_fork(after_in_child=self._forget)
 
     def ask(
@@ -224,7 +225,13 @@ class Decoder:
                     return self._ask(self._child, do, arguments, pixel_data, shape)
                 except (_DiedError, DecoderError) as error:
                     logger.warning("The decoding process is gone (%s); a new one reads the file again.", error)
-            self._child = _Child(self.memory)
+            try:
+                self._child = _Child(self.memory)
+            except OSError as error:
+                where = f"{sys.executable} {WORKER}"
+                raise DecoderError(f"the decoding process does not start: {error.strerror}: {where}") from error
+            if self._at_exit is None:  # of multiprocessing's workers, too
+                self._at_exit = Finalize(None, self.close, exitpriority=10)
             return self._ask(self._child, do, arguments, pixel_data, shape)
 
     def _ask(
@@ -232,33 +239,39 @@ class Decoder:
     ) -> Any:
         """Asks this child; one that does not answer as it should is ended."""
         library = LIBRARIES[do.partition("_")[0]]
-        kind: type[Exception] = DecoderError
         try:
             if library not in child.loaded:
                 child.load(library)
-            kind = _DiedError
             answer = child.ask(do, arguments, pixel_data, self.seconds)
             if "error" not in answer:
                 return answer["result"] if shape is None else child.pixels(answer, shape)
         except BaseException as error:  # also an interrupt: the next one who asks must not get this answer
-            self._child = None
-            ending = child.end()
+            ending = self.close()
+            if library not in child.loaded and isinstance(error, (EOFError, OSError, *_UNEXPECTED)):
+                raise DecoderError(f"the decoding process does not load {library}: ended by {ending}") from error
             if isinstance(error, TimeoutError):
                 raise DecodingError(f"the decoder was stopped after {self.seconds} seconds") from error
             if isinstance(error, EOFError | ConnectionError):
-                raise kind(f"the decoder's process was ended by {ending}") from error
+                raise _DiedError(f"the decoder's process was ended by {ending}") from error
             if isinstance(error, _UNEXPECTED):
                 raise DecodingError("the decoder's answer is not what the header promises") from error
+            if isinstance(error, OSError):
+                raise DecoderError(f"the decoding process cannot be asked: {error.strerror}") from error
             raise
         raise DecodingError("".join(c for c in str(answer["error"]) if c.isprintable())[:500])
 
+    def close(self) -> str:
+        """Ends the process, if there is one, and says by what it had ended before; the next file has a new one."""
+        child, self._child = self._child, None
+        return "" if child is None else child.end()
+
     def _forget(self) -> None:
-        """In a fork: the child is the other process's, and its end must show there."""
-        self._lock = threading.Lock()
-        if self._child is not None:
-            self._child.release()
-            self._child.process.returncode = 0  # not ours to wait for
-            self._child = None
+        """In a fork: the child is the other process's, which alone must hold the channel, so that both end together."""
+        self._lock, self._at_exit = threading.Lock(), None
+        child, self._child = self._child, None
+        if child is not None:
+            child.release()
+            child.process.returncode = 0  # not ours to wait for
 
 
 class _Child:
@@ -270,8 +283,8 @@ class _Child:
 
     def __init__(self, memory: int) -> None:
         self.loaded: set[str] = set()
-        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.area = os.memfd_create("pixels")
+        self.channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", str(WORKER), str(memory), str(self.area)]
         environment = ENVIRONMENT | {name: os.environ[name] for name in KEPT if name in os.environ}
         try:
@@ -285,10 +298,9 @@ class _Child:
                     cwd="/",
                     env=environment,
                 )
-        except OSError as error:
+        except OSError:
             self.release()
-            raise DecoderError(f"the decoding process does not start: {error.strerror}: {sys.executable}") from error
-        self._at_exit = Finalize(None, self.end, exitpriority=10)  # of multiprocessing's workers, too
+            raise
 
     def load(self, library: str) -> None:
         """Has it import a library."""
@@ -331,7 +343,6 @@ class _Child:
 
     def end(self) -> str:
         """Ends it, and says by what it had ended before, if so: a signal's name or an exit status."""
-        self._at_exit.cancel()
         self.process.kill()
         code = self.process.wait()
         self.release()

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from bundle.atomic import atomic_path
 from bundle.grid import patch_map_to_image
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
+from bundle.reading.decode_worker import DecodingError
+from bundle.reading.decoder import itk_header
 
 logger = logging.getLogger(__name__)
 
@@ -133,19 +135,11 @@ def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float
     own = np.asarray(meta["affine"], np.float64)
     if meta["format"] != "DICOM":
         return own
-    import itk  # seconds to load: only for those who write maps of DICOM files
-
-    reader = itk.GDCMImageIO.New()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:  # viewers on ITK do not show such a file either: its own spacing is all there is to go by
+        lps = itk_header(Path(path), "GDCM").affine
+    except DecodingError:  # viewers on ITK do not show such a file either: its own spacing is all there is to go by
         logger.warning("ITK does not read a DICOM file that is read here: its maps lie where its own spacing says.")
         return own
-    lps = np.eye(4)
-    for axis in range(3):
-        lps[:3, axis] = np.asarray(reader.GetDirection(axis), np.float64) * float(reader.GetSpacing(axis))
-        lps[axis, 3] = float(reader.GetOrigin(axis))
     if not np.isfinite(lps).all() or np.linalg.det(lps[:3, :3]) == 0:  # no NIfTI file can hold it
         return own
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ lps

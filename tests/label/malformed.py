@@ -8,6 +8,8 @@ import numpy as np
 import pydicom
 from PIL import Image
 
+from tests.deadly import deadly
+
 EXPLICIT = b"1.2.840.10008.1.2.1\0"  # a transfer syntax, padded
 
 
@@ -20,7 +22,7 @@ def malformed(good, count, seed=0):
         seed: of where they are cut and damaged.
     """
     rng = np.random.default_rng(seed)
-    files = [*_lying(good), *_other_kinds()]
+    files = [("deadly.dcm", deadly(good)), *_lying(good), *_other_kinds()]
     while len(files) < count:
         kind = len(files) % 4
         if kind == 0:

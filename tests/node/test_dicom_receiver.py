@@ -44,6 +44,7 @@ from bundle.node.receiver import (
 )
 from bundle.reading import ReadingOptions
 from bundle.reading.radiograph import RadiographError
+from tests.deadly import deadly
 from tests.debian import path_of
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
@@ -100,6 +101,16 @@ def test_the_node_reads_with_the_options_of_its_bundle(queue, tmp_path):
 def test_a_duplicate_is_taken_once(node, queue, radiograph):
     for _ in range(2):
         assert store(node, dcmread(radiograph)).Status == 0
+    assert queue.counts()["incoming"] == 1
+
+
+def test_a_stream_that_ends_a_decoder_does_not_end_the_node(node, queue, radiograph):
+    bad = dcmread(io.BytesIO(deadly(radiograph.read_bytes())))
+    for _ in range(2):
+        answer = store(node, bad, syntax=JPEGLosslessSV1)
+        assert answer.Status == CANNOT_UNDERSTAND
+        assert answer.ErrorComment
+    assert store(node, dcmread(radiograph)).Status == 0
     assert queue.counts()["incoming"] == 1
 
 

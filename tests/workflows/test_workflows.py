@@ -11,6 +11,7 @@ from monai.bundle import ConfigWorkflow
 from pydicom import dcmread
 
 from bundle.export.package import package_bundle
+from tests.deadly import deadly
 from tests.tiny import FINDINGS, write_dicom
 from tests.workflows.conftest import ROOT, TINY
 
@@ -72,6 +73,7 @@ def test_package_and_inference_stand_alone(trained, tmp_path):
     rng = np.random.default_rng(0)
     first = write_dicom(tmp_path / "input" / "a.dcm", rng.integers(0, 4096, (90, 140)))
     write_dicom(tmp_path / "input" / "sub" / "a.dcm", rng.integers(0, 4096, (140, 90)))
+    (tmp_path / "input" / "deadly.dcm").write_bytes(deadly(first.read_bytes()))
     (tmp_path / "elsewhere").mkdir()
     command = [
         sys.executable,
@@ -81,7 +83,9 @@ def test_package_and_inference_stand_alone(trained, tmp_path):
     trained.execute(command, cwd=tmp_path / "elsewhere")
     written = sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file())
     assert [n for n in written if n.endswith(".json")] == ["a.json", "a.json", "unreadable.json"]
-    assert json.loads((tmp_path / "out" / "unreadable.json").read_text()) == []
+    (left_out,) = json.loads((tmp_path / "out" / "unreadable.json").read_text())
+    assert left_out["file"] == "deadly.dcm"
+    assert "the decoder's process was ended by SIGABRT" in left_out["reason"]
     assert len([n for n in written if n.endswith("_overlay.png")]) == 2
     assert len([n for n in written if n.endswith("_map.nii.gz")]) == 2
     result = json.loads((tmp_path / "out" / "a.json").read_text())
