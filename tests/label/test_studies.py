@@ -151,5 +151,8 @@ def test_an_empty_folder_is_no_error(tmp_path):
 
 def test_a_huge_image_is_refused_by_its_header(tmp_path):
     imsave(tmp_path / "large.png", np.zeros((10_001, 10_000), np.uint8), check_contrast=False)
-    with pytest.raises(RefusedError, match="10000 x 10001 pixels; more than 100 million"):
+    with pytest.raises(RadiographError, match="100,010,000 pixels"):
         check_size(tmp_path / "large.png")
+    write_dicom(tmp_path / "large.dcm", np.zeros((10_001, 10_000), np.uint8))
+    with pytest.raises(RefusedError, match="10000 x 10001 pixels; more than 100 million"):
+        check_size(tmp_path / "large.dcm")
