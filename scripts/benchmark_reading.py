@@ -1,0 +1,168 @@
+"""What decoding in a process of its own costs, as ratios: python -m scripts.benchmark_reading [--markdown]"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import fire
+import gdcm
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+from scipy.ndimage import gaussian_filter
+
+from bundle.reading import ReadingOptions, read_radiograph
+
+ROOT = Path(__file__).resolve().parent.parent
+SYNTAXES = {
+    "uncompressed": ExplicitVRLittleEndian,
+    "JPEG 2000": JPEG2000Lossless,
+    "JPEG lossless": JPEGLosslessSV1,
+    "JPEG-LS": JPEGLSLossless,
+    "RLE": RLELossless,
+}
+BY_GDCM = {
+    JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
+    JPEGLSLossless: gdcm.TransferSyntax.JPEGLSLossless,
+}
+WAYS = {True: ReadingOptions(), False: ReadingOptions(isolated=False)}
+IMPORT = """
+import time
+start = time.perf_counter()
+import bundle.reading
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(time.perf_counter() - start, peak.split()[1])
+"""
+Row = tuple[str, str, str]
+
+
+def main(
+    markdown: bool = False, files: int = 200, repeats: int = 5, smallest: int = 448, largest: int = 640, seed: int = 0
+) -> None:
+    """Print a row a transfer syntax: milliseconds a file with and without the process, and their ratio.
+
+    Each file is read in both ways in turn; what counts is its fastest reading of each, so that others on the machine do
+    not.
+
+    Args:
+        markdown: print a Markdown table.
+        files: how many, in all transfer syntaxes together.
+        repeats: of each reading.
+        smallest, largest: pixels of the images' sides; the demo's by default.
+        seed: of the images.
+    """
+    rows = [("what", "measured", "wanted")]
+    with tempfile.TemporaryDirectory() as folder:
+        rng = np.random.default_rng(seed)
+        written = {
+            name: [write(Path(folder) / f"{syntax}_{i}.dcm", syntax, rng, smallest, largest) for i in range(count)]
+            for (name, syntax), count in zip(SYNTAXES.items(), shares(files, len(SYNTAXES)), strict=True)
+        }
+        times = {name: fastest(paths, repeats) for name, paths in written.items()}
+    size = f"{smallest} to {largest} px"
+    rows += [reading_row(f"{len(each)} files, {name}, {size}", each) for name, each in times.items() if len(each)]
+    rows += [reading_row(f"{files} files, all of these", np.concatenate(list(times.values()))), import_row(repeats)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    for number, row in enumerate(rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
+        if markdown and number == 0:
+            print(f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+
+
+def shares(total: int, parts: int) -> list[int]:
+    """`total` in whole parts that differ by at most one."""
+    return [total // parts + (part < total % parts) for part in range(parts)]
+
+
+def write(path: Path, syntax: UID, rng: np.random.Generator, smallest: int, largest: int) -> Path:
+    """A 12-bit DX image: soft shapes and the noise of a detector."""
+    rows, columns = map(int, rng.integers(smallest, largest, 2, endpoint=True))
+    soft = gaussian_filter(rng.normal(size=(rows, columns)), columns / 60)
+    values = (soft - soft.min()) / np.ptp(soft) * 3600 + rng.normal(0, 8, (rows, columns))
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID, ds.SOPInstanceUID, ds.Modality = DigitalXRayImageStorageForPresentation, "1.2.3", "DX"
+    ds.Rows, ds.Columns, ds.SamplesPerPixel, ds.PhotometricInterpretation = rows, columns, 1, "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
+    ds.WindowCenter, ds.WindowWidth = "1800", "3600"
+    ds.PixelData = np.clip(values, 0, 4095).astype("<u2").tobytes()
+    ds["PixelData"].VR = "OW"
+    if syntax in (JPEG2000Lossless, RLELossless):
+        ds.compress(syntax, generate_instance_uid=False)
+    ds.save_as(path, enforce_file_format=True)
+    if syntax in BY_GDCM:
+        transcode(path, BY_GDCM[syntax])
+    return path
+
+
+def transcode(path: Path, syntax: int) -> None:
+    """Write a file again in a transfer syntax that pydicom does not write."""
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    if not reader.Read():
+        raise SystemExit(f"{path}: GDCM does not read it")
+    change.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    change.SetInput(reader.GetImage())
+    writer.SetFileName(str(path))
+    writer.SetFile(reader.GetFile())
+    if change.Change():
+        writer.SetImage(change.GetOutput())
+    if not writer.Write():
+        raise SystemExit(f"{path}: GDCM does not write it")
+
+
+def fastest(paths: list[Path], repeats: int) -> np.ndarray:
+    """Seconds, (files, 2), with and without the process: the fastest of several readings, in turn. Both must agree."""
+    times = np.full((len(paths), 2, repeats), np.inf)
+    for number in range(repeats):
+        for place, path in enumerate(paths):
+            images = [timed(path, isolated, times[place, :, number]) for isolated in in_turn(number + place)]
+            if number == 0 and not np.array_equal(*images):
+                raise SystemExit(f"{path}: the two ways differ")
+    return times.min(axis=2)
+
+
+def in_turn(number: int) -> Iterable[bool]:
+    """With and without, or without and with."""
+    return (True, False) if number % 2 else (False, True)
+
+
+def timed(path: Path, isolated: bool, seconds: np.ndarray) -> np.ndarray:
+    """The image; its time goes to its place in `seconds`."""
+    start = time.perf_counter()
+    image, _ = read_radiograph(path, WAYS[isolated])
+    seconds[0 if isolated else 1] = time.perf_counter() - start
+    return image
+
+
+def reading_row(what: str, seconds: np.ndarray) -> Row:
+    """The ratio of the sums over files."""
+    own, here = seconds.mean(axis=0)
+    return what, f"{own * 1e3:.2f} ms against {here * 1e3:.2f} ms a file: {own / here:.2f}x", "at most 1.05x"
+
+
+def import_row(repeats: int) -> Row:
+    """What `import bundle.reading` takes, in a fresh interpreter."""
+    said = [
+        subprocess.run([sys.executable, "-c", IMPORT], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for _ in range(repeats)
+    ]
+    seconds, kilobytes = np.array([line.split() for line in said], dtype=float).min(axis=0)
+    return "import bundle.reading", f"{seconds:.2f} s, {kilobytes / 1024:.0f} MB", "under 3 s, 150 MB"
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
