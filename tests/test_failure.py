@@ -99,7 +99,7 @@ def test_the_hook_is_the_commands_alone(monkeypatch, debug, program, plain):
 def test_the_real_command_ends_with_what_to_do(tmp_path, overrides, last):
     files = [str(ROOT / "configs" / "train.json"), str(ROOT / "tests" / "tiny.json")]
     command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", "training", f"--config_file={files}"]
-    where = [f"--bundle_root={ROOT}", f"--output_dir={tmp_path / 'eval'}", f"--ckpt_dir={tmp_path / 'models'}"]
+    where = [f"--bundle_root={tmp_path}", f"--output_dir={tmp_path / 'eval'}", f"--ckpt_dir={tmp_path / 'models'}"]
     done = subprocess.run(
         [*command, *where, *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
     )
