@@ -67,7 +67,9 @@ def wait_until_gone(pid: int) -> None:
 
 def python(code: str, *arguments: object, **more: object) -> subprocess.Popen:
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=ROOT / "tests", env=environment, text=True, **pipes, **more)
 
 
 def test_a_file_that_ends_gdcm_ends_only_the_decoder(picture, write_dicom, good, tmp_path):
