@@ -153,7 +153,7 @@ def test_switches_of_the_house_are_read_from_words_too():
     for name in ("inference.json", "vqa.json"):
         text = (CONFIGS / name).read_text()
         for key, value in json.loads(text).items():
-            if isinstance(value, bool):
+            if isinstance(value, bool) and "#" not in key:
                 assert len(re.findall(rf"@{key}\b", text)) == text.count(f"str(@{key}).lower()") > 0, key
 
 
