@@ -21,6 +21,7 @@ from bundle.data.demo.reports import Observation, write_report
 from bundle.data.demo.sampling import bilinear, resized
 from bundle.data.demo.simulate import Radiograph
 from bundle.data.demo.source import read_ct, read_nodule
+from bundle.reading import read_radiograph
 
 IMAGES = 12
 GRADED_SEEDS = range(12)
@@ -331,6 +332,7 @@ def test_datalist_is_as_documented(finished: Path) -> None:
     assert len(set(patients)) == IMAGES
     for entry in (e for entries in splits.values() for e in entries):
         ds = pydicom.dcmread(finished.parent / entry["image"])
+        assert read_radiograph(finished.parent / entry["image"])[1]["not_assessed"] is None
         assert ds.PatientID == entry["patient_id"]
         assert set(entry["labels"]) == set(FINDINGS) == set(entry["boxed"])
         assert set(entry["labels"].values()) <= {0, 1}

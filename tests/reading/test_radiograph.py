@@ -219,6 +219,7 @@ def test_a_real_chest_radiograph():
     compressed, _ = read_radiograph(real("RG1_J2KR"))
     np.testing.assert_array_equal(image, compressed)
     assert image.shape == (1, 1955, 1841)
+    assert metadata["not_assessed"] is None
     assert metadata["inverted"]
     assert metadata["spacing"] is None
     assert metadata["window"] == {
