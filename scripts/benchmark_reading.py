@@ -1,5 +1,6 @@
 """What decoding in a process of its own costs, as ratios: python -m scripts.benchmark_reading [--markdown]"""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -156,10 +157,9 @@ def reading_row(what: str, seconds: np.ndarray) -> Row:
 
 def import_row(repeats: int) -> Row:
     """What `import bundle.reading` takes, in a fresh interpreter."""
-    said = [
-        subprocess.run([sys.executable, "-c", IMPORT], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        for _ in range(repeats)
-    ]
+    command = [sys.executable, "-c", IMPORT]
+    place = os.environ | {"PYTHONPATH": str(ROOT)}
+    said = [subprocess.check_output(command, env=place, text=True) for _ in range(repeats)]
     seconds, kilobytes = np.array([line.split() for line in said], dtype=float).min(axis=0)
     return "import bundle.reading", f"{seconds:.2f} s, {kilobytes / 1024:.0f} MB", "under 3 s, 150 MB"
 

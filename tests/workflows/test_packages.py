@@ -137,7 +137,7 @@ def test_onnxruntime_alone_sees_what_inferring_sees(package, trained, tmp_path, 
         for path in (folder / "radiograph.png", tmp_path / "radiograph.png"):
             imsave(path, pixels, check_contrast=False)
         where = {"dataset_dir": folder, "output_dir": folder / "out", "precision#autocast": "float32"}
-        run(trained, package, "inferring", "inference", **where, map_side="None")
+        run(trained, package, "inferring", "inference", **where, map_side="$None")
         result = json.loads((folder / "out" / "radiograph.json").read_text())
         names: dict = {}
         exec(code, names)
