@@ -23,7 +23,7 @@ def inferred(tiny_place, tiny_package, studies, as_nifti, tmp_path_factory):
     folder = tmp_path_factory.mktemp("inferred")
     config = tiny_package / "configs" / "inference.json"
     for number, source in enumerate((studies, as_nifti)):
-        settings = {"config_file": config, "bundle_root": tiny_package, "dataset_dir": source, "map_side": None}
+        settings = {"config_file": config, "bundle_root": tiny_package, "dataset_dir": source, "map_side": "$None"}
         settings["output_dir"] = folder / str(number)
         arguments = [f"--{key}={value}" for key, value in settings.items()]
         tiny_place.execute([sys.executable, "-m", "monai.bundle", "run", "inferring", *arguments])
