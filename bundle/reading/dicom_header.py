@@ -57,19 +57,36 @@ PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 @dataclass(frozen=True)
+class Writing:
+    """How a file's data set is written, and where.
+
+    Attributes:
+        named: the transfer syntax that the file names, "" for none; of a bare data set, that in which it is written.
+        known: whether there is such a transfer syntax.
+        encoding: that of its bytes.
+        start: where they begin.
+    """
+
+    named: UID
+    known: bool
+    encoding: Encoding
+    start: int
+
+
+@dataclass(frozen=True)
 class Header:
     """Parsed attributes.
 
     Attributes:
         dataset: them; its file meta information names `syntax`.
         syntax: the transfer syntax in which the data set is written, whatever the file names.
-        encoding: the same without what its pixels are compressed by.
+        writing: how it is written, and what the file says of that.
         notes: where the file had to be understood otherwise than it says.
     """
 
     dataset: Dataset
     syntax: UID
-    encoding: Encoding
+    writing: Writing
     notes: list[str] = field(default_factory=list)
 
 
@@ -87,6 +104,7 @@ class Frame:
         notes: where the file had to be understood otherwise than it says.
         directions: Patient Orientation: where its rows and its columns go; empty where that is not stated.
         not_frontal: why the image is, by its header, no frontal chest radiograph; None where it may be one.
+        writing: how its file is written, for `parse`.
     """
 
     rows: int
@@ -98,6 +116,7 @@ class Frame:
     notes: tuple[str, ...] = ()
     directions: tuple[str, ...] = ()
     not_frontal: str | None = None
+    writing: Writing | None = None
 
     @property
     def size(self) -> int:
@@ -121,16 +140,22 @@ def read_frame(path: Path, file: BinaryIO) -> Frame:
     """
     header = parse(path, file, (*HEADER_TAGS, *STATED_TAGS), stop_before_pixels=True)
     frame = _one_grey_frame(path, header.dataset, header.syntax)
-    if not header.encoding.deflated:  # it is inflated into memory, where the file's position says nothing
+    if not header.writing.encoding.deflated:  # it is inflated into memory, where the file's position says nothing
         frame = _find_pixels(path, file, header, frame)
     if (frame.syntax.is_deflated or frame.syntax.is_encapsulated) and frame.rows * frame.columns > MAX_PIXELS:
         found = f"the image states {frame.rows} x {frame.columns} pixels, compressed"
         raise refusal(path, found, f"Wanted at most {MAX_PIXELS // 1_000_000} million: check the header")
-    return frame
+    return replace(frame, writing=header.writing)
 
 
 def parse(
-    path: Path, file: BinaryIO, tags: tuple[BaseTag, ...], *, stop_before_pixels: bool, pixel_bytes: int = 0
+    path: Path,
+    file: BinaryIO,
+    tags: tuple[BaseTag, ...],
+    *,
+    stop_before_pixels: bool,
+    pixel_bytes: int = 0,
+    writing: Writing | None = None,
 ) -> Header:
     """Parses named attributes; of a deflated file it inflates what these may take, not all that it may hold.
 
@@ -142,6 +167,7 @@ def parse(
         tags: the attributes that are read.
         stop_before_pixels: whether to leave `file` at the pixel data; a deflated file is left at its data set.
         pixel_bytes: how many the pixels have, where they are read too.
+        writing: what parsing it before has told, if that was done.
 
     Returns:
         The attributes and how they are written.
@@ -152,11 +178,9 @@ def parse(
     place = ""
     most = MAX_HEADER_BYTES + pixel_bytes
     try:
-        named = meta_syntax(file)
-        known = not named.is_private and named.is_transfer_syntax if named else False
-        encoding = encoding_of(file, named)
-        if file.tell() == 0:  # a bare data set: its bytes alone say how it is written
-            named, known = encoding.syntax, True
+        writing = _writing(file) if writing is None else writing
+        named, encoding = writing.named, writing.encoding
+        file.seek(writing.start)
         whole = inflate(file, most + 1) if encoding.deflated else file
         too_long = encoding.deflated and whole.seek(0, 2) > most
         if too_long and not stop_before_pixels:
@@ -181,7 +205,7 @@ def parse(
     if not named:
         found = "the DICOM file names no Transfer Syntax (0002,0010)"
         raise refusal(path, found, f"It is cut short or was made wrongly: {EXPORT_AGAIN}")
-    if not known:
+    if not writing.known:
         # A damaged length can put other attributes' bytes into this value: only a well-formed UID is printed.
         name = named if named.is_valid else "(not a UID)"
         raise refusal(path, f"the Transfer Syntax {name} is not known", UNCOMPRESSED)
@@ -190,7 +214,18 @@ def parse(
     syntax = named if named.is_encapsulated and not encoding.deflated else encoding.syntax
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax
-    return Header(dataset, syntax, encoding, notes)
+    return Header(dataset, syntax, writing, notes)
+
+
+def _writing(file: BinaryIO) -> Writing:
+    """How the data set is written, by its bytes and by the file meta information."""
+    named = meta_syntax(file)
+    start = file.tell()
+    encoding = encoding_of(file, named)
+    if start == 0:  # a bare data set: its bytes alone say how it is written
+        return Writing(encoding.syntax, True, encoding, start)
+    known = not named.is_private and named.is_transfer_syntax if named else False
+    return Writing(named, known, encoding, start)
 
 
 def _too_long(path: Path, most: int) -> RadiographError:
@@ -245,8 +280,9 @@ def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Fr
     Returns:
         The frame, with the syntax that the pixels are really in.
     """
-    order = "<" if header.encoding.little else ">"
-    head = 8 if header.encoding.implicit else 12
+    encoding = header.writing.encoding
+    order = "<" if encoding.little else ">"
+    head = 8 if encoding.implicit else 12
     size = path.stat().st_size
     start = file.tell()
     element = file.read(head)
@@ -260,7 +296,7 @@ def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Fr
             pixels = f"{frame.rows} x {frame.columns} pixels of {frame.bits_allocated} bits"
             found = f"the pixel data are cut short: {available} bytes, {pixels} need {frame.size}"
             raise refusal(path, found, EXPORT_AGAIN)
-        return _in_syntax(frame, header.encoding.syntax)
+        return _in_syntax(frame, encoding.syntax)
     fragments = walk(file, size) if len(element) == head else None
     if fragments is None:
         found = f"the pixel data are cut short: they break off in the file's last {size - start} bytes"

@@ -110,7 +110,7 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
         if frame.end is not None:
             file.seek(0)
             whole = BytesIO(file.read(frame.end) + SEQUENCE_END)
-        parsed = parse(path, whole, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size)
+        parsed = parse(path, whole, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size, writing=frame.writing)
     header = parsed.dataset
     header.file_meta.TransferSyntaxUID = frame.syntax
     stored = _decode(path, header, frame, options.isolated)
@@ -164,8 +164,7 @@ def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], 
     with path.open("rb") as file:
         frame = read_frame(path, file)
         if options.voi_index and options.value_range is None:
-            file.seek(0)
-            header = parse(path, file, VOI_TAGS, stop_before_pixels=True).dataset
+            header = parse(path, file, VOI_TAGS, stop_before_pixels=True, writing=frame.writing).dataset
             try:
                 offered(header, options, [])
             except PhotometryError as error:

@@ -57,7 +57,8 @@ def to_unit_range(
     if patterns is None:
         source = stored.astype(np.float64)
     else:
-        source = _values_of_patterns(stored.dtype.itemsize * 8, header, packed_low)
+        meanings = _values_of_patterns(stored.dtype.itemsize * 8, header, packed_low)
+        source = meanings[: int(patterns.max(initial=0)) + 1]  # of the patterns that there are, mostly few
         if _beyond_stored_bits(stored, source):
             notes.append("bits outside BitsStored are set; they were ignored")
     hidden = hidden_pixels(stored, patterns, source, header, notes)

@@ -22,7 +22,7 @@ class Greys:
     """The visible pixels of an image, each with a value.
 
     Args:
-        values: of each bit pattern (2**bits,) where `patterns` are there, else of each pixel (H, W).
+        values: of each bit pattern up to the greatest there is, where `patterns` are there; else of each pixel (H, W).
         patterns: the pixels' bit patterns (H, W), or None.
         hidden: the pixels that do not count, or None for none.
     """
@@ -44,7 +44,8 @@ class Greys:
         """How many visible pixels have each pattern; None where there are no patterns."""
         if self.patterns is None:
             return None
-        return count_patterns(self.patterns if self.hidden is None else self.patterns[~self.hidden])
+        visible = self.patterns if self.hidden is None else self.patterns[~self.hidden]
+        return count_patterns(visible, self.values.size)
 
     def sample(self, table: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What a table like `values` holds for some of the visible pixels, evenly spread: all of a small image."""

@@ -59,8 +59,8 @@ def read_image_file(
     values: npt.NDArray[np.floating[Any]]
     if patterns is None:
         values = stored.astype(np.float64 if stored.dtype.itemsize > 4 else np.float32)
-    else:  # every value that the type has, in the order of the patterns
-        every = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=f"u{stored.dtype.itemsize}")
+    else:  # the type's values in the order of their patterns, up to the last that there is
+        every = np.arange(int(patterns.max(initial=0)) + 1, dtype=f"u{stored.dtype.itemsize}")
         values = every.view(f"{stored.dtype.kind}{stored.dtype.itemsize}").astype(np.float64)
     if not np.isfinite(values).any():
         raise refusal(path, "no pixel has a finite value", "Export the image again")
@@ -148,7 +148,7 @@ def _window(
         return {"kind": "stated", "low": low, "high": high}
     if top is not None and top <= 255:
         return {"kind": "type_range", "low": 0.0, "high": float(top)}
-    counts = None if patterns is None else count_patterns(patterns)
+    counts = None if patterns is None else count_patterns(patterns, values.size)
     if top is not None:
         low, high = percentile_limits(values, MIDDLE, counts)
         if not 0 < high - low < LEAST_OF_RANGE * top:

@@ -67,9 +67,8 @@ def unsigned_view(stored: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
     return stored.view(stored.dtype.str.replace("i", "u"))  # of the same byte order
 
 
-def count_patterns(patterns: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """How many pixels have each bit pattern, (2**bits,)."""
-    size = 2 ** (8 * patterns.dtype.itemsize)
+def count_patterns(patterns: npt.NDArray[Any], size: int) -> npt.NDArray[np.int64]:
+    """How many pixels have each of the bit patterns below `size`, which none exceeds, (size,)."""
     counts = np.zeros(size, dtype=np.int64)
     flat = patterns.reshape(-1)
     for start in range(0, flat.size, BLOCK):
