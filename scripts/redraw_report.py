@@ -29,7 +29,7 @@ def main(
 ) -> None:
     """Read an evaluation's `folder`; write to `output`, by default a folder `redrawn` in it.
 
-    `plan` is the plan.json whose temperatures the reliability figure shows. A finding of the records that `datalist`
+    `plan` is the plan.json whose calibration the reliability figure shows. A finding of the records that `datalist`
     does not know is refused.
     """
     source = Path(folder)

@@ -15,9 +15,17 @@ from bundle.comparison.elsewhere import records_elsewhere
 from bundle.comparison.localize import localization_figures
 from bundle.comparison.observe import Method, Observed, Truth, observe
 from bundle.comparison.outcome import LEFT_OUT, Outcome, write_outcome
-from bundle.comparison.plan import Grid, as_setting, choose, read_plan, records_of, setting_dict, write_plan
+from bundle.comparison.plan import (
+    Grid,
+    as_setting,
+    choose,
+    choose_points,
+    read_plan,
+    records_of,
+    setting_dict,
+    write_plan,
+)
 from bundle.fingerprint import file_fingerprint
-from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
 from bundle.metrics.records import Records
@@ -30,10 +38,11 @@ logger = logging.getLogger(__name__)
 class Comparison:
     """Several methods on one validation and one test section, each by its best setting on validation.
 
-    `plan()` chooses every method's scaling, floor and smoothing by its macro FROC score on the validation section and
-    freezes them to `plan_file`; where the file is there already, it is kept. `evaluate()` reads the file and looks at
-    the test section once; it chooses nothing. Into `output_dir`: `comparison.json` and `comparison_notes.json` (keys of
-    `bundle.metrics.paired.compare`), and `records/<number>` of every method.
+    `plan()` chooses every method's scaling, floor and smoothing by its macro FROC score on the validation section, and
+    the reference's calibration and thresholds, and freezes them to `plan_file`; where the file is there already, it is
+    kept. `evaluate()` reads the file and looks at the test section once; it chooses nothing. Into `output_dir`:
+    `comparison.json` and `comparison_notes.json` (keys of `bundle.metrics.paired.compare`), and `records/<number>` of
+    every method.
 
     Args:
         findings: names of the K findings.
@@ -59,9 +68,10 @@ class Comparison:
         device: to compute on.
         precision: number format and layout.
         section: name of the validation section, or names: a plan is refused for another.
+        false_marks: an image, of all findings together, that the thresholds of candidates are chosen for.
 
     Attributes:
-        score: name of the reference's image score, of which the plan has thresholds and temperatures.
+        score: name of the reference's image score, of which the plan has calibration and thresholds.
 
     Raises:
         ValueError: the reference is not among the methods, or methods are judged elsewhere on data that are not said.
@@ -90,6 +100,7 @@ class Comparison:
         section: str | Sequence[str] | None = None,
         judged_on: Mapping[str, Any] | None = None,
         left_out: Mapping[str, str] | None = None,
+        false_marks: float = 1.0,
     ) -> None:
         if reference not in methods:
             raise ValueError(f"comparison: the reference {reference!r} is not among the methods {list(methods)}.")
@@ -105,6 +116,7 @@ class Comparison:
         self.judged_elsewhere, self.judged_on = without_comments(judged_elsewhere), judged_on
         self.left_out = {name: why for name, why in without_comments(left_out).items() if why}
         self.replicates, self.seed, self.section = replicates, seed, section
+        self.false_marks = float(false_marks)
         self.score = self.methods[reference].score
         self.result: Outcome | None = None
 
@@ -124,7 +136,13 @@ class Comparison:
                 logger.info("%s: %s, FROC score %.3f on validation.", name, _words(chosen[name]), score)
             own = self._records(self.reference, chosen[self.reference], seen[self.reference], truths)
             # records call a method's image score "image", whichever of the network's it is
-            content = {"images": len(truths), "methods": chosen, "points": choose_operating_points(own, "image")}
+            points = choose_points(own, "image", self.false_marks)
+            content = {
+                "images": len(truths),
+                "methods": chosen,
+                "points": points,
+                "candidates": self._candidates(chosen),
+            }
             if idist.get_rank() == 0:
                 write_plan(self.plan_file, self._made_for, content)
             idist.barrier()
@@ -132,7 +150,11 @@ class Comparison:
 
     def candidates(self) -> dict[str, Any]:
         """The reference's frozen settings, as `extract_candidates` takes them."""
-        setting = read_plan(self.plan_file, self._made_for)["methods"][self.reference]
+        candidates: dict[str, Any] = read_plan(self.plan_file, self._made_for)["candidates"]
+        return candidates
+
+    def _candidates(self, methods: Mapping[str, Any]) -> dict[str, Any]:
+        setting = methods[self.reference]
         return {
             "floor": setting["floor"],
             "smoothing": setting["smoothing"],
@@ -141,7 +163,7 @@ class Comparison:
         }
 
     def points(self) -> dict[str, dict[str, float]]:
-        """The reference's frozen thresholds and temperatures: finding -> name -> number."""
+        """The reference's frozen calibration and thresholds: finding -> name -> number."""
         points: dict[str, dict[str, float]] = read_plan(self.plan_file, self._made_for)["points"]
         return points
 
@@ -199,6 +221,7 @@ class Comparison:
             "methods": {name: {"scalings": m.scalings, "score": m.score} for name, m in self.methods.items()},
             "grid": asdict(self.grid),
             "criterion": str(self.criterion),
+            "false_marks": self.false_marks,
         }
 
 

@@ -17,11 +17,14 @@ from bundle.made_for import differing
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.classification import AUROCMetric
 from bundle.metrics.froc_metric import FROCMetric
+from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import Records
+from bundle.metrics.shown import box_thresholds
+from bundle.probability import NEVER, OperatingPoints
 from bundle.saliency import scale_by_constant, scale_by_probability
 
-FORMAT = 1
+FORMAT = 2
 SCALINGS = ("none", "raw", "probability")
 
 
@@ -140,6 +143,34 @@ def choose(
     if best is None:
         raise ValueError(f"No setting to choose from: scalings {list(scalings)}, {grid}.")
     return best, best_score
+
+
+def choose_points(records: Records, score: str, false_marks: float) -> dict[str, dict[str, float]]:
+    """Calibration and thresholds of each finding on these images.
+
+    Args:
+        records: of the validation section.
+        score: name of the image score.
+        false_marks: wanted an image, of all findings together (`bundle.metrics.shown.box_thresholds`).
+
+    Returns:
+        Finding -> what `choose_operating_points` gives, and `box`, the threshold of its candidates, `NEVER` where none
+        is worth its false marks. `shown_points` makes of them what inference takes.
+    """
+    points = choose_operating_points(records, score)
+    rule = OperatingPoints(records.findings, shown_points(points))
+    probability = rule.probability(torch.from_numpy(records.images.scores[score])).numpy()
+    box = box_thresholds(records, probability, rule.image, rule.max_per_finding, false_marks)
+    return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
+
+
+def shown_points(points: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """A plan's points as `bundle.probability.OperatingPoints` takes them: an image is called by Youden's threshold."""
+    names = {"slope": "slope", "offset": "offset", "youden": "image", "box": "box"}
+    return {
+        finding: {names[key]: value for key, value in point.items() if key in names}
+        for finding, point in points.items()
+    }
 
 
 def write_plan(path: Path, made_for: Mapping[str, Any], content: Mapping[str, Any]) -> None:

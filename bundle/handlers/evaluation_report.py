@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite import distributed as idist
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
 from bundle.comparison import Comparison, LanguageEvaluation, RegionEvaluation
+from bundle.comparison.plan import shown_points
 from bundle.data.datalist import datalist_findings
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import images_of
@@ -21,10 +23,12 @@ from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records, of_finding
 from bundle.metrics.records_check import check_records
 from bundle.metrics.records_io import save_records
+from bundle.metrics.shown import summarise_shown
 from bundle.metrics.strata import by_size
 from bundle.metrics.subgroups import by_subgroup
 from bundle.metrics.summary import summarise
 from bundle.metrics.table import Metrics, Notes
+from bundle.probability import OperatingPoints
 from bundle.report.draw import draw_report
 from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
 from bundle.report.html import Example
@@ -63,7 +67,7 @@ class EvaluationReport:
             them for its own. None does not say.
         primary: name of the image score that stands for the network; the first of `auroc` if None.
         items: the section's items with `index` and `info` (sex, age, view, site, vendor), for subgroups.
-        comparison: that has been evaluated: its tables join the report, and the thresholds and temperatures of its
+        comparison: that has been evaluated: its tables join the report, and the calibration and thresholds of its
             plan are judged.
         language: to be run at the end: retrieval, negation, zero-shot prompts.
         regions: likewise: captions of regions among hard negatives and in retrieval, pointing by a description.
@@ -153,6 +157,12 @@ class EvaluationReport:
         metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
         points = {} if self.comparison is None else self.comparison.points()
         parts = [*spoken, summarise_images(records, points, self.replicates, self.seed, self.primary)]
+        if points:
+            rule = OperatingPoints(self.findings, shown_points(points))
+            score = records.images.scores[self.primary or next(iter(records.images.scores))]
+            probability = rule.probability(torch.from_numpy(score)).numpy()
+            limits = (rule.image, rule.box, rule.max_per_finding)
+            parts.append(summarise_shown(records, probability, *limits, self.replicates, self.seed))
         parts.append(by_size(records, self.replicates, self.seed))
         if self.items is not None:
             info = {int(item["index"]): item["info"] for item in self.items}

@@ -1,8 +1,8 @@
-"""Whether probabilities mean what they say, and one temperature per finding to mend them, fitted on validation.
+"""Whether probabilities mean what they say, and a slope and an offset per finding to mend them, fitted on validation.
 
 Sources: Brier, "Verification of forecasts expressed in terms of probability" (Mon. Weather Rev. 78, 1950); Naeini et
 al., "Obtaining well calibrated probabilities using Bayesian binning" (AAAI 2015) for the expected calibration error;
-Guo et al., "On calibration of modern neural networks" (ICML 2017) for temperature scaling.
+Platt, "Probabilistic outputs for support vector machines" (Advances in Large Margin Classifiers, 1999).
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
-from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
 
-from bundle.metrics.cumulative import as_array
-from bundle.metrics.labelled import check_labelled, known_pairs, lacking_class
+from bundle.metrics.labelled import known_pairs, lacking_class
+from bundle.metrics.means import drawn_sums
 from bundle.metrics.operating_point import proportion
 from bundle.metrics.records import Floats, Integers
+from bundle.probability import margin
 
 Binning = Literal["equal_width", "equal_mass"]
 BINNINGS = ("equal_width", "equal_mass")
@@ -112,6 +112,38 @@ def calibration_error(
     return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.count)), None
 
 
+def calibration_error_replicates(
+    counts: NDArray[np.int32], probability: Scores, label: Scores, unit: Integers, bins: int = 10
+) -> Floats:
+    """`calibration_error` with bins of equal width in each replicate, less the mean by which resampling raises it.
+
+    Drawing images again adds noise to every bin, and the absolute difference turns noise into error: replicates lie
+    above the figure that they belong to by about as much as it lies above the true one. They are moved to have it as
+    their mean, and not below 0.
+
+    Args:
+        counts: (G, R) from `bundle.metrics.bootstrap.draw_counts`.
+        probability: (I,) 0..1 wherever the label is known.
+        label: (I,) 1, 0 or NaN (unknown), which is left out.
+        unit: (I,) unit of every image, 0..G-1.
+        bins: how many.
+
+    Returns:
+        (R,); NaN in replicates without a labelled image.
+    """
+    values, positive, known = known_pairs(probability, label)
+    bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], values)
+    cells = np.zeros((2, bins, len(counts)))  # images, and positives less predicted ones, of every bin and unit
+    np.add.at(cells[0], (bin_of, unit[known]), 1.0)
+    np.add.at(cells[1], (bin_of, unit[known]), positive - values)
+    number, excess = drawn_sums(counts, cells.reshape(2 * bins, -1)).reshape(2, bins, -1)
+    with np.errstate(invalid="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
+        drawn = np.abs(excess).sum(0) / number.sum(0)
+    value, _ = calibration_error(probability, label, bins)
+    moved: Floats = np.maximum(drawn - (np.nanmean(drawn) - value), 0.0)
+    return moved
+
+
 def brier_score(probability: Scores, label: Scores) -> tuple[float, str | None]:
     """Mean of (p - y)^2.
 
@@ -131,84 +163,35 @@ def brier_score(probability: Scores, label: Scores) -> tuple[float, str | None]:
     return float(np.square(values - positive).mean()), None
 
 
-def fit_temperature(logits: Scores, label: Scores) -> tuple[float, str | None]:
-    """The temperature T of one finding that makes sigmoid(z / T) the likeliest: fit it on validation.
+def fit_platt(probability: Scores, label: Scores) -> tuple[float, float, str | None]:
+    """Slope and offset of one finding that make sigmoid(a · margin(p) + b) the likeliest: fit them on validation.
 
-    The mean of log(1 + exp(-b m_i)), with m_i = (2 y_i - 1) z_i and b = 1 / T, is convex in b. It has its minimum at a
-    finite b > 0 exactly where sum m_i > 0 and some m_i < 0; there its slope, -mean(m_i sigmoid(-b m_i)), is 0.
-
-    Not a shift: where the prompts favour one answer for all images, T can only damp it.
+    The logarithmic loss against Platt's targets, (N+ + 1) / (N+ + 2) for positives and 1 / (N- + 2) for negatives,
+    which keep the minimum finite where the scores part both classes. A temperature alone, b = 0, cannot mend scores
+    that are all too high.
 
     Args:
-        logits: (I,) log-odds of the finding, s⟨e, t+⟩ - s⟨e, t-⟩ of a prompt pair, finite wherever the label is known.
+        probability: (I,) 0..1 wherever the label is known.
         label: (I,) 1, 0 or NaN (unknown), which is left out.
 
     Returns:
-        T > 0 and None; or NaN and the reason why there is none.
+        a > 0, b and None; or NaN, NaN and the reason why there are none.
 
     Raises:
-        ValueError: as `bundle.metrics.labelled.check_labelled`.
+        ValueError: as `bundle.metrics.labelled.check_labelled`, or for a value outside 0..1.
     """
-    values, positive, _ = known_pairs(logits, label)
+    values, positive = _probabilities(probability, label)
     if reason := lacking_class(positive):
-        return float("nan"), reason
-    margin = np.where(positive, values, -values)
-    if margin.sum() <= 0:
-        return float("nan"), "the logits do not point towards the labels: no temperature beats a probability of 1/2"
-    if (margin >= 0).all():
-        return float("nan"), "the logits' sign is right for every image: the likeliest temperature is 0"
-
-    def slope(sharpness: float) -> float:
-        return -float(np.mean(margin * expit(-sharpness * margin)))
-
-    scale = float(np.abs(margin).max())  # the search is of b · scale, so that it does not depend on the logits' unit
-    upper = 1.0
-    while slope(upper / scale) < 0:
-        upper *= 2
-    return scale / float(brentq(lambda b: slope(b / scale), 0.0, upper, xtol=1e-12)), None
-
-
-def fit_temperatures(logits: Scores, label: Scores) -> tuple[Floats, tuple[str | None, ...]]:
-    """`fit_temperature` of each finding.
-
-    Args:
-        logits: (I, K) log-odds, finite wherever the label is known.
-        label: (I, K) 1, 0 or NaN (unknown).
-
-    Returns:
-        (K,) temperatures, NaN where there is none, and the K reasons.
-
-    Raises:
-        ValueError: as `bundle.metrics.labelled.check_labelled`, or where there is no finding axis.
-    """
-    values, labels = check_labelled(logits, label)
-    if values.ndim != 2:
-        raise ValueError(f"logits must be (I, K), got {values.shape}; of one finding: fit_temperature")
-    fits = [fit_temperature(values[:, k], labels[:, k]) for k in range(values.shape[1])]
-    return np.array([value for value, _ in fits]), tuple(reason for _, reason in fits)
-
-
-def scaled_probability(logits: Scores, temperature: Scores) -> Floats:
-    """sigmoid(z / T).
-
-    Args:
-        logits: (I, K) or (I,) log-odds; NaN stays NaN.
-        temperature: (K,) or a single T > 0.
-
-    Returns:
-        Probabilities, of the logits' shape.
-
-    Raises:
-        ValueError: where a temperature is not above 0 or NaN.
-    """
-    divisor = as_array(temperature)
-    if not ((divisor > 0) & np.isfinite(divisor)).all():
-        raise ValueError(
-            f"temperatures must be finite and above 0, got {divisor.tolist()}; "
-            "where none could be fitted, leave the finding as it is by T = 1"
-        )
-    result: Floats = expit(as_array(logits) / divisor)
-    return result
+        return float("nan"), float("nan"), reason
+    feature, hits = margin(values)[:, None], int(positive.sum())
+    target = np.where(positive, (hits + 1) / (hits + 2), 1 / (len(values) - hits + 2))
+    twice, of_both = np.concatenate([feature, feature]), np.repeat([1, 0], len(values))
+    fit = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
+    fit.fit(twice, of_both, sample_weight=np.concatenate([target, 1 - target]))
+    slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    if not slope > 0:
+        return float("nan"), float("nan"), "the scores do not rise with the label: no calibration keeps their order"
+    return slope, offset, None
 
 
 def _probabilities(probability: Scores, label: Scores) -> tuple[Floats, NDArray[np.bool_]]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bundle.metrics.calibration import brier_score, calibration_error, fit_temperature, scaled_probability
+from bundle.metrics.calibration import brier_score, calibration_error, calibration_error_replicates, fit_platt
+from bundle.metrics.means import mean_replicates
 from bundle.metrics.operating_point import (
     FIGURES,
     average_precision,
@@ -15,36 +16,42 @@ from bundle.metrics.operating_point import (
     sensitivity_threshold,
     youden_threshold,
 )
-from bundle.metrics.records import Floats, Records
-from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units
+from bundle.metrics.records import Floats, Integers, Records
+from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units
+from bundle.probability import calibrated
 
 WANTED_SENSITIVITY = 0.9
 OPERATING_POINTS = ("youden", "sensitive")
-_EDGE = 1e-6  # of a probability from 0 and 1, so that its logit is finite
 
 
 def choose_operating_points(
     records: Records, score: str, wanted: float = WANTED_SENSITIVITY
 ) -> dict[str, dict[str, float]]:
-    """Thresholds and temperature of each finding: to be chosen on validation, and frozen.
+    """Calibration and thresholds of each finding: to be chosen on validation, and frozen.
 
     Args:
         records: of the validation section.
-        score: name of the image score, a probability.
+        score: name of the image score, 0..1.
         wanted: sensitivity of the point `sensitive`.
 
     Returns:
-        Finding -> `youden`, `sensitive` (thresholds) and `temperature`; what cannot be chosen is left out.
+        Finding -> `slope`, `offset` (`fit_platt`), `youden`, `sensitive` (thresholds of the calibrated probability);
+        empty where it cannot be calibrated.
     """
     chosen: dict[str, dict[str, float]] = {}
     for k, finding in enumerate(records.findings):
-        probability, label = records.images.scores[score][:, k], records.images.label[:, k]
-        found = {
+        raw, label = records.images.scores[score][:, k], records.images.label[:, k]
+        slope, offset, reason = fit_platt(raw, label)
+        if reason:
+            chosen[finding] = {}
+            continue
+        probability = calibrated(raw, slope, offset)
+        chosen[finding] = {
+            "slope": slope,
+            "offset": offset,
             "youden": youden_threshold(probability, label)[0],
             "sensitive": sensitivity_threshold(probability, label, wanted)[0],
-            "temperature": fit_temperature(logit(probability), label)[0],
         }
-        chosen[finding] = {name: value for name, value in found.items() if math.isfinite(value)}
     return chosen
 
 
@@ -56,15 +63,16 @@ def summarise_images(
     primary: str | None = None,
     level: float = 0.95,
 ) -> tuple[Metrics, Notes]:
-    """Average precision, and what the frozen thresholds and temperatures do.
+    """Average precision, and what the frozen calibration and thresholds do.
 
     Keys, with <f> a finding or `mean` (of the findings for which it is defined), each with `/low` and `/high`:
 
     - `ap/<f>`: average precision; chance is the prevalence, `prevalence/<f>`;
     - `operating/<p>/<f>/<figure>`: sensitivity, specificity, ppv and npv at point <p>, `youden` or `sensitive`, and its
       `/threshold`, which has no interval because it was frozen; none without points;
-    - `calibration/<f>/ece` (10 bins of equal width) and `/brier`, without interval; `/ece_scaled` and `/brier_scaled`
-      after temperature scaling, and the `/temperature`.
+    - `calibration/<f>/ece` (10 bins of equal width) and `/brier`: of the score as the network gives it, no interval;
+    - `ece/<f>`, `brier/<f>`: the same after the plan's calibration, whose `/slope` and `/offset` are
+      `calibration/<f>/...`; the mean is of the findings that have one.
 
     Args:
         records: of the test section.
@@ -84,6 +92,7 @@ def summarise_images(
     scores = records.images.scores[primary or next(iter(records.images.scores))]
     for k, finding in enumerate(records.findings):
         mine, label, chosen = scores[:, k], records.images.label[:, k], points.get(finding, {})
+        probability = calibrated(mine, chosen["slope"], chosen["offset"]) if chosen else mine
         value, reason = average_precision(mine, label)
         draws = None if counts is None or reason else average_precision_replicates(counts, mine, label, unit)
         table.put(f"ap/{finding}", value, reason, draws)
@@ -96,13 +105,13 @@ def summarise_images(
                     table.put(f"{key}/{name}", math.nan, "no threshold could be chosen on validation")
                 continue
             table.put(f"{key}/threshold", chosen[point])
-            figures = operating_figures(mine, label, chosen[point], level)
-            drawn = None if counts is None else operating_replicates(counts, mine, label, unit, chosen[point])
+            figures = operating_figures(probability, label, chosen[point], level)
+            drawn = None if counts is None else operating_replicates(counts, probability, label, unit, chosen[point])
             for name in FIGURES:
                 figure = getattr(figures, name)
                 table.put(f"{key}/{name}", figure.value, figure.reason, None if drawn is None else drawn[name])
-        _calibration(table, finding, mine, label, chosen.get("temperature"))
-    for kind in ("ap/{}", "prevalence/{}", *(f"calibration/{{}}/{name}" for name in _CALIBRATION)):
+        _calibration(table, finding, mine, label, chosen, counts, unit)
+    for kind in ("ap/{}", "prevalence/{}", "calibration/{}/ece", "calibration/{}/brier", "ece/{}", "brier/{}"):
         table.mean(kind)
     for point in OPERATING_POINTS if points else ():
         for name in FIGURES:
@@ -112,27 +121,28 @@ def summarise_images(
     return metrics, notes
 
 
-_CALIBRATION = ("ece", "brier", "ece_scaled", "brier_scaled")
-
-
 def _calibration(
-    table: FigureTable, finding: str, probability: Floats, label: Floats, temperature: float | None
+    table: FigureTable,
+    finding: str,
+    score: Floats,
+    label: Floats,
+    chosen: Mapping[str, float],
+    counts: Counts | None,
+    unit: Integers,
 ) -> None:
     key = f"calibration/{finding}"
-    table.put(f"{key}/ece", *calibration_error(probability, label))
-    table.put(f"{key}/brier", *brier_score(probability, label))
-    if temperature is None:  # as without any plan
-        for name in ("ece_scaled", "brier_scaled"):
-            table.put(f"{key}/{name}", math.nan, "no temperature was fitted on validation")
+    table.put(f"{key}/ece", *calibration_error(score, label))
+    table.put(f"{key}/brier", *brier_score(score, label))
+    if not chosen:  # as without any plan
+        for name in ("ece", "brier"):
+            table.put(f"{name}/{finding}", math.nan, "no calibration was fitted on validation")
         return
-    scaled = scaled_probability(logit(probability), temperature)
-    table.put(f"{key}/temperature", temperature)
-    table.put(f"{key}/ece_scaled", *calibration_error(scaled, label))
-    table.put(f"{key}/brier_scaled", *brier_score(scaled, label))
-
-
-def logit(probability: Floats) -> Floats:
-    """log(p / (1 - p)) of probabilities kept 1e-6 away from 0 and 1."""
-    clipped = np.clip(probability, _EDGE, 1 - _EDGE)
-    result: Floats = np.log(clipped) - np.log1p(-clipped)
-    return result
+    probability = calibrated(score, chosen["slope"], chosen["offset"])
+    table.put(f"{key}/slope", chosen["slope"])
+    table.put(f"{key}/offset", chosen["offset"])
+    error, reason = calibration_error(probability, label)
+    squares = (probability - label)[:, None] ** 2
+    drawn = None if counts is None or reason else calibration_error_replicates(counts, probability, label, unit)
+    table.put(f"ece/{finding}", error, reason, drawn)
+    drawn = None if counts is None or reason else mean_replicates(counts, squares, unit)[0]
+    table.put(f"brier/{finding}", *brier_score(probability, label), drawn)

@@ -48,7 +48,7 @@ def draw_report(
         records: of the evaluation.
         metrics: all its figures by key.
         notes: why a figure is not defined.
-        points: frozen thresholds and temperatures, finding -> name -> number; may be empty.
+        points: frozen calibration and thresholds, finding -> name -> number; may be empty.
         outcome: of the comparison of methods, or None.
         replicates: R of the bands in figures.
         seed: of the bands.

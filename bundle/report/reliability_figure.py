@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import matplotlib
 import numpy as np
 
-from bundle.metrics.calibration import reliability_curve, scaled_probability
-from bundle.metrics.image_level import logit
+from bundle.metrics.calibration import reliability_curve
 from bundle.metrics.records import Records
+from bundle.probability import calibrated
 from bundle.report.colours import INK, MUTED, finding_colour
 from bundle.report.figure import STYLE, Figure, finish, panels
 
@@ -15,7 +15,7 @@ from bundle.report.figure import STYLE, Figure, finish, panels
 def draw_reliability(
     records: Records, points: Mapping[str, Mapping[str, float]], primary: str | None = None, bins: int = 10
 ) -> Figure | None:
-    """A panel a finding: as predicted, and after temperature scaling, with Wilson intervals of the observed shares.
+    """A panel a finding: after the plan's calibration and before, with Wilson intervals of the observed shares.
 
     Args:
         records: of the evaluation, with image scores.
@@ -38,17 +38,18 @@ def draw_reliability(
         for panel, k in zip(axes, known, strict=True):
             label, colour = records.images.label[:, k], finding_colour(k)
             panel.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1, zorder=0)
-            temperature = points.get(records.findings[k], {}).get("temperature")
-            if temperature is not None:
-                scaled = reliability_curve(scaled_probability(logit(scores[:, k]), temperature), label, bins)
-                panel.plot(scaled.predicted, scaled.observed, "o:", color="#8b949e", markersize=3.5, linewidth=1)
-            curve = reliability_curve(scores[:, k], label, bins)
+            probability, point = scores[:, k], points.get(records.findings[k])
+            if point:
+                raw = reliability_curve(scores[:, k], label, bins)
+                panel.plot(raw.predicted, raw.observed, "o:", color="#8b949e", markersize=3.5, linewidth=1)
+                probability = calibrated(probability, point["slope"], point["offset"])
+            curve = reliability_curve(probability, label, bins)
             panel.vlines(curve.predicted, curve.low, curve.high, color=INK, linewidth=1)
             panel.plot(curve.predicted, curve.observed, "o-", color=colour, markeredgecolor=INK, markersize=5)
         axes[0].set_xlim(-0.03, 1.03)
         axes[0].set_ylim(-0.03, 1.03)
     alt = (
         "Observed share of positives against predicted probability, a panel a finding; the dashed diagonal is perfect. "
-        "Coloured: as predicted. Grey and dotted: after temperature scaling fitted on validation."
+        "Coloured: calibrated on validation, where it is. Grey and dotted: the network's own score."
     )
     return finish("reliability", "Reliability of image probabilities", alt, canvas)

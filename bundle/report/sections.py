@@ -211,14 +211,14 @@ def operating_section(
         ("Specificity, Youden", "operating/youden/{}/specificity"),
         (f"Sensitivity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/sensitivity"),
         (f"Specificity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/specificity"),
-        ("ECE, scaled", "calibration/{}/ece_scaled"),
+        ("ECE, calibrated", "ece/{}"),
     ]
     caption = "ECE: expected calibration error, 10 bins of equal width. "
     if planned:
         columns += frozen
         caption += (
-            "Thresholds and temperatures were chosen on validation and frozen; the sensitivity that they give here is "
-            "what it became. Scaled: after temperature scaling."
+            "Thresholds and calibration (slope and offset) were chosen on validation and frozen; the sensitivity that "
+            "they give here is what it became. ECE: of the network's own score."
         )
     else:
         caption += "Without a plan there is no operating point: compare.json makes one on validation."

@@ -135,7 +135,9 @@ def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
         read_plan(path, {**made_for, "weights": "def"})
 
 
-@pytest.mark.parametrize("content", ["", '{"format": 1, "made_', "[]", "{}", '{"format": 1}', "\x00"])
+@pytest.mark.parametrize(
+    "content", ["", '{"format": 2, "made_', "[]", "{}", '{"format": 2}', '{"format": 1, "made_for": {}}', "\x00"]
+)
 def test_half_a_plan_and_what_is_none_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "plan.json").write_text(content)
     with pytest.raises(PlanError, match=r"plan\.json was made for something else: it .*Delete it"):
@@ -146,7 +148,9 @@ def test_a_plan_for_another_score_canvas_or_section_is_refused(tmp_path: Path, m
     observed, truths = min_max_friend()
     monkeypatch.setattr(Comparison, "_observe", lambda *_: (truths, {"a": observed}))
     plan = tiny_comparison(tmp_path, FINDINGS).plan()
-    assert plan["points"]["Mass"]["youden"] == pytest.approx(0.9)
+    point = plan["points"]["Mass"]
+    assert point["youden"] == pytest.approx(calibrated(0.9, point["slope"], point["offset"]))
+    assert plan["candidates"]["floor"] == plan["methods"]["a"]["floor"]
     assert tiny_comparison(tmp_path, FINDINGS).plan() == plan
     with pytest.raises(PlanError, match="canvas 80 instead of 90"):
         tiny_comparison(tmp_path, FINDINGS, canvas=90).plan()

@@ -2,20 +2,21 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
-from scipy.special import expit
+from scipy.optimize import minimize
+from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss
 
+from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.calibration import (
     brier_score,
     calibration_error,
-    fit_temperature,
-    fit_temperatures,
+    calibration_error_replicates,
+    fit_platt,
     reliability_curve,
-    scaled_probability,
 )
 from bundle.metrics.operating_point import proportion
+from bundle.probability import calibrated
 
 NAN = float("nan")
 
@@ -107,74 +108,66 @@ class TestBrier:
         assert brier_score([NAN], [NAN])[1] == "no labelled images"
 
 
-class TestTemperature:
-    @pytest.mark.parametrize("unit", [1e-3, 1.0, 50.0])
+class TestPlatt:
     @pytest.mark.parametrize("seed", range(4))
-    def test_is_the_likeliest(self, seed, unit):
-        rng = np.random.default_rng(seed)
-        logits = rng.normal(size=150) * 3
-        label = (rng.random(150) < expit(logits / 2)).astype(float)
-        label[:10] = NAN
-        temperature, reason = fit_temperature(np.where(np.isnan(label), NAN, logits) * unit, label)
+    def test_is_the_minimum_of_the_smoothed_loss(self, seed):
+        probability, label = random_case(seed)
+        slope, offset, reason = fit_platt(probability, label)
         assert reason is None
         known = ~np.isnan(label)
+        z, y = logit(np.clip(probability[known], 1e-6, 1 - 1e-6)), label[known]
+        hits = y.sum()
+        target = np.where(y == 1, (hits + 1) / (hits + 2), 1 / (len(y) - hits + 2))
 
-        def loss(log_t: float) -> float:
-            return log_loss(label[known], expit(logits[known] / np.exp(log_t)))
+        def loss(ab):
+            p = expit(ab[0] * z + ab[1])
+            return -np.mean(target * np.log(p) + (1 - target) * np.log1p(-p))
 
-        searched = np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-10}).x)
-        assert temperature / unit == pytest.approx(searched, rel=1e-5)
-        assert 1 < searched < 4  # the truth is 2
+        searched = minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-14}).x
+        assert [slope, offset] == pytest.approx(searched, rel=1e-4, abs=1e-4)
 
-    def test_scaling_mends_overconfidence(self):
-        rng = np.random.default_rng(1)
-        truth = rng.normal(size=20_000)
-        label = rng.random(20_000) < expit(truth)
-        temperature, _ = fit_temperature(4 * truth, label)
-        assert temperature == pytest.approx(4, rel=0.05)
-        assert calibration_error(scaled_probability(4 * truth, temperature), label)[0] < 0.015
+    def test_finds_what_was_done_to_the_margin(self):
+        rng = np.random.default_rng(0)
+        truth = rng.normal(-2, 1.5, 40_000)
+        label = (rng.random(len(truth)) < expit(truth)).astype(float)
+        shifted = expit((truth + 3) / 0.5)  # far too high, far too sure
+        slope, offset, _ = fit_platt(shifted, label)
+        assert slope == pytest.approx(0.5, rel=0.05)
+        assert offset == pytest.approx(-3, rel=0.05)
+        assert calibration_error(shifted, label)[0] > 0.3
+        assert calibration_error(calibrated(shifted, slope, offset), label)[0] < 0.015
+
+    def test_scores_that_part_both_classes_have_one_too(self):
+        slope, offset, reason = fit_platt([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1])
+        assert reason is None
+        assert np.isfinite([slope, offset]).all()
 
     @pytest.mark.parametrize(
-        ("logits", "label", "reason"),
+        ("probability", "label", "reason"),
         [
-            ([1, 2], [0, 0], "no positive images"),
-            ([1, 2], [1, NAN], "no negative images"),
-            ([1, -2, -1], [1, 0, 0], "sign is right for every image"),
-            ([-1, 2], [1, 0], "do not point towards the labels"),
-            ([0, 0], [1, 0], "do not point towards the labels"),
+            ([0.2, 0.4], [0, 0], "no positive images"),
+            ([0.2, 0.4], [1, 1], "no negative images"),
+            ([0.9, 0.8, 0.2, 0.1], [0, 0, 1, 1], "do not rise with the label"),
+            ([0.5, 0.5, 0.5, 0.5], [0, 0, 1, 1], "do not rise with the label"),
         ],
     )
-    def test_undefined(self, logits, label, reason):
-        value, said = fit_temperature(logits, label)
-        assert np.isnan(value)
+    def test_what_cannot_be_mended_says_why(self, probability, label, reason):
+        slope, offset, said = fit_platt(probability, label)
+        assert np.isnan([slope, offset]).all()
         assert reason in said
 
-    def test_a_wrong_sign_however_small_gives_a_finite_one(self):
-        value, reason = fit_temperature([5.0, -5.0, -1e-6], [1, 0, 1])
-        assert reason is None
-        assert 0 < value < 1
 
-    def test_one_per_finding(self):
-        rng = np.random.default_rng(2)
-        logits = rng.normal(size=(100, 3)) * [1, 2, 1]
-        label = np.where(rng.random((100, 3)) < expit(logits / [1, 2, 1]), 1.0, 0.0)
-        label[:, 2] = 0
-        temperatures, reasons = fit_temperatures(logits, label)
-        assert temperatures[:2].tolist() == [fit_temperature(logits[:, k], label[:, k])[0] for k in range(2)]
-        assert np.isnan(temperatures[2])
-        assert reasons == (None, None, "no positive images")
-        scaled = scaled_probability(logits[:, :2], temperatures[:2])
-        np.testing.assert_allclose(scaled, 1 / (1 + np.exp(-logits[:, :2] / temperatures[:2])))
-        assert ((scaled > 0.5) == (logits[:, :2] > 0)).all()
-
-    @pytest.mark.parametrize("temperature", [0, -1, NAN, np.inf])
-    def test_temperatures_are_checked(self, temperature):
-        with pytest.raises(ValueError, match="above 0"):
-            scaled_probability([1.0], temperature)
-
-    def test_shapes(self):
-        with pytest.raises(ValueError, match=r"\(I, K\)"):
-            fit_temperatures([1.0], [1])
+def test_replicates_of_the_error_are_those_of_resampling_moved_to_the_figure():
+    probability, label = random_case(3)
+    unit = np.arange(len(label)) // 2
+    counts = draw_counts(unit[-1] + 1, 30, 5)
+    drawn = []
+    for column in counts.T:
+        rows = np.repeat(np.arange(len(label)), column[unit])
+        drawn.append(calibration_error(probability[rows], label[rows])[0])
+    value = calibration_error(probability, label)[0]
+    wanted = np.maximum(np.array(drawn) - np.mean(drawn) + value, 0)
+    np.testing.assert_allclose(calibration_error_replicates(counts, probability, label, unit), wanted)
 
 
 @pytest.mark.parametrize("figure", [reliability_curve, calibration_error, brier_score])

@@ -2,14 +2,15 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, log_loss, roc_curve
+from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_curve
 
 from bundle.metrics import Records
 from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.calibration import fit_platt
 from bundle.metrics.image_level import choose_operating_points, summarise_images
+from bundle.probability import calibrated
 from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
 
 FINDINGS = ["A", "B", "C"]
@@ -47,32 +48,29 @@ def expected_error(label: np.ndarray, probability: np.ndarray) -> float:
 def test_what_is_frozen_is_the_best_on_validation(points):
     validation = probable(1)
     for k, finding in enumerate(FINDINGS):
-        label, probability = known(validation, k)
+        label, score = known(validation, k)
+        slope, offset, _ = fit_platt(score, label)
+        assert (points[finding]["slope"], points[finding]["offset"]) == (slope, offset)
+        probability = calibrated(score, slope, offset)
         fpr, tpr, thresholds = roc_curve(label, probability, drop_intermediate=False)
         at = int(np.flatnonzero(thresholds == points[finding]["youden"])[0])
         assert tpr[at] - fpr[at] == pytest.approx((tpr - fpr).max(), abs=1e-12)
         assert points[finding]["sensitive"] == max(thresholds[tpr >= 0.9])
-
-        def loss(log_t: float, label: np.ndarray = label, probability: np.ndarray = probability) -> float:
-            return log_loss(label, expit(logit(probability) / np.exp(log_t)))
-
-        searched = minimize_scalar(loss, bounds=(-4, 4), method="bounded", options={"xatol": 1e-9}).x
-        assert points[finding]["temperature"] == pytest.approx(np.exp(searched), rel=1e-5)
 
 
 def test_every_figure_is_scikit_learns(records, points):
     metrics, _ = summarise_images(records, points, replicates=0)
     means: dict[str, list[float]] = {}
     for k, finding in enumerate(FINDINGS):
-        label, probability = known(records, k)
-        scaled = expit(logit(probability) / points[finding]["temperature"])
+        label, score = known(records, k)
+        probability = expit(points[finding]["slope"] * logit(score) + points[finding]["offset"])
         wanted = {
-            "ap/{}": average_precision_score(label, probability),
+            "ap/{}": average_precision_score(label, score),
             "prevalence/{}": label.mean(),
-            "calibration/{}/ece": expected_error(label, probability),
-            "calibration/{}/brier": brier_score_loss(label, probability),
-            "calibration/{}/ece_scaled": expected_error(label, scaled),
-            "calibration/{}/brier_scaled": brier_score_loss(label, scaled),
+            "calibration/{}/ece": expected_error(label, score),
+            "calibration/{}/brier": brier_score_loss(label, score),
+            "ece/{}": expected_error(label, probability),
+            "brier/{}": brier_score_loss(label, probability),
         }
         for point in ("youden", "sensitive"):
             threshold = metrics[f"operating/{point}/{finding}/threshold"]
@@ -87,7 +85,8 @@ def test_every_figure_is_scikit_learns(records, points):
         for key, value in wanted.items():
             assert metrics[key.format(finding)] == pytest.approx(value, abs=1e-12), key
             means.setdefault(key, []).append(value)
-        assert metrics[f"calibration/{finding}/temperature"] == points[finding]["temperature"]
+        for name in ("slope", "offset"):
+            assert metrics[f"calibration/{finding}/{name}"] == points[finding][name]
     for key, values in means.items():
         assert metrics[key.format("mean")] == pytest.approx(np.mean(values), abs=1e-12), key
 
@@ -101,7 +100,8 @@ def test_intervals_are_those_of_real_resampling_of_patients(records, points):
         rows = np.repeat(np.arange(IMAGES), drawn[np.arange(IMAGES) // 2])
         rows = rows[~np.isnan(label[rows])]
         precisions.append(average_precision_score(label[rows], probability[rows]))
-        sensitivities.append((probability[rows][label[rows] == 1] >= threshold).mean())
+        called = calibrated(probability[rows][label[rows] == 1], points["A"]["slope"], points["A"]["offset"])
+        sensitivities.append((called >= threshold).mean())
     for key, values in (("ap/A", precisions), ("operating/youden/A/sensitivity", sensitivities)):
         ends = [metrics[f"{key}/{end}"] for end in ("low", "high")]
         assert ends == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=1e-12)
@@ -117,8 +117,8 @@ def test_the_primary_score(records):
 def test_without_a_plan_there_are_no_operating_points(records):
     metrics, notes = summarise_images(records, {}, replicates=0)
     assert not [key for key in metrics if key.startswith("operating/")]
-    assert metrics["calibration/A/brier_scaled"] is None
-    assert notes["calibration/A/brier_scaled"] == "no temperature was fitted on validation"
+    assert metrics["brier/A"] is None
+    assert notes["brier/A"] == "no calibration was fitted on validation"
     assert metrics["ap/mean"] == summarise_images(records, {"A": {}}, replicates=0)[0]["ap/mean"]
 
 
@@ -127,7 +127,9 @@ def test_every_none_has_its_reason():
     scores = [{"image": np.array([0.7, 0.2, 0.5])}, {"image": np.array([0.4, 0.6, 0.5])}]
     records = records_of([candidates()] * 2, truths, scores)
     points = choose_operating_points(records, "image")
-    assert points == {"A": {"youden": 0.7, "sensitive": 0.7}, "B": {}, "C": {}}
+    called = calibrated(0.7, points["A"]["slope"], points["A"]["offset"])
+    assert points["A"]["youden"] == points["A"]["sensitive"] == pytest.approx(called)
+    assert points["B"] == points["C"] == {}
     metrics, notes = summarise_images(records, points, replicates=20)
     nothing = {key for key, value in metrics.items() if value is None}
     assert nothing <= notes.keys()
