@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fire
 
-from bundle.export.dicom import DicomOptions, dicom_results, read_findings, save_dicom_results
+from bundle.results.dicom import DicomOptions, dicom_results, read_findings, save_dicom_results
 
 
 def main(

@@ -9,7 +9,7 @@ from bundle.export.packaged import PackagedBundle
 from bundle.fingerprint import file_sha256
 from bundle.networks.prompts import Prompts
 from bundle.reading.options import ReadingOptions
-from bundle.report.versions import versions
+from bundle.versions import versions
 
 # read as it stands by people; tests/export/test_onnx_example.py runs what docs/exports.md makes of it
 PREPROCESSING = {

@@ -32,7 +32,7 @@ from bundle.probability import OperatingPoints
 from bundle.report.draw import draw_report
 from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
 from bundle.report.html import Example
-from bundle.report.overlay import score_text
+from bundle.results.overlay import score_text
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from monai.handlers import MLFlowHandler
 
 from bundle.handlers.run_owner import HOST, is_gone, owner_tags
 from bundle.handlers.run_parameters import allowed_name, parameters, recordable
-from bundle.report.versions import versions
+from bundle.versions import versions
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from bundle.label.datastore import EXTENSIONS, FolderDatastore, checked_name
 from bundle.label.refusal import ArchiveError, RefusedError
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph
-from bundle.report.findings_file import viewer_affine
+from bundle.results.findings_file import viewer_affine
 
 AT_ONCE = 16  # more requests than these do not wait for the archive
 # of DICOMweb, and nothing that leads out of it

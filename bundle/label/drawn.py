@@ -18,7 +18,7 @@ from bundle.reading.decoder import ItkHeader, itk_header, itk_pixels
 from bundle.reading.dicom_header import MAX_PIXELS
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import look_at_header, read_radiograph
-from bundle.report.findings_file import viewer_affine
+from bundle.results.findings_file import viewer_affine
 
 PathLike = str | os.PathLike[str]
 

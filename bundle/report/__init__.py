@@ -1,4 +1,1 @@
-"""What people look at: overlays on radiographs, figures and the report of an evaluation.
-
-Nothing is imported here, so that inference, which draws overlays, does not load what the report's figures need.
-"""
+"""What an evaluation prints: its page, its figures and its gallery; `results` draws on radiographs."""

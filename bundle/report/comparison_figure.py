@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
-from bundle.report.colours import INK, MUTED, PALETTE
 from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, percent, whisker
+from bundle.results.colours import INK, MUTED, PALETTE
 
 _SENSITIVITY = "compare/{}/mean/sens_at_1fp"
 _FALSE_POSITIVES = "compare/{}/mean/fp_at_reference_sens_at_1fp"

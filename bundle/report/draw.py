@@ -24,7 +24,7 @@ from bundle.report.sections import (
     subgroup_section,
 )
 from bundle.report.tier_figure import draw_sizes
-from bundle.report.versions import versions
+from bundle.versions import versions
 
 
 def draw_report(

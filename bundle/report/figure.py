@@ -11,7 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from bundle.report.colours import INK, MUTED
+from bundle.results.colours import INK, MUTED
 
 Metrics = Mapping[str, float | None]
 

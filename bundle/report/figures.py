@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from bundle.metrics.bootstrap import draw_counts, froc_replicates
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, sensitivity_at
 from bundle.metrics.records import Records, of_finding
-from bundle.report.colours import INK, MUTED, finding_colour
 from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, listed, panels, percent, whisker
 from bundle.report.tier_figure import draw_contrasts
+from bundle.results.colours import INK, MUTED, finding_colour
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from PIL import Image
 from bundle.grid import patch_map_to_image, transform_boxes
 from bundle.metrics.candidates import FINDING, SCORE
 from bundle.metrics.matching import Geometry, HitCriterion, match
-from bundle.report.overlay import draw_overlay
+from bundle.results.overlay import draw_overlay
 
 HIT, MISS, FALSE_POSITIVE = "hit", "miss", "false_positive"
 KINDS = (HIT, MISS, FALSE_POSITIVE)

@@ -14,9 +14,9 @@ import numpy as np
 from bundle.metrics.froc import FP_RATES
 from bundle.metrics.records import Records
 from bundle.metrics.summary import CNR_TIERS
-from bundle.report.colours import finding_colour
 from bundle.report.figure import Figure, Metrics
 from bundle.report.sections import Section, figure_cell
+from bundle.results.colours import finding_colour
 
 # heading, key of the figure, whether it has an interval
 _COLUMNS = (

@@ -6,8 +6,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure as Canvas
 
-from bundle.report.colours import INK, MUTED, PALETTE
 from bundle.report.figure import DOT, STYLE, Figure, finish, percent, whisker
+from bundle.results.colours import INK, MUTED, PALETTE
 
 _NAMES = {"froc/mean/sens_at_1fp": "Sensitivity at 1 FP per image", "auroc/mean": "AUROC"}
 

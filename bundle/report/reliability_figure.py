@@ -8,8 +8,8 @@ import numpy as np
 from bundle.metrics.calibration import reliability_curve
 from bundle.metrics.records import Records
 from bundle.probability import calibrated
-from bundle.report.colours import INK, MUTED, finding_colour
 from bundle.report.figure import STYLE, Figure, finish, panels
+from bundle.results.colours import INK, MUTED, finding_colour
 
 
 def draw_reliability(

@@ -6,8 +6,8 @@ import matplotlib
 
 from bundle.metrics.strata import SIZE_TIERS
 from bundle.metrics.summary import CNR_TIERS
-from bundle.report.colours import INK, MUTED, finding_colour
 from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, panels, percent, whisker
+from bundle.results.colours import INK, MUTED, finding_colour
 
 
 def draw_contrasts(findings: Sequence[str], metrics: Metrics) -> Figure | None:

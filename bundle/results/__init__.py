@@ -1,4 +1,4 @@
-"""The end of the pipeline: candidates, and what inference leaves of them: files, DICOM objects, viewers' answers."""
+"""The end of the pipeline: candidates, and what inference leaves of them: files, pictures, DICOM, viewers' answers."""
 
 from bundle.results.candidates import DetectionsToCandidatesd as DetectionsToCandidatesd
 from bundle.results.candidates import MapsToCandidatesd as MapsToCandidatesd

@@ -52,7 +52,7 @@ class SaveDicomResultsd(MapTransform):
         image_key: str = "image",
         anonymous_names: bool = False,
     ) -> None:
-        from bundle.export.dicom import DicomOptions  # a second to load: only for those who write DICOM
+        from bundle.results.dicom import DicomOptions  # a second to load: only for those who write DICOM
 
         super().__init__(keys)
         self.output_dir, self.image_key = Path(output_dir), image_key
@@ -60,7 +60,7 @@ class SaveDicomResultsd(MapTransform):
         self._name = OutputNames(inputs, image_key, anonymous_names, "SaveDicomResultsd")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        from bundle.export.dicom import (
+        from bundle.results.dicom import (
             DicomSourceError,
             NotAssessedError,
             dicom_results,

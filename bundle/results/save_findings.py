@@ -17,7 +17,7 @@ from bundle.grid import grid_to_stored, plane_size
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.upright import Upright
-from bundle.report.findings_file import (
+from bundle.results.findings_file import (
     NOT_CLINICAL,
     findings_document,
     reading_document,
@@ -25,10 +25,10 @@ from bundle.report.findings_file import (
     viewer_affine,
     write_maps,
 )
-from bundle.report.overlay import draw_overlay
-from bundle.report.shown import findings_to_show
-from bundle.report.versions import versions
+from bundle.results.overlay import draw_overlay
+from bundle.results.shown import findings_to_show
 from bundle.results.stored_frame import candidates_of_file, maps_of_file
+from bundle.versions import versions
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from monai.transforms import MapTransform
 
 from bundle.grid import grid_to_stored, patch_map_to_image, plane_size
 from bundle.reading.upright import Upright
-from bundle.report.findings_file import NOT_CLINICAL, findings_document, reading_document, viewer_affine
-from bundle.report.segments import paint_segments
-from bundle.report.shown import findings_to_show, rows_to_show
-from bundle.report.versions import versions
+from bundle.results.findings_file import NOT_CLINICAL, findings_document, reading_document, viewer_affine
+from bundle.results.segments import paint_segments
+from bundle.results.shown import findings_to_show, rows_to_show
 from bundle.results.stored_frame import candidates_of_file
+from bundle.versions import versions
 
 SHOW = ("regions", "boxes", "map")
 
@@ -51,7 +51,7 @@ class ViewerResultd(MapTransform):
 
     Painted are the findings whose image score reaches `min_image_score`, of each the best `max_per_finding` candidates
     from `min_score` on. The sample may bring its own `min_score` and `min_image_score`. `result` always holds
-    everything: what `bundle.report.findings_file.findings_document` lists, `prediction` (the image scores as
+    everything: what `bundle.results.findings_file.findings_document` lists, `prediction` (the image scores as
     MONAI Label's classifiers give them), `segments` (finding -> value in the mask, of those painted), `notice` and
     `reading` (how grey values were read, with the reader's notes). For an image that is no frontal chest
     radiograph it holds the reason, `not_assessed`, and no score; the mask is empty, the map NaN.

@@ -24,6 +24,7 @@ from bundle.comparison.plan import (
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import of_finding
+from bundle.probability import calibrated
 from bundle.report.sections import comparison_section
 from tests.tiny_comparison import tiny_comparison
 from tests.tiny_network import tiny_patch_clip

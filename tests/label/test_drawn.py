@@ -12,7 +12,7 @@ from bundle.data.datalist import datalist_section
 from bundle.fingerprint import file_sha256
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries, segment_boxes, segment_findings
 from bundle.reading.radiograph import read_radiograph
-from bundle.report.findings_file import viewer_affine
+from bundle.results.findings_file import viewer_affine
 from tests.tiny import FINDINGS, write_dicom
 
 NAMES = {1: "Effusion", 2: "Mass"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bundle.reading.radiograph import read_radiograph
-from bundle.report.findings_file import viewer_affine
+from bundle.results.findings_file import viewer_affine
 from tests.label.server import ROOT, Server, plane
 from tests.tiny import FINDINGS, write_tiny_data
 

@@ -10,8 +10,8 @@ from monai.data import MetaTensor
 from PIL import Image
 
 from bundle.reading import read_radiograph
-from bundle.report.overlay import draw_overlay
 from bundle.results import SaveDicomResultsd, ViewerResultd
+from bundle.results.overlay import draw_overlay
 from bundle.transforms import FitToCanvasd, LoadRadiographd
 from tests.results.test_save_findings import CANVAS, FINDINGS, GRID, HEIGHT, WIDTH, infer, lesion_pixels
 from tests.tiny import write_dicom

@@ -13,11 +13,11 @@ from pydicom import dcmread
 
 from bundle.atomic import write_json
 from bundle.data.inputs import radiograph_files
-from bundle.export.dicom import NotAssessedError
-from bundle.report.findings_file import write_maps
 from bundle.results import SaveDicomResultsd
+from bundle.results.dicom import NotAssessedError
+from bundle.results.findings_file import write_maps
 from scripts.dicom_results import main
-from tests.export.dicom_case import HEIGHT, WIDTH, document, maps, write_radiograph
+from tests.results.dicom_case import HEIGHT, WIDTH, document, maps, write_radiograph
 
 ENDINGS = ("_gsps.dcm", "_sc.dcm", "_sr.dcm")
 

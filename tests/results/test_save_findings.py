@@ -17,9 +17,9 @@ from pydicom import dcmread
 
 from bundle.data.inputs import radiograph_samples
 from bundle.data.loading import collate_radiographs
-from bundle.report.colours import finding_colour, rgb
-from bundle.report.overlay import draw_overlay
 from bundle.results import MapsToCandidatesd, save_findings
+from bundle.results.colours import finding_colour, rgb
+from bundle.results.overlay import draw_overlay
 from bundle.results.save_findings import SaveFindingsd
 from bundle.transforms import FitToCanvasd, LoadRadiographd
 from tests.tiny import write_dicom

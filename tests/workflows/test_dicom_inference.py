@@ -9,7 +9,7 @@ from PIL import Image
 from pydicom import dcmread
 
 from bundle.export.package import package_bundle
-from tests.export.dicom_case import errors, program, write_radiograph
+from tests.results.dicom_case import errors, program, write_radiograph
 from tests.workflows.conftest import ROOT, TINY
 
 NOTICE = "Not for clinical use; trained on simulated images."

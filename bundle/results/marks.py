@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from bundle.report.colours import CASING, text_on
+from bundle.results.colours import CASING, text_on
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1; x1 and y1 exclusive
 _LEGEND_BACKGROUND, _LEGEND_INK, _LEGEND_MUTED = "#0d1014", "#f2f4f7", "#aeb6c0"

@@ -12,8 +12,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 from pydicom.valuerep import DA, DT, TM
 
-from bundle.export.dicom.characters import complete_texts
-from bundle.export.dicom.source import DicomSource
+from bundle.results.dicom.characters import complete_texts
+from bundle.results.dicom.source import DicomSource
 
 MANUFACTURER = "Patch-CLIP bundle for MONAI"
 # Behind the numbers that devices give their series, so that lists show results after images.

@@ -27,10 +27,10 @@ from highdicom.sr import (
 )
 from pydicom.sr.codedict import codes
 
-from bundle.export.dicom.finding_codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, finding_code
-from bundle.export.dicom.instance import MANUFACTURER, Maker, complete, quiet_highdicom
-from bundle.export.dicom.outlines import box_outline
-from bundle.export.dicom.source import DicomSource
+from bundle.results.dicom.finding_codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, finding_code
+from bundle.results.dicom.instance import MANUFACTURER, Maker, complete, quiet_highdicom
+from bundle.results.dicom.outlines import box_outline
+from bundle.results.dicom.source import DicomSource
 
 CHEST_RADIOGRAPHY = CodedConcept("399208008", "SCT", "Plain chest X-ray")
 CHEST = CodedConcept("816094009", "SCT", "Chest")

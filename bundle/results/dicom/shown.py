@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bundle.metrics.candidates import COLUMNS
-from bundle.report.shown import findings_to_show, rows_to_show
+from bundle.results.shown import findings_to_show, rows_to_show
 
 
 def shown_candidates(
@@ -20,7 +20,7 @@ def shown_candidates(
     without an image score is kept.
 
     Args:
-        document: what `bundle.report.findings_file.findings_document` gives.
+        document: what `bundle.results.findings_file.findings_document` gives.
         min_score: the lowest score.
         min_image_score: the lowest image score.
         max_per_finding: the most candidates of one finding.

@@ -12,16 +12,16 @@ from pydicom import dcmread
 from skimage import measure
 
 from bundle.atomic import write_json
-from bundle.export.dicom import (
+from bundle.results.dicom import (
     DicomOptions,
     DicomSourceError,
     dicom_results,
     read_findings,
     save_dicom_results,
 )
-from bundle.export.dicom.instance import study_moment
-from bundle.report.findings_file import write_maps
-from tests.export.dicom_case import (
+from bundle.results.dicom.instance import study_moment
+from bundle.results.findings_file import write_maps
+from tests.results.dicom_case import (
     FINDINGS,
     HEIGHT,
     LESION,

@@ -17,13 +17,13 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
-from bundle.export.dicom.characters import verbatim
 from bundle.reading.deflated import inflate
 from bundle.reading.dicom_encoding import encoding_of, meta_syntax
 from bundle.reading.dicom_header import MAX_HEADER_BYTES, PIXELS, parse
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.radiograph_error import RadiographError, refusal
+from bundle.results.dicom.characters import verbatim
 
 # What a result repeats so that archives file it with its image (PS3.3 C.7.1.1, C.7.2.1), and no more of the patient.
 PATIENT = (

@@ -16,11 +16,11 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from bundle.export.dicom import DicomOptions, DicomResults, dicom_results, save_dicom_results
-from bundle.export.dicom.characters import spell
-from bundle.export.dicom.finding_codes import finding_code
-from bundle.export.dicom.source import PATIENT, STUDY
-from tests.export.dicom_case import document, errors, maps, program, write_radiograph
+from bundle.results.dicom import DicomOptions, DicomResults, dicom_results, save_dicom_results
+from bundle.results.dicom.characters import spell
+from bundle.results.dicom.finding_codes import finding_code
+from bundle.results.dicom.source import PATIENT, STUDY
+from tests.results.dicom_case import document, errors, maps, program, write_radiograph
 
 FRENCH = ["Effusion", "Mass", "Pneumothorax", "Épanchement"]
 RUSSIAN = ["Выпот", "Масса", "Пневмоторакс", "Узел ≤ 3"]

@@ -3,8 +3,8 @@
 import pytest
 from pydicom.sr.codedict import codes
 
-from bundle.export.dicom.finding_codes import PRIVATE_SCHEME, SNOMED_CT, finding_code
-from bundle.export.dicom.presentation_state import layer_names
+from bundle.results.dicom.finding_codes import PRIVATE_SCHEME, SNOMED_CT, finding_code
+from bundle.results.dicom.presentation_state import layer_names
 
 
 def test_every_finding_of_nih_has_a_standard_code():

@@ -8,9 +8,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import JPEG2000Lossless
 
-from bundle.export.dicom import dicom_results
 from bundle.reading.radiograph import read_radiograph
-from tests.export.dicom_case import document, write_radiograph
+from bundle.results.dicom import dicom_results
+from tests.results.dicom_case import document, write_radiograph
 
 READING = ("format", "photometric_interpretation", "inverted", "window", "spacing_source", "pixels_sha256")
 

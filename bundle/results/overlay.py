@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK_X, PEAK_Y, SCORE
-from bundle.report.colours import TRUTH, finding_colour, rgb
-from bundle.report.marks import Entry, Style, Tags, add_legend, draw_box, draw_peak
-from bundle.report.shown import rows_to_show
+from bundle.results.colours import TRUTH, finding_colour, rgb
+from bundle.results.marks import Entry, Style, Tags, add_legend, draw_box, draw_peak
+from bundle.results.shown import rows_to_show
 
 # A full-strength tint covers this share of the grey, so that the radiograph is read through it.
 _TINT = 0.45

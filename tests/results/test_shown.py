@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from bundle.metrics.candidates import COLUMNS, FINDING, SCORE
-from bundle.report.shown import findings_to_show, rows_to_show
+from bundle.results.shown import findings_to_show, rows_to_show
 
 
 def test_a_finding_without_an_image_score_is_shown():

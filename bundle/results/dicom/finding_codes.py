@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from highdicom.sr import CodedConcept
 
-from bundle.export.dicom.characters import spell
+from bundle.results.dicom.characters import spell
 
 # PS3.3 8.2: private coding schemes begin with 99.
 PRIVATE_SCHEME = "99PATCHCLIP"

@@ -9,12 +9,12 @@ from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
-from bundle.export.dicom import dicom_results, save_dicom_results
-from bundle.export.dicom.secondary_capture import BANNER, LONG_SIDE
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
-from bundle.report.colours import finding_colour, rgb
-from tests.export.dicom_case import CANDIDATES, HEIGHT, LESION, WIDTH, document, maps, program, write_radiograph
+from bundle.results.colours import finding_colour, rgb
+from bundle.results.dicom import dicom_results, save_dicom_results
+from bundle.results.dicom.secondary_capture import BANNER, LONG_SIDE
+from tests.results.dicom_case import CANDIDATES, HEIGHT, LESION, WIDTH, document, maps, program, write_radiograph
 
 MASS = np.array(rgb(finding_colour(1)))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bundle.report.findings_file import findings_document, sample_maps, write_maps
+from bundle.results.findings_file import findings_document, sample_maps, write_maps
 
 FINDINGS = ["Effusion", "Mass"]
 

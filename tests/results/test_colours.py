@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from bundle.report.colours import CASING, PALETTE, TRUTH, finding_colour, luminance, rgb, text_on
+from bundle.results.colours import CASING, PALETTE, TRUTH, finding_colour, luminance, rgb, text_on
 
 # Machado, Oliveira and Fernandes (2009), severity 1: linear RGB as each kind of dichromat sees it
 SIGHT = {

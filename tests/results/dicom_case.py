@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bundle.report.findings_file import findings_document
+from bundle.results.findings_file import findings_document
 from tests.debian import path_of
 from tests.tiny import write_dicom
 

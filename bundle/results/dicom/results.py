@@ -15,14 +15,14 @@ from pydicom.dataset import Dataset
 
 from bundle.atomic import atomic_path
 from bundle.data.output_names import DICOM_ENDINGS
-from bundle.export.dicom.instance import Maker, study_moment
-from bundle.export.dicom.presentation_state import presentation_state
-from bundle.export.dicom.same_image import refuse_another_image
-from bundle.export.dicom.secondary_capture import secondary_capture
-from bundle.export.dicom.shown import shown_candidates
-from bundle.export.dicom.source import DicomSource, quiet_pydicom, read_source
-from bundle.export.dicom.structured_report import structured_report
 from bundle.reading.options import ReadingOptions
+from bundle.results.dicom.instance import Maker, study_moment
+from bundle.results.dicom.presentation_state import presentation_state
+from bundle.results.dicom.same_image import refuse_another_image
+from bundle.results.dicom.secondary_capture import secondary_capture
+from bundle.results.dicom.shown import shown_candidates
+from bundle.results.dicom.source import DicomSource, quiet_pydicom, read_source
+from bundle.results.dicom.structured_report import structured_report
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def dicom_results(
 
     Args:
         image: the DICOM file that was looked at.
-        document: what was found in it (`bundle.report.findings_file.findings_document`).
+        document: what was found in it (`bundle.results.findings_file.findings_document`).
         maps: (K, h, w) over the whole image, NaN where the network has not looked; None where there are none.
         options: None takes the defaults.
 

@@ -23,15 +23,15 @@ from highdicom.pr import (
 )
 from pydicom.dataset import Dataset
 
-from bundle.export.dicom.instance import Maker, complete, quiet_highdicom, short
-from bundle.export.dicom.outlines import box_outline, map_contours
-from bundle.export.dicom.source import DicomSource
 from bundle.reading.dicom_values import signed, words
 from bundle.reading.lookup_table import read_table
 from bundle.reading.value_window import linear_window
 from bundle.reading.voi import Logarithm
-from bundle.report.colours import TRUTH, finding_colour, rgb
-from bundle.report.overlay import score_text
+from bundle.results.colours import TRUTH, finding_colour, rgb
+from bundle.results.dicom.instance import Maker, complete, quiet_highdicom, short
+from bundle.results.dicom.outlines import box_outline, map_contours
+from bundle.results.dicom.source import DicomSource
+from bundle.results.overlay import score_text
 
 CONTENT_LABEL = "FINDINGS"
 NOTICE_LAYER = "NOTICE"

@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from bundle.report.colours import CASING, TRUTH, finding_colour, rgb
-from bundle.report.overlay import draw_overlay, score_text
+from bundle.results.colours import CASING, TRUTH, finding_colour, rgb
+from bundle.results.overlay import draw_overlay, score_text
 
 FINDINGS = ["Effusion", "Mass"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bundle.export.dicom.source import DicomSource
+from bundle.results.dicom.source import DicomSource
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from bundle.export.dicom.instance import Maker, complete, quiet_highdicom
-from bundle.export.dicom.shown import candidate_table
-from bundle.export.dicom.source import DicomSource
-from bundle.report.marks import font
-from bundle.report.overlay import draw_overlay
+from bundle.results.dicom.instance import Maker, complete, quiet_highdicom
+from bundle.results.dicom.shown import candidate_table
+from bundle.results.dicom.source import DicomSource
+from bundle.results.marks import font
+from bundle.results.overlay import draw_overlay
 
 LONG_SIDE = 1400  # of the radiograph in the picture: the map is smooth, and viewers enlarge
 BANNER, BANNER_INK = "#7a1f00", "#ffffff"
