@@ -14,8 +14,8 @@ def main(
     image: str,
     findings: str,
     output_dir: str | None = None,
-    min_score: float = 0.5,
-    min_image_score: float = 0.5,
+    min_score: float | None = None,
+    min_image_score: float | None = None,
     max_per_finding: int = 3,
     deterministic: bool = False,
 ) -> None:
@@ -25,8 +25,8 @@ def main(
         image: the DICOM radiograph.
         findings: the JSON that inference wrote about it, with its map beside it.
         output_dir: beside the JSON if None.
-        min_score: the lowest score of a candidate that is shown.
-        min_image_score: findings with a lower image score have no candidates shown.
+        min_score: the lowest score of a candidate that is shown; each finding's own in the JSON if None.
+        min_image_score: findings with a lower image score have no candidates shown; likewise.
         max_per_finding: the most candidates shown of one finding.
         deterministic: whether the same input gives the same files.
     """

@@ -12,6 +12,7 @@ import torch
 
 from bundle.atomic import write_json
 from bundle.comparison.observe import Observed, Truth, geometry
+from bundle.fingerprint import file_fingerprint
 from bundle.grid import plane_size
 from bundle.made_for import differing
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
@@ -25,6 +26,7 @@ from bundle.probability import NEVER, OperatingPoints
 from bundle.saliency import scale_by_constant, scale_by_probability
 
 FORMAT = 2
+PLAN = "plan.json"  # in a training's folder
 SCALINGS = ("none", "raw", "probability")
 
 
@@ -197,6 +199,38 @@ def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         PlanError: there is none, or it was made for something else; the message says for what.
     """
+    plan = _plan_in(path)
+    wanted = json.loads(json.dumps(dict(made_for)))
+    other = differing(plan.get("made_for"), wanted) if plan else "it is no plan of this format"
+    if other:
+        raise PlanError(
+            f"The plan at {path} was made for something else: {other}. Delete it, so that a new one is made on "
+            "validation; results of the test section under the old plan are then no longer of this plan."
+        )
+    return plan
+
+
+def plan_of_weights(path: Path, weights: Path, findings: Sequence[str]) -> dict[str, Any]:
+    """The plan that was frozen for a network, whatever else it compares the network with.
+
+    Args:
+        path: of the file.
+        weights: of the network.
+        findings: its findings.
+
+    Raises:
+        PlanError: there is none, or it was made for something else; the message says for what.
+    """
+    plan = _plan_in(path)
+    made_for = plan.get("made_for") or {}
+    own = {"weights": file_fingerprint(weights), "findings": list(findings)}
+    if other := differing({key: made_for.get(key) for key in own}, own):
+        raise PlanError(f"The plan at {path} was made for something else: {other}.")
+    return plan
+
+
+def _plan_in(path: Path) -> dict[str, Any]:
+    """What a plan's file holds; empty where it is no plan of this format."""
     if not path.is_file():
         raise PlanError(
             f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first."
@@ -205,17 +239,7 @@ def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
         plan = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # half of one, or no text at all
         plan = None
-    if not isinstance(plan, dict) or plan.get("format") != FORMAT:
-        other = "it is no plan of this format"
-    else:
-        other = differing(plan.get("made_for"), json.loads(json.dumps(dict(made_for))))
-    if other:
-        raise PlanError(
-            f"The plan at {path} was made for something else: {other}. Delete it, so that a new one is made on "
-            "validation; results of the test section under the old plan are then no longer of this plan."
-        )
-    found: dict[str, Any] = plan
-    return found
+    return plan if isinstance(plan, dict) and plan.get("format") == FORMAT else {}
 
 
 def as_setting(content: Mapping[str, Any]) -> Setting:

@@ -8,6 +8,7 @@ from bundle.export.exportable import INPUT, OUTPUTS
 from bundle.export.packaged import PackagedBundle
 from bundle.fingerprint import file_sha256
 from bundle.networks.prompts import Prompts
+from bundle.probability import OperatingPoints
 from bundle.reading.options import ReadingOptions
 from bundle.versions import versions
 
@@ -30,7 +31,8 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
     `name`, `version`, `notice`; `findings`: the K names in the order of the outputs; `prompts`: for each finding the
     negative and the positive texts, where the package knows them; `canvas`: side in pixels; `grid`: [Gh, Gw];
     `inputs`, `outputs`: shapes; `preprocessing`, with the options `reading`; `candidates`: how `inferring` makes boxes
-    of maps; `thresholds`: `min_score` of a box and `min_image_score`; `versions`: of the software; `weights_sha256`.
+    of maps; `operating_points`: calibration and thresholds of each finding (`bundle.probability`); `versions`: of the
+    software; `weights_sha256`.
 
     Args:
         package: to be exported.
@@ -50,7 +52,9 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
         "preprocessing": PREPROCESSING,
         "reading": ReadingOptions.of(config.get("reading")).of_grey_values(),
         "candidates": without_comments(config["candidates"]),
-        "thresholds": {key: config[key] for key in ("min_score", "min_image_score")},
+        "operating_points": OperatingPoints(
+            findings, *(config.get(key) for key in ("points", "min_score", "min_image_score"))
+        ).document(),
         "versions": versions(),
         "weights_sha256": file_sha256(package.weights),
     }

@@ -9,6 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
+from bundle.comparison.plan import PLAN, PlanError, plan_of_weights, shown_points
 from bundle.made_for import differing, made_for
 from bundle.metrics.records_io import records_made_for
 
@@ -39,6 +40,7 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
     inference.update({key: _resolved(parser, parser.get(key)) for key in SHARED})
     inference["reading"] |= {"flat": "note"}  # training refuses what shows nothing; who looks at it is told
     inference.update({key: parser[key] for key in SHARED_IF_THERE if key in parser})
+    inference |= _frozen(parser)
     inference["clip"] = _clip_without_text(parser)
     inference["network_def"] |= {
         key: _resolved(parser, value)
@@ -60,6 +62,21 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
         "evaluate.json": _read(root / "configs" / "evaluate.json") | without_text,
         "metadata.json": _metadata(_read(root / "configs" / "metadata.json"), inference, parser),
     }
+
+
+def _frozen(parser: ConfigParser) -> Config:
+    """What validation froze for these weights: how maps become candidates, calibration and thresholds.
+
+    Without a plan for them the package is uncalibrated, and the log says why.
+    """
+    folder, weights, findings = (parser.get_parsed_content(key) for key in ("ckpt_dir", "ckpt_path", "findings"))
+    file = parser.get_parsed_content("plan_file") if "plan_file" in parser else Path(folder) / PLAN
+    try:
+        plan = plan_of_weights(Path(file), Path(weights), findings)
+    except PlanError as error:
+        logger.warning("The package is uncalibrated, and its thresholds are .5. %s", error)
+        return {}
+    return {"candidates": plan["candidates"], "points": shown_points(plan["points"])}
 
 
 def _clip_without_text(parser: ConfigParser) -> Config:

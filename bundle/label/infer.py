@@ -18,11 +18,10 @@ class RadiographInferTask(BundleInferTask):
     """
 
     def __init__(self, path: str, conf: dict[str, str], findings: list[str]) -> None:
-        options = {"show": list(SHOW), "finding": ["", *findings], "min_score": 0.5, "min_image_score": 0.5}
+        # "" is the bundle's own
+        options = {"show": list(SHOW), "finding": ["", *findings], "min_score": "", "min_image_score": ""}
         super().__init__(path, conf, type="segmentation", load_strict=True, config=options)
         self.labels = {name: k + 1 for k, name in enumerate(findings)}
-        for key in ("min_score", "min_image_score"):  # a number in both, and the bundle's own
-            self._config[key] = float(self.bundle_config.get_parsed_content(key))
         self._config.pop("model_filename", None)  # there is one: the list would offer checkpoints of a training too
 
     def __call__(self, request: dict[str, Any], callbacks: Any = None) -> tuple[Any, dict[str, Any]]:

@@ -52,8 +52,6 @@ class Analyser:
         self._collate = parser.get_parsed_content("dataloader#collate_fn")
         self._evaluator = parser.get_parsed_content("evaluator")
         self._options = DicomOptions(
-            min_score=parser.get_parsed_content("min_score"),
-            min_image_score=parser.get_parsed_content("min_image_score"),
             deterministic=True,
             codes=parser.get_parsed_content("dicom_codes"),
         )

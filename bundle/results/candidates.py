@@ -14,6 +14,7 @@ from bundle.comments import without_comments
 from bundle.grid import grid_to_stored
 from bundle.metrics.candidates import extract_candidates, extract_candidates_batch
 from bundle.metrics.detections import candidates_from_boxes, candidates_to_maps, image_scores
+from bundle.probability import OperatingPoints
 
 Sample = dict[Hashable, Any]
 
@@ -67,6 +68,28 @@ class MapsToCandidatesd(MapTransform):
                     except ValueError as error:
                         raise ValueError(f"image {int(number)}: {error}") from error
             raise
+
+
+class CalibrateScoresd(MapTransform):
+    """Image scores -> probabilities: `scores["image"]` by `OperatingPoints.probability` (one image, or a batch).
+
+    The network's other scores stay as they are: the plan calibrates the one that stands for the image.
+
+    Args:
+        keys: of the scores by name, each (K,) or (B, K).
+        points: None leaves all as it is.
+    """
+
+    def __init__(self, keys: KeysCollection = "scores", points: OperatingPoints | None = None) -> None:
+        super().__init__(keys)
+        self.points = points
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            if self.points is not None and "image" in d[key]:
+                d[key] = {**d[key], "image": self.points.probability(torch.as_tensor(d[key]["image"]))}
+        return d
 
 
 class DetectionsToCandidatesd(MapTransform):

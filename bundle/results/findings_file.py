@@ -14,12 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 from bundle.atomic import atomic_path
 from bundle.grid import patch_map_to_image
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
+from bundle.probability import OperatingPoints
 from bundle.reading.decode_worker import DecodingError
 from bundle.reading.decoder import itk_header
+from bundle.results.shown import image_scores, rows_of
 
 logger = logging.getLogger(__name__)
 
 NOT_CLINICAL = "Research software, not for clinical use."
+CALIBRATED = "calibrated on validation images; scores of candidates are not"
+UNCALIBRATED = "uncalibrated: scores order images and candidates, and are no probabilities"
 
 
 def findings_document(
@@ -30,6 +34,7 @@ def findings_document(
     spacing: tuple[float, float] | None,
     note: str = NOT_CLINICAL,
     not_assessed: str | None = None,
+    points: OperatingPoints | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """What the network found in one radiograph, as plain values; nothing that identifies a patient.
@@ -43,6 +48,7 @@ def findings_document(
         note: what the findings are not to be used for.
         not_assessed: why the image is no frontal chest radiograph (`read_radiograph`): then neither scores nor
             candidates go in, whatever the network made of it.
+        points: that say which candidates are shown; None takes the defaults.
         more: further entries, put last.
 
     Returns:
@@ -58,6 +64,8 @@ def findings_document(
     if len(table) and not 0 <= table[:, FINDING].min() <= table[:, FINDING].max() < len(findings):
         raise ValueError(f"a candidate's finding is outside 0..{len(findings) - 1}")
     table = table[np.argsort(-table[:, SCORE], kind="stable")]
+    points = points or OperatingPoints(findings)
+    rows = set(rows_of(points, table, image_scores(scores, len(findings))))
     if not_assessed:
         findings, table = (), table[:0]
     return {
@@ -76,9 +84,12 @@ def findings_document(
                 "score": _number(row[SCORE]),
                 "peak": [round(value, 2) for value in row[PEAK].tolist()],
                 "box": [round(value, 2) for value in row[BOX].tolist()],
+                "shown": place in rows,
             }
-            for row in table
+            for place, row in enumerate(table)
         ],
+        "probability": CALIBRATED if points.calibrated else UNCALIBRATED,
+        "operating_points": points.document(),
         **more,
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK_X, PEAK_Y, SCORE
@@ -27,7 +27,7 @@ def draw_overlay(
     maps: Any = None,
     boxes: Any = None,
     box_finding: Any = None,
-    min_score: float = 0.3,
+    min_score: ArrayLike = 0.3,
     max_per_finding: int = 3,
     caption: str = "",
     only: Sequence[int] | None = None,
@@ -39,7 +39,7 @@ def draw_overlay(
 
     Shown are candidates with score >= min_score, the best `max_per_finding` of each finding: the box in the finding's
     colour, a tag with name and score, and four ticks around the peak (unless the box is too small for them). Where a
-    shown finding's map p exceeds min_score, its colour tints the grey with opacity
+    shown finding's map p exceeds its min_score, its colour tints the grey with opacity
 
         0.45 · ((p − min_score) / (1 − min_score))^0.6.
 
@@ -56,7 +56,7 @@ def draw_overlay(
             image saves memory.
         boxes: (N, 4) annotated boxes [x0, y0, x1, y1], in the frame of `image`; rows of NaN are padding.
         box_finding: (N,) their findings, -1 for padding; None leaves them without a name.
-        min_score: the lowest score shown.
+        min_score: the lowest score shown; one, or (K,), each finding's. One that is not below 1 shows nothing.
         max_per_finding: the most candidates shown of one finding.
         caption: written below the legend.
         only: places of the findings to show; None shows all.
@@ -80,8 +80,9 @@ def draw_overlay(
     used = np.concatenate([table[:, FINDING], truth_finding])
     if used.size and used.max() >= len(findings):
         raise ValueError(f"draw_overlay: finding number {int(used.max())} but only {len(findings)} names")
-    if not 0 <= min_score < 1:
-        raise ValueError(f"draw_overlay: min_score must lie in [0, 1), got {min_score}")
+    lowest = np.broadcast_to(np.asarray(min_score, np.float64), len(findings))
+    if not (lowest >= 0).all() or (np.ndim(min_score) == 0 and not np.less(min_score, 1)):
+        raise ValueError(f"draw_overlay: min_score must lie in [0, 1), got {np.asarray(min_score).tolist()}")
 
     height, width = grey.shape
     high = height * pixel_aspect
@@ -92,7 +93,7 @@ def draw_overlay(
     to_picture = np.array([size[0] / width, size[1] / height])
 
     wanted = sorted(set(range(len(findings)) if only is None else only))
-    shown = table[rows_to_show(table, wanted, min_score, max_per_finding)[::-1]]  # the best last: drawn on top
+    shown = table[rows_to_show(table, wanted, lowest, max_per_finding)[::-1]]  # the best last: drawn on top
     present = sorted({int(k) for k in shown[:, FINDING]})
     visible = np.isin(truth_finding, [*wanted, -1])
     truth, truth_finding = truth[visible], truth_finding[visible]
@@ -106,7 +107,7 @@ def draw_overlay(
         if values.ndim != 3 or len(values) != len(findings):
             raise ValueError(f"draw_overlay: maps must be ({len(findings)}, h, w), got {values.shape}")
         for k in present:
-            pixels = _tint(pixels, values[k], finding_colour(k), min_score)
+            pixels = _tint(pixels, values[k], finding_colour(k), lowest[k])
         pixels, hatched = _hatch(pixels, np.isnan(values).all(0), style)
     picture = Image.fromarray(np.round(pixels).astype(np.uint8))
 
@@ -132,9 +133,10 @@ def draw_overlay(
 
     entries = [Entry("box", finding_colour(k), findings[k]) for k in present]
     if not present and findings:
-        entries.append(Entry("box", "#6e7681", f"no candidate with a score of {min_score:.2f} or more"))
+        entries.append(Entry("box", "#6e7681", f"no candidate with a score of {_least(lowest)} or more"))
     elif present and maps is not None:
-        entries.append(Entry("fill", _mixed(finding_colour(present[0])), f"tint: probability above {min_score:.2f}"))
+        least = _least(lowest[present])
+        entries.append(Entry("fill", _mixed(finding_colour(present[0])), f"tint: patch score above {least}"))
     if len(truth):
         entries.append(Entry("dashed", TRUTH, "annotated"))
     if hatched:
@@ -192,6 +194,12 @@ def _hatch(pixels: NDArray[np.float32], unseen: NDArray[np.bool_], style: Style)
     lines = (where & stripe)[..., None]
     hatched: NDArray[np.float32] = np.where(lines, 0.6 * pixels + 0.4 * 190, pixels).astype(np.float32)
     return hatched, True
+
+
+def _least(scores: NDArray[np.float64]) -> str:
+    """Lowest scores in words."""
+    low, high = float(scores.min()), float(scores.max())
+    return f"{low:.2f}" if low == high else f"{low:.2f} to {min(high, 1):.2f}, by finding,"
 
 
 def _mixed(colour: str) -> str:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 class SaveDicomResultsd(MapTransform):
     """Writes `<name>_sr.dcm`, `<name>_gsps.dcm` and `<name>_sc.dcm` beside `<name>.json`; the sample passes unchanged.
 
-    Stands behind `SaveFindingsd`, with the same `output_dir`, `inputs`, `anonymous_names` and scores, and reads the
+    Stands behind `SaveFindingsd`, with the same `output_dir`, `inputs` and `anonymous_names`, and reads the
     JSON and the map that it wrote: `scripts.dicom_results` makes the same objects from them later. A file that no
     DICOM result can refer to (a PNG, or a DICOM file without a study) gets none, and neither does one that was not
     assessed; a warning says why, and the run goes on.
@@ -25,10 +25,7 @@ class SaveDicomResultsd(MapTransform):
     Args:
         keys: looked up in the sample, as MONAI wants it; nothing is read from there.
         output_dir: of `SaveFindingsd`.
-        min_score: as `DicomOptions`, like all up to `codes`.
-        min_image_score: see there.
-        max_per_finding: see there.
-        deterministic: see there.
+        deterministic: as `DicomOptions`; which candidates are shown stands in the JSON.
         codes: see there; None has the built-in ones.
         inputs: as `SaveFindingsd`, like all that follow.
         image_key: see there.
@@ -43,9 +40,6 @@ class SaveDicomResultsd(MapTransform):
         self,
         keys: KeysCollection = "pred",
         output_dir: str | os.PathLike[str] = "eval/inference",
-        min_score: float = 0.5,
-        min_image_score: float = 0.5,
-        max_per_finding: int = 3,
         deterministic: bool = False,
         codes: Mapping[str, Sequence[str]] | None = None,
         inputs: Sequence[Any] | None = None,
@@ -56,7 +50,7 @@ class SaveDicomResultsd(MapTransform):
 
         super().__init__(keys)
         self.output_dir, self.image_key = Path(output_dir), image_key
-        self.options = DicomOptions(min_score, min_image_score, max_per_finding, deterministic, dict(codes or {}))
+        self.options = DicomOptions(deterministic=deterministic, codes=dict(codes or {}))
         self._name = OutputNames(inputs, image_key, anonymous_names, "SaveDicomResultsd")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -14,6 +14,7 @@ from monai.transforms import MapTransform
 from bundle.atomic import atomic_path, write_json
 from bundle.data.output_names import OutputNames
 from bundle.grid import grid_to_stored, plane_size
+from bundle.probability import OperatingPoints
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.upright import Upright
@@ -26,7 +27,7 @@ from bundle.results.findings_file import (
     write_maps,
 )
 from bundle.results.overlay import draw_overlay
-from bundle.results.shown import findings_to_show
+from bundle.results.shown import image_scores
 from bundle.results.stored_frame import candidates_of_file, maps_of_file
 from bundle.versions import versions
 
@@ -54,11 +55,9 @@ class SaveFindingsd(MapTransform):
         keys: the patch maps, (K, Gh, Gw).
         findings: names of the K findings, in the network's order.
         output_dir: made if missing.
-        min_score: the lowest score of a candidate drawn in the overlay; the JSON holds every candidate.
-        min_image_score: a finding is drawn only where its image score reaches this, because a map that lights up where
-            the whole image speaks against the finding hides the others; the caption names what is not drawn. 0 draws
-            all, and so does a sample without `scores["image"]`.
-        max_per_finding: the most candidates drawn of one finding.
+        points: which candidates are shown: those the overlay draws. The JSON holds every candidate, and which are
+            shown. The caption names the findings that the image as a whole speaks against; none where a sample has no
+            `scores["image"]`. None takes the defaults of `OperatingPoints`.
         inputs: every file of the run, as paths or as mappings with `image_key`; makes names unique across subfolders.
             None names each output by its file alone and refuses to overwrite another file's.
         image_key: the canvas, a MetaTensor whose metadata name the file.
@@ -80,9 +79,7 @@ class SaveFindingsd(MapTransform):
         keys: KeysCollection = "pred",
         findings: Sequence[str] = (),
         output_dir: str | os.PathLike[str] = "eval/inference",
-        min_score: float = 0.5,
-        min_image_score: float = 0.5,
-        max_per_finding: int = 3,
+        points: OperatingPoints | None = None,
         inputs: Sequence[Any] | None = None,
         image_key: str = "image",
         overlay: bool = True,
@@ -94,13 +91,13 @@ class SaveFindingsd(MapTransform):
         options: ReadingOptions | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(keys)
-        if not findings or not 0 <= min_score < 1:
+        self.points = OperatingPoints(findings) if points is None else points
+        if not findings or self.points.findings != tuple(findings):
             raise ValueError(
-                "SaveFindingsd: findings must be named and min_score lie in [0, 1), got "
-                f"{list(findings)} and {min_score}"
+                "SaveFindingsd: findings must be named, and be those of the operating points, got "
+                f"{list(findings)} and {list(self.points.findings)}"
             )
         self.findings, self.output_dir = list(findings), Path(output_dir)
-        self.min_score, self.min_image_score, self.max_per_finding = min_score, min_image_score, max_per_finding
         self.image_key, self.overlay, self.maps, self.map_side = image_key, overlay, maps, map_side
         self.anonymous, self.model = anonymous_names, dict(model or {})
         self.notice, self.options = notice, ReadingOptions.of(options)
@@ -141,7 +138,8 @@ class SaveFindingsd(MapTransform):
         if reason:
             self._not_assessed += 1
             logger.warning("Not assessed (%d in this run): %s: %s.", self._not_assessed, name, reason)
-        drawn = [] if reason else self._drawn(scores)
+        probability = image_scores(scores, len(self.findings))
+        drawn = [] if reason else self.points.findings_to_show(probability)
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
         more["reading"] = reading_document(meta)
         more["reading"]["options"] = self.options.of_grey_values()  # with which it reads the image again
@@ -152,8 +150,8 @@ class SaveFindingsd(MapTransform):
                 () if reason else candidates,
                 () if reason else self.findings,
                 None if reason else maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
-                min_score=self.min_score,
-                max_per_finding=self.max_per_finding,
+                min_score=() if reason else self.points.box,
+                max_per_finding=self.points.max_per_finding,
                 caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta),
                 only=drawn,
                 pixel_aspect=meta["pixel_aspect"],
@@ -162,8 +160,6 @@ class SaveFindingsd(MapTransform):
                 picture.save(temporary)
             more["overlay"] = {
                 "file": path.name,
-                "min_score": self.min_score,
-                "min_image_score": self.min_image_score,
                 "findings_considered": [self.findings[k] for k in drawn],
             }
         if self.maps and not reason:
@@ -183,18 +179,11 @@ class SaveFindingsd(MapTransform):
             }
         more |= {"model": self.model} if self.model else {}
         document = findings_document(
-            *(self.findings, scores, candidates, size, meta["spacing"], self.notice, reason),
+            *(self.findings, scores, candidates, size, meta["spacing"], self.notice, reason, self.points),
             **more,
             versions=versions(),
         )
         write_json(self._path(name, ".json"), document)
-
-    def _drawn(self, scores: Mapping[str, torch.Tensor]) -> list[int]:
-        """Places of the findings that the image as a whole does not speak against."""
-        image = scores.get("image")
-        if image is None:
-            return list(range(len(self.findings)))
-        return findings_to_show(image.tolist(), self.min_image_score)
 
     def _caption(
         self, name: str, scores: Mapping[str, torch.Tensor], drawn: Sequence[int], meta: Mapping[str, Any]
@@ -207,7 +196,9 @@ class SaveFindingsd(MapTransform):
             if drawn:
                 parts.append(f"Image scores: {', '.join(text[k] for k in drawn)}.")
             if rest := [text[k] for k in range(len(text)) if k not in drawn]:
-                parts.append(f"Not drawn, image score below {self.min_image_score:.2f}: {', '.join(rest)}.")
+                parts.append(f"Not drawn, image score below its threshold: {', '.join(rest)}.")
+            if not self.points.calibrated:
+                parts.append("Scores are uncalibrated.")
         if meta["notes"]:
             parts.append(f"How it was read: {'; '.join(meta['notes'])}.")
         return " ".join(part for part in parts if part)

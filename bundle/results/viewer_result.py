@@ -13,10 +13,11 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from bundle.grid import grid_to_stored, patch_map_to_image, plane_size
+from bundle.probability import OperatingPoints
 from bundle.reading.upright import Upright
 from bundle.results.findings_file import NOT_CLINICAL, findings_document, reading_document, viewer_affine
 from bundle.results.segments import paint_segments
-from bundle.results.shown import findings_to_show, rows_to_show
+from bundle.results.shown import image_scores, rows_of
 from bundle.results.stored_frame import candidates_of_file
 from bundle.versions import versions
 
@@ -49,19 +50,17 @@ class ViewerResultd(MapTransform):
     - `map`: float32, the patch probabilities of the finding that `finding` names (default: the one with the highest
       image score), drawn bilinearly; NaN where the network has not looked.
 
-    Painted are the findings whose image score reaches `min_image_score`, of each the best `max_per_finding` candidates
-    from `min_score` on. The sample may bring its own `min_score` and `min_image_score`. `result` always holds
-    everything: what `bundle.results.findings_file.findings_document` lists, `prediction` (the image scores as
-    MONAI Label's classifiers give them), `segments` (finding -> value in the mask, of those painted), `notice` and
-    `reading` (how grey values were read, with the reader's notes). For an image that is no frontal chest
-    radiograph it holds the reason, `not_assessed`, and no score; the mask is empty, the map NaN.
+    Painted are the candidates that `points` show. The sample may bring `min_score` and `min_image_score` in place of
+    the thresholds of all findings; "" keeps them. `result` always holds everything: what
+    `bundle.results.findings_file.findings_document` lists, `prediction` (the image scores as MONAI Label's classifiers
+    give them), `segments` (finding -> value in the mask, of those painted), `notice` and `reading` (how grey values
+    were read, with the reader's notes). For an image that is no frontal chest radiograph it holds the reason,
+    `not_assessed`, and no score; the mask is empty, the map NaN.
 
     Args:
         keys: the patch maps, (K, Gh, Gw).
         findings: names of the K findings, in the network's order.
-        min_score: see above.
-        min_image_score: see above.
-        max_per_finding: see above.
+        points: which candidates are painted; None takes the defaults of `OperatingPoints`.
         box_fraction: as the candidates were made with.
         image_key: the canvas.
         result_key: where the plain values go.
@@ -77,9 +76,7 @@ class ViewerResultd(MapTransform):
         self,
         keys: KeysCollection = "pred",
         findings: Sequence[str] = (),
-        min_score: float = 0.5,
-        min_image_score: float = 0.5,
-        max_per_finding: int = 3,
+        points: OperatingPoints | None = None,
         box_fraction: float = 0.5,
         image_key: str = "image",
         result_key: str = "result",
@@ -88,8 +85,8 @@ class ViewerResultd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.findings, self.notice = list(findings), notice or NOT_CLINICAL
-        self.limits = {"min_score": min_score, "min_image_score": min_image_score}
-        self.max_per_finding, self.box_fraction = max_per_finding, box_fraction
+        self.points = OperatingPoints(findings) if points is None else points
+        self.box_fraction = box_fraction
         self.image_key, self.result_key, self.extension = image_key, result_key, extension
         self.versions = versions()
 
@@ -111,15 +108,17 @@ class ViewerResultd(MapTransform):
         if reason:  # nothing of what the network made of it goes on
             maps = torch.full_like(maps, torch.nan)
             scores, candidates = {name: torch.zeros_like(values) for name, values in scores.items()}, candidates[:0]
-        limits = {key: _share(d, key, default) for key, default in self.limits.items()}
+        points = self.points.replaced(_share(d, "min_score"), _share(d, "min_image_score"))
         turn = Upright.of(reading["orientation"])
         upright = turn.size(size)
-        painted = self._painted(candidates, scores, **limits)
+        painted = candidates[rows_of(points, candidates.numpy(), image_scores(scores, len(self.findings)))]
         to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), plane_size(canvas), plane_size(maps))
         grid_from_stored = torch.linalg.inv(to_stored)
 
         candidates = candidates_of_file(candidates, turn, size)
-        result = findings_document(self.findings, scores, candidates, size, reading["spacing"], self.notice, reason)
+        result = findings_document(
+            *(self.findings, scores, candidates, size, reading["spacing"], self.notice, reason, points)
+        )
         image = scores["image"].tolist()
         result["notice"] = self.notice
         result["reading"] = reading_document(reading)
@@ -138,16 +137,9 @@ class ViewerResultd(MapTransform):
             plane = paint_segments(painted, upright, within, grid_from_stored, self.box_fraction)
             there = np.flatnonzero(np.bincount(plane.ravel())).tolist()  # np.unique would sort millions of pixels
             result["segments"] = {self.findings[value - 1]: value for value in there if value}
-        result |= {"painted": limits | {"max_per_finding": self.max_per_finding}, "versions": self.versions}
+        result["versions"] = self.versions
         affine = torch.from_numpy(viewer_affine(reading["filename_or_obj"], reading))
         return MetaTensor(torch.from_numpy(np.ascontiguousarray(turn.undo(plane).T)[..., None]), affine=affine), result
-
-    def _painted(
-        self, candidates: torch.Tensor, scores: Mapping[str, torch.Tensor], min_score: float, min_image_score: float
-    ) -> torch.Tensor:
-        """The candidates that are painted."""
-        wanted = findings_to_show(scores["image"].tolist(), min_image_score)
-        return candidates[rows_to_show(candidates.numpy(), wanted, min_score, self.max_per_finding)]
 
 
 def _choice(data: Mapping[Hashable, Any], key: str, known: Sequence[str]) -> str:
@@ -161,10 +153,13 @@ def _choice(data: Mapping[Hashable, Any], key: str, known: Sequence[str]) -> str
     raise RequestError(f"{key} is {str(asked)[:60]!r}; it can be {', '.join(known)}")
 
 
-def _share(data: Mapping[Hashable, Any], key: str, default: float) -> float:
+def _share(data: Mapping[Hashable, Any], key: str) -> float | None:
+    """A threshold that a sample asks for; None where it asks for none."""
     asked = data.get(key)
+    if asked is None or asked == "":
+        return None
     try:
-        value = default if asked is None else float(asked)
+        value = float(asked)
     except (TypeError, ValueError):
         value = -1.0
     if not 0 <= value <= 1:

@@ -141,8 +141,8 @@ def package(tmp_path):
             "image_size": CANVAS,
             "notice": "not for clinical use",
             "candidates": {"_desc_": "why", "floor": 0.1},
+            "points": {"Mass": {"slope": 0.5, "offset": -1.0, "image": 0.2, "box": 0.7}},
             "min_score": 0.4,
-            "min_image_score": 0.3,
             "network_def": {
                 "_target_": "bundle.networks.PatchCLIP",
                 "findings": "@findings",
@@ -182,7 +182,9 @@ def test_a_package_is_exported_with_what_it_takes_to_use_it(package, tmp_path):
     assert json.loads(facts["findings"]) == ["Effusion", "Mass", "Nodule"]
     assert json.loads(facts["prompts"])["Mass"] == [["no mass"], ["mass"]]
     assert json.loads(facts["candidates"]) == {"floor": 0.1}
-    assert json.loads(facts["thresholds"]) == {"min_score": 0.4, "min_image_score": 0.3}
+    points = json.loads(facts["operating_points"])
+    assert points["Mass"] == {"slope": 0.5, "offset": -1.0, "image": 0.2, "box": 0.4}
+    assert points["Nodule"] == {"slope": 1.0, "offset": 0.0, "image": 0.5, "box": 0.4}
     assert json.loads(facts["outputs"]) == {"pred": ["batch", 3, 4, 4], "image_score": ["batch", 3]}
     assert facts["canvas"] == "132"
     assert facts["weights_sha256"] == file_sha256(package / "models" / "model.pt")

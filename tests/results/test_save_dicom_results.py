@@ -13,19 +13,28 @@ from pydicom import dcmread
 
 from bundle.atomic import write_json
 from bundle.data.inputs import radiograph_files
+from bundle.probability import OperatingPoints
 from bundle.results import SaveDicomResultsd
 from bundle.results.dicom import NotAssessedError
 from bundle.results.findings_file import write_maps
 from scripts.dicom_results import main
-from tests.results.dicom_case import HEIGHT, WIDTH, document, maps, write_radiograph
+from tests.results.dicom_case import FINDINGS, HEIGHT, WIDTH, document, maps, write_radiograph
 
 ENDINGS = ("_gsps.dcm", "_sc.dcm", "_sr.dcm")
 
 
-def save(source: Path, output: Path, name: str, not_assessed: str | None = None, **settings: Any) -> None:
+def save(
+    source: Path,
+    output: Path,
+    name: str,
+    not_assessed: str | None = None,
+    points: OperatingPoints | None = None,
+    **settings: Any,
+) -> None:
     """What SaveFindingsd leaves, then the transform."""
     write_maps(output / f"{name}_map.nii.gz", maps(), np.eye(4), (HEIGHT, WIDTH))
-    write_json(output / f"{name}.json", document(map={"file": f"{name}_map.nii.gz"}, not_assessed=not_assessed))
+    said = document(map={"file": f"{name}_map.nii.gz"}, not_assessed=not_assessed, points=points)
+    write_json(output / f"{name}.json", said)
     sample = {"image": MetaTensor(np.zeros((1, 8, 8)), meta={"filename_or_obj": str(source)}), "pred": 0}
     assert SaveDicomResultsd(output_dir=output, **settings)(sample) == sample
 
@@ -70,8 +79,9 @@ def test_what_was_not_assessed_gets_a_warning_and_no_results(tmp_path, caplog):
 def test_anonymous_names_and_scores_are_those_of_the_run(tmp_path):
     source = write_radiograph(tmp_path / "SECRET-ID.dcm")
     (tmp_path / "out").mkdir()
-    settings = {"anonymous_names": True, "inputs": [{"image": str(source)}], "min_score": 0.8}
-    save(source, tmp_path / "out", "000001", **settings)
+    settings = {"anonymous_names": True, "inputs": [{"image": str(source)}]}
+    points = OperatingPoints(FINDINGS, {name: {"box": 0.8} for name in FINDINGS})
+    save(source, tmp_path / "out", "000001", points=points, **settings)
     assert written(tmp_path / "out") == [f"000001{ending}" for ending in ENDINGS]
     assert "Mass 2" not in str(dcmread(tmp_path / "out" / "000001_sr.dcm"))
 

@@ -17,6 +17,7 @@ from pydicom import dcmread
 
 from bundle.data.inputs import radiograph_samples
 from bundle.data.loading import collate_radiographs
+from bundle.probability import OperatingPoints
 from bundle.results import MapsToCandidatesd, save_findings
 from bundle.results.colours import finding_colour, rgb
 from bundle.results.overlay import draw_overlay
@@ -119,7 +120,7 @@ def test_notes_of_the_reader_are_handed_on(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_overlay_has_square_pixels(tmp_path: Path) -> None:
     write_dicom(tmp_path / "in.dcm", lesion_pixels(), PixelSpacing=[0.2, 0.4])
-    infer(tmp_path / "in.dcm", tmp_path / "out", maps=False, min_score=0.99)
+    infer(tmp_path / "in.dcm", tmp_path / "out", maps=False, points=OperatingPoints(FINDINGS, min_score=0.99))
     grey = np.asarray(Image.open(tmp_path / "out" / "in_overlay.png").convert("L"))
     assert grey.shape[1] == 800  # 200 pixels of .4 mm, wider than 300 of .2
     rows, columns = (np.flatnonzero((grey[:600] > 200).sum(axis) > 30) for axis in (1, 0))
@@ -213,7 +214,7 @@ def test_a_finding_that_the_whole_image_speaks_against_is_named_but_not_drawn(tm
     pictures = {}
     for limit in (0.5, 0.9, 0.0):
         output = tmp_path / str(limit)
-        infer(tmp_path / "in.dcm", output, min_image_score=limit, maps=False)
+        infer(tmp_path / "in.dcm", output, points=OperatingPoints(FINDINGS, min_image_score=limit), maps=False)
         document = json.loads((output / "in.json").read_text())
         expected = {0.5: ["Mass"], 0.9: [], 0.0: FINDINGS}[limit]
         assert document["overlay"]["findings_considered"] == expected

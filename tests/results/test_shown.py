@@ -1,16 +1,9 @@
 """Which candidates are shown, against a readable loop."""
 
-import math
-
 import numpy as np
 
 from bundle.metrics.candidates import COLUMNS, FINDING, SCORE
-from bundle.results.shown import findings_to_show, rows_to_show
-
-
-def test_a_finding_without_an_image_score_is_shown():
-    assert findings_to_show([0.5, 0.49, math.nan], 0.5) == [0, 2]
-    assert findings_to_show([0.5, 0.49, math.nan], 0.0) == [0, 1, 2]
+from bundle.results.shown import rows_to_show
 
 
 def test_the_best_of_each_wanted_finding_from_the_lowest_score_on():
@@ -25,4 +18,8 @@ def test_the_best_of_each_wanted_finding_from_the_lowest_score_on():
         rows = rows_to_show(table, [0, 2, 3], 0.4, 2)
         assert sorted(rows) == sorted(expected)
         assert rows == sorted(rows, key=lambda row: (-table[row, SCORE], row))
+        assert rows == rows_to_show(table, [0, 2, 3], [0.4] * 4, 2)
+        own = rows_to_show(table, [0, 2, 3], [0.4, 0.0, 0.9, 2.0], 20)  # each finding has its own, and the last none
+        assert {int(k) for k in table[own, FINDING]} <= {0, 2}
+        assert all(table[row, SCORE] >= (0.4 if table[row, FINDING] == 0 else 0.9) for row in own)
     assert rows_to_show(np.zeros((0, len(COLUMNS))), [0], 0.0, 3) == []

@@ -45,11 +45,11 @@ def presentation_state(
     shown: Sequence[Mapping[str, Any]],
     maker: Maker,
     maps: npt.NDArray[np.floating[Any]] | None = None,
-    level: float = 0.5,
+    levels: Mapping[str, float] | None = None,
 ) -> GrayscaleSoftcopyPresentationState:
     """Build the presentation state.
 
-    Each shown finding has a layer for its boxes and labels ("MASS") and one for the contours of its map at `level`
+    Each shown finding has a layer for its boxes and labels ("MASS") and one for the contours of its map at its level
     ("MASS_MAP"), both in the finding's colour, so that a viewer can switch them off; the notice has its own. Graphics
     are in PIXEL units, which are the stored frame (`box_outline`). Grey values are those that the network's reader
     showed it: the image's modality transformation, its first VOI LUT or window or the one that the reader chose, and
@@ -61,7 +61,7 @@ def presentation_state(
         shown: the candidates to draw (`shown_candidates`).
         maker: of the result.
         maps: (K, h, w) over the whole image, NaN where the network has not looked; None draws no contours.
-        level: of the contours.
+        levels: of the contours, by finding; .5 where none is named.
 
     Returns:
         The presentation state.
@@ -80,6 +80,7 @@ def presentation_state(
 
     with quiet_highdicom():
         for k, finding in enumerate(findings):
+            level = (levels or {}).get(finding, 0.5)
             of_finding = [candidate for candidate in shown if candidate["finding"] == finding]
             contours = map_contours(maps[k], size, level) if of_finding and maps is not None else []
             if contours:

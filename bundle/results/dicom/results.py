@@ -15,14 +15,16 @@ from pydicom.dataset import Dataset
 
 from bundle.atomic import atomic_path
 from bundle.data.output_names import DICOM_ENDINGS
+from bundle.probability import MAX_PER_FINDING
 from bundle.reading.options import ReadingOptions
 from bundle.results.dicom.instance import Maker, study_moment
 from bundle.results.dicom.presentation_state import presentation_state
 from bundle.results.dicom.same_image import refuse_another_image
 from bundle.results.dicom.secondary_capture import secondary_capture
-from bundle.results.dicom.shown import shown_candidates
+from bundle.results.dicom.shown import operating_points, shown_candidates
 from bundle.results.dicom.source import DicomSource, quiet_pydicom, read_source
 from bundle.results.dicom.structured_report import structured_report
+from bundle.results.findings_file import UNCALIBRATED
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class DicomOptions:
     """What DICOM results hold, and how they are made.
 
     Attributes:
-        min_score: the lowest score of a candidate that is shown; also where the map's tint and contours begin.
-        min_image_score: findings with a lower image score have no candidates shown.
+        min_score: the lowest score of a candidate that is shown; also where the map's tint and contours begin. None
+            takes each finding's own, which the document names.
+        min_image_score: findings with a lower image score have no candidates shown; None likewise.
         max_per_finding: the most candidates shown of one finding.
         deterministic: whether equal input gives equal files: UIDs derived from the image with its patient and study,
             the findings, the maps and these options, and the study's date for the clock's. Results made twice are then
@@ -39,9 +42,9 @@ class DicomOptions:
         codes: codes of findings, name -> (value, scheme designator, meaning); see `finding_code`.
     """
 
-    min_score: float = 0.5
-    min_image_score: float = 0.5
-    max_per_finding: int = 3
+    min_score: float | None = None
+    min_image_score: float | None = None
+    max_per_finding: int = MAX_PER_FINDING
     deterministic: bool = False
     codes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -105,7 +108,9 @@ def dicom_results(
         raise ValueError(
             f"{image}: the maps are {maps.shape}; wanted ({len(document['findings'])}, h, w), one a finding"
         )
-    shown = shown_candidates(document, options.min_score, options.min_image_score, options.max_per_finding)
+    points = operating_points(document, options.min_score, options.min_image_score, options.max_per_finding)
+    own = (options.min_score, options.min_image_score, options.max_per_finding) == (None, None, MAX_PER_FINDING)
+    shown = shown_candidates(document, None if own else points)
     if not shown and all(scores.get("image") is None for scores in document["findings"].values()):
         raise ValueError(f"{image}: nothing to report: no candidate is shown, and no finding has an image score")
     model = document.get("model", {})
@@ -117,15 +122,19 @@ def dicom_results(
         entropy=_entropy(source, document, maps, options) if options.deterministic else (),
     )
     parameters = [
-        f"candidates with a score of {options.min_score:g} or more",
-        f"at most {options.max_per_finding} of a finding",
-        f"of findings with an image score of {options.min_image_score:g} or more",
+        *(
+            f"{name}: candidates with a score of {point.box:g} or more, at most {points.max_per_finding}, where the "
+            f"image score is {point.image:g} or more"
+            for name, point in zip(points.findings, points.points, strict=True)
+        ),
+        str(document.get("probability", UNCALIBRATED)),
         maker.notice,
     ]
+    lowest = dict(zip(points.findings, points.box.tolist(), strict=True))
     return DicomResults(
         sr=structured_report(source, document, shown, maker, parameters, options.codes),
-        gsps=presentation_state(source, document, shown, maker, maps, options.min_score),
-        sc=secondary_capture(source, document, shown, maker, maps, options.min_score),
+        gsps=presentation_state(source, document, shown, maker, maps, lowest),
+        sc=secondary_capture(source, document, shown, maker, maps, lowest),
     )
 
 

@@ -30,7 +30,7 @@ def secondary_capture(
     shown: Sequence[Mapping[str, Any]],
     maker: Maker,
     maps: npt.NDArray[np.floating[Any]] | None = None,
-    min_score: float = 0.5,
+    levels: Mapping[str, float] | None = None,
 ) -> SCImage:
     """Build the picture: the overlay, with the notice burnt in above and a legend below.
 
@@ -44,12 +44,12 @@ def secondary_capture(
         shown: the candidates to draw (`shown_candidates`).
         maker: of the result.
         maps: (K, h, w) over the whole image, NaN where the network has not looked; None draws boxes alone.
-        min_score: where the map's tint begins.
+        levels: where the map's tint begins, by finding; .5 where none is named.
 
     Returns:
         The image.
     """
-    picture, top = draw_capture(source, document, shown, maker, maps, min_score)
+    picture, top = draw_capture(source, document, shown, maker, maps, levels)
     image = source.header
     with quiet_highdicom():
         result = SCImage(
@@ -86,7 +86,7 @@ def draw_capture(
     shown: Sequence[Mapping[str, Any]],
     maker: Maker,
     maps: npt.NDArray[np.floating[Any]] | None,
-    min_score: float,
+    levels: Mapping[str, float] | None,
 ) -> tuple[Image.Image, int]:
     """The picture of the secondary capture.
 
@@ -102,7 +102,7 @@ def draw_capture(
         candidate_table(shown, findings),
         findings,
         maps,
-        min_score=min_score,
+        min_score=[(levels or {}).get(name, 0.5) for name in findings],
         max_per_finding=max(1, len(shown)),
         caption=f"{maker.algorithm} {maker.version}. Image scores: {said}." if said else "",
         long_side=LONG_SIDE,
