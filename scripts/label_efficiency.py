@@ -11,7 +11,7 @@ from typing import Any
 import fire
 
 from bundle.atomic import write_file
-from bundle.comparison.label_efficiency import LabelEfficiency
+from bundle.experiments.label_efficiency import LabelEfficiency
 from bundle.report.label_efficiency_figure import draw_label_efficiency
 
 

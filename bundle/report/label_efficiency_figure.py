@@ -16,7 +16,7 @@ def draw_label_efficiency(summary: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Means over findings and seeds with intervals that include the seeds; small dots are the seeds.
 
     Args:
-        summary: of `bundle.comparison.label_efficiency.summarise_cells`.
+        summary: of `bundle.experiments.label_efficiency.summarise_cells`.
 
     Returns:
         The figure.

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bundle.comparison.systems import BLIND, FIGURES, PLAIN, SYSTEMS
+from bundle.experiments.systems import BLIND, FIGURES, PLAIN, SYSTEMS
 from tests.workflows.conftest import ROOT
 
 

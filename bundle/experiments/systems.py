@@ -10,8 +10,8 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
-from bundle.comparison.seeds import answer_replicates, mean_of_drawn_seeds, record_replicates
-from bundle.comparison.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
+from bundle.experiments.seeds import answer_replicates, mean_of_drawn_seeds, record_replicates
+from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.handlers.curriculum import read_stages
 from bundle.metrics.answers_io import load_answers
 from bundle.metrics.bootstrap import interval

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.comparison.label_efficiency import FIGURES, Cell, summarise_cells
+from bundle.experiments.label_efficiency import FIGURES, Cell, summarise_cells
 from bundle.metrics import save_records, summarise
 from bundle.report.label_efficiency_figure import draw_label_efficiency
 from tests.report.cases import made_records

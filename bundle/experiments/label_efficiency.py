@@ -11,8 +11,8 @@ from monai.bundle import ConfigWorkflow
 from monai.data import CacheDataset
 
 from bundle.atomic import write_json
-from bundle.comparison.seeds import mean_of_drawn_seeds, record_replicates
-from bundle.comparison.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
+from bundle.experiments.seeds import mean_of_drawn_seeds, record_replicates
+from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.metrics.bootstrap import interval
 from bundle.metrics.records_io import load_records
 from bundle.transforms import KeepBoxesd

@@ -6,9 +6,9 @@ import pytest
 from monai.data import Dataset
 from monai.transforms import Compose
 
-from bundle.comparison.label_efficiency import LabelEfficiency
-from bundle.comparison.systems import SystemsComparison
-from bundle.comparison.workflow import cell_settings, keep_settings, reseed
+from bundle.experiments.label_efficiency import LabelEfficiency
+from bundle.experiments.systems import SystemsComparison
+from bundle.experiments.workflow import cell_settings, keep_settings, reseed
 from bundle.transforms import AugmentRadiographd, FitToCanvasd, KeepBoxesd
 from tests.tiny import write_tiny_data
 from tests.workflows.conftest import ROOT
