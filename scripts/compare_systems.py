@@ -11,8 +11,8 @@ from typing import Any
 
 import fire
 
-from bundle.data.questions import TYPES
 from bundle.experiments.systems import BLIND, FIGURES, PLAIN, SYSTEMS, SystemsComparison
+from bundle.question_types import TYPES
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 

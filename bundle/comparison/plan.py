@@ -15,8 +15,8 @@ from bundle.comparison.observe import Observed, Truth, geometry
 from bundle.fingerprint import file_fingerprint
 from bundle.grid import plane_size
 from bundle.made_for import differing
+from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
-from bundle.metrics.classification import AUROCMetric
 from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion

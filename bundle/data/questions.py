@@ -14,8 +14,8 @@ from bundle.data.datalist_entry import encode_entry, nearest, show
 from bundle.data.folds import hash_order
 from bundle.data.region_words import excludes, words_of
 from bundle.data.regions import entry_regions
+from bundle.question_types import TYPES
 
-TYPES = ("presence", "location", "size", "count", "finding", "own")
 YES, NO = "yes", "no"
 
 

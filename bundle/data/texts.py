@@ -14,8 +14,9 @@ from bundle.data.captions import Description, region_caption
 from bundle.data.datalist import SECTIONS, DatalistError, datalist_section, section_entries
 from bundle.data.datalist_fault import PRINTED_FAULTS
 from bundle.data.hard_negatives import KINDS, CaptionPool, hard_negatives
-from bundle.data.questions import TYPES, Question, answer_index, answer_vocabulary, section_questions
+from bundle.data.questions import Question, answer_index, answer_vocabulary, section_questions
 from bundle.data.regions import entry_regions
+from bundle.question_types import TYPES
 
 NO_TEXT = -1
 
@@ -111,8 +112,9 @@ def text_data(
         - `caption_id`: int64 (N,), the caption of each of `boxes`;
         - `negative_id`, `negative_kind`: int64 (N, M), its hard negatives, and what is wrong, an index of
           `hard_negatives.KINDS`;
-        - `question_id`, `question_type`, `answer`: int64 (Q,), the question's text, an index of `questions.TYPES`, and
-          an index of `answers`. An answer that the first section never gives is -1: it counts, as wrong.
+        - `question_id`, `question_type`, `answer`: int64 (Q,), the text of the question, an index of
+          `question_types.TYPES`, and one of `answers`. An answer that the first section never gives is -1: it counts,
+          as wrong.
 
         -1 stands for no text, and pads `negative_id` and `negative_kind`.
 

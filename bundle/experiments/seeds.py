@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bundle.data.questions import TYPES
 from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Records, of_finding
 from bundle.metrics.vqa import Answers
+from bundle.question_types import TYPES
 
 
 def mean_of_drawn_seeds(draws: Sequence[Floats], seed: int) -> Floats:

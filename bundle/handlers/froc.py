@@ -5,7 +5,7 @@ from typing import Any
 
 from monai.handlers.ignite_metric import IgniteMetricHandler
 
-from bundle.metrics.classification import AUROCMetric
+from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.froc import FP_RATES
 from bundle.metrics.froc_metric import FROCMetric
 

@@ -10,11 +10,11 @@ from ignite import distributed as idist
 from ignite.engine import Events
 
 from bundle.atomic import write_json
-from bundle.data.questions import TYPES
 from bundle.handlers.froc import RecordsHandler
 from bundle.metrics.answers_io import save_answers
 from bundle.metrics.vqa import VQAMetric
 from bundle.metrics.vqa_summary import summarise_answers
+from bundle.question_types import TYPES
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from bundle.networks.heads import FINDING, NEGATIVE
+from bundle.prompt_pair import FINDING, NEGATIVE
 
 PatchReduction = Literal["mean", "sum", "balanced"]
 

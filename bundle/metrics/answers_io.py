@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.atomic import atomic_path
-from bundle.data.questions import TYPES
 from bundle.metrics.vqa import Answers
+from bundle.question_types import TYPES
 
 _COLUMNS = tuple(field.name for field in fields(Answers))
 

@@ -113,13 +113,6 @@ def groups(index: NDArray[np.float64], group: NDArray[np.float64]) -> NDArray[np
     return (index if absent.all() else group).astype(np.int64)
 
 
-def as_array(values: Any) -> NDArray[np.float64]:
-    """A tensor of any device or type, or anything array-like, as float64 on the CPU."""
-    if isinstance(values, torch.Tensor):
-        values = values.detach().to("cpu", torch.float64).numpy()
-    return np.asarray(values, np.float64)
-
-
 def _gather(buffer: list[torch.Tensor], width: int) -> NDArray[np.float64]:
     """One table of all ranks, rank after rank, its visits made distinct between ranks: (n, width)."""
     # a last row of zeros, so that no rank sends an empty tensor

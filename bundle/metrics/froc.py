@@ -12,15 +12,15 @@ seven rates and their mean are those of the LUNA16 and CAMELYON16 challenges.
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 FP_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 ROUNDING = 1e-9  # sensitivities this near are equal: far below one lesion of any data set, far above rounding
 
-Scores = torch.Tensor | ArrayLike
+Scores = ArrayLike
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def froc_score(curve: FROCCurve, fp_rates: Sequence[float] = FP_RATES) -> float:
     return float(np.mean([sensitivity_at(curve, rate) for rate in fp_rates]))
 
 
-def wafroc(normal_scores: Scores, lesion_scores: Scores, lesion_image: torch.Tensor | ArrayLike) -> float:
+def wafroc(normal_scores: Scores, lesion_scores: Scores, lesion_image: ArrayLike) -> float:
     """Area under the weighted alternative FROC curve of one finding.
 
     With h_i the highest candidate of lesion-free image i of I, and lesion j one of the n_j lesions of its image, of
@@ -236,9 +236,9 @@ def check_scores(
     return fp, lesion
 
 
-def _as_array(scores: Scores) -> NDArray[np.floating]:
-    if isinstance(scores, torch.Tensor):
+def _as_array(scores: Any) -> NDArray[np.floating]:
+    if hasattr(scores, "detach"):  # a tensor; torch is not loaded for it
         scores = scores.detach().cpu()
-        scores = scores.float() if scores.dtype == torch.bfloat16 else scores  # numpy has no bfloat16; exact
+        scores = scores.float() if str(scores.dtype) == "torch.bfloat16" else scores  # numpy has no bfloat16; exact
     array = np.asarray(scores)
     return array if array.dtype.kind == "f" else array.astype(np.float64)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bundle.metrics.arrays import as_array
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
-from bundle.metrics.cumulative import CumulativeRows, as_array, groups
+from bundle.metrics.cumulative import CumulativeRows, groups
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, froc_score, sensitivity_at
 from bundle.metrics.matching import Geometry, HitCriterion, Match, match, match_batch, oracle_batch
 from bundle.metrics.records import (

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from bundle.metrics.cumulative import as_array
+from bundle.metrics.arrays import as_array
 from bundle.metrics.records import Floats
 
 

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter
 
 from bundle.grid import patch_map_to_image
+from bundle.metrics.arrays import as_array
 from bundle.metrics.candidates import visible_patches
-from bundle.metrics.cumulative import as_array
 from bundle.metrics.records import Floats
 
 MEASURES = ("pointing", "iou", "dice", "cnr")

@@ -4,7 +4,7 @@ Published vision-language models for chest X-rays score areas of .18-.49 on nega
 can rank images worse than its positive prompt alone; hence each is measured here by itself.
 
 Logits are (I, K, 2), cosines or cosines times one scale: [..., FINDING] of "{finding}", [..., NEGATIVE] of
-"no {finding}", as `bundle.networks.heads` names them.
+"no {finding}", as `bundle.prompt_pair` names them.
 """
 
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from bundle.metrics.arrays import as_array
 from bundle.metrics.classification import auroc
-from bundle.metrics.cumulative import as_array
 from bundle.metrics.labelled import check_labelled
 from bundle.metrics.records import Floats
-from bundle.networks.heads import FINDING, NEGATIVE
+from bundle.prompt_pair import FINDING, NEGATIVE
 
 PROMPT_SCORES = ("positive_only", "pair", "negated")
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from bundle.metrics.cumulative import as_array
+from bundle.metrics.arrays import as_array
 from bundle.metrics.records import Floats
 from bundle.metrics.retrieval import RANKS, TIE, Retrieval, retrieve
 

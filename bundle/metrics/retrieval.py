@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from bundle.metrics.cumulative import as_array
+from bundle.metrics.arrays import as_array
 from bundle.metrics.records import Floats, Integers
 
 RANKS = (1, 5, 10)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bundle.metrics.froc import FP_RATES
@@ -70,7 +69,7 @@ def by_size(
     return table.finish()
 
 
-def patch_areas(to_stored: torch.Tensor | ArrayLike) -> Floats:
+def patch_areas(to_stored: ArrayLike) -> Floats:
     """Area of one patch in stored pixels: the determinant of the affine's linear part, without its sign.
 
     Args:

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bundle.metrics.cumulative import CumulativeRows, as_array, groups
+from bundle.metrics.arrays import as_array
+from bundle.metrics.cumulative import CumulativeRows, groups
 from bundle.metrics.records import Integers
 
 
@@ -20,7 +21,7 @@ class Answers:
         image: (N,) index of the image.
         group: (N,) its patient.
         question: (N,) place among the image's questions, from 0.
-        type: (N,) index of `bundle.data.questions.TYPES`.
+        type: (N,) index of `bundle.question_types.TYPES`.
         truth: (N,) the right answer's number; -1 for one outside the vocabulary, which no answer can be.
         answer: (N,) the network's.
     """

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.data.questions import TYPES
 from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Integers
 from bundle.metrics.table import Counts, FigureTable, Metrics, Notes
 from bundle.metrics.vqa import Answers
+from bundle.question_types import TYPES
 
 _NONE = "no question of this type"
 _TRUTH = ("image", "group", "question", "type", "truth")

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-NEGATIVE, FINDING = 0, 1
-"""Index of "no {finding}" and of "{finding}" in every pair of prompts and logits."""
+from bundle.prompt_pair import FINDING, NEGATIVE
 
 
 class ContrastiveProjection(nn.Module):

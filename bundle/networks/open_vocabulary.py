@@ -12,9 +12,9 @@ from transformers.image_transforms import center_to_corners_format
 
 from bundle.comments import without_comments
 from bundle.data.tokenizer import load_tokenizer
-from bundle.networks.heads import FINDING
 from bundle.networks.pretrained import load_pretrained, model_type
 from bundle.networks.prompts import Prompts
+from bundle.prompt_pair import FINDING
 
 # model types of transformers, by how they are asked: a text for each query, or one caption of all
 BY_QUERY = ("owlv2", "owlvit")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from bundle.networks.heads import FINDING, NEGATIVE
+from bundle.prompt_pair import FINDING, NEGATIVE
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.networks import PatchCLIP
-from bundle.networks.heads import FINDING, NEGATIVE, pair_logits
+from bundle.networks.heads import pair_logits
+from bundle.prompt_pair import FINDING, NEGATIVE
 from bundle.saliency.attention import eager_attention
 
 

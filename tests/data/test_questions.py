@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bundle.data.demo.findings import FINDINGS
-from bundle.data.questions import TYPES, Question, answer_index, answer_vocabulary, section_questions
+from bundle.data.questions import Question, answer_index, answer_vocabulary, section_questions
+from bundle.question_types import TYPES
 from tests.data.observations import NOUNS, draw_observations, entry, true_of_image
 
 NAMES = ["Mass", "Nodule", "Effusion", "Infiltration", "Cardiomegaly"]

@@ -11,8 +11,8 @@ from bundle.data.captions import region_caption
 from bundle.data.datalist import DatalistError, datalist_section
 from bundle.data.demo.findings import FINDINGS
 from bundle.data.hard_negatives import KINDS
-from bundle.data.questions import TYPES
 from bundle.data.texts import NO_TEXT, TextList, text_data
+from bundle.question_types import TYPES
 from tests.data.observations import draw_observations, entry, true_of_image
 
 IMAGES = {"training": 40, "validation": 10, "test": 10}

@@ -6,7 +6,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from bundle.metrics.negation import PROMPT_SCORES, negation_accuracy, prompt_auroc, prompt_scores
-from bundle.networks.heads import FINDING, NEGATIVE, finding_probability
+from bundle.networks.heads import finding_probability
+from bundle.prompt_pair import FINDING, NEGATIVE
 
 NAN = float("nan")
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 
-from bundle.data.questions import TYPES
 from bundle.metrics.answers_io import load_answers, save_answers
 from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.vqa import Answers, VQAMetric
 from bundle.metrics.vqa_summary import compare_answers, summarise_answers
+from bundle.question_types import TYPES
 
 
 def drawn(images=20, seed=0, skill=0.6, answers=5):

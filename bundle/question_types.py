@@ -1,0 +1,3 @@
+"""The types of questions about an image, by whose places answers are counted."""
+
+TYPES = ("presence", "location", "size", "count", "finding", "own")
