@@ -5,6 +5,8 @@ from pathlib import Path
 
 import fire
 
+from bundle.comparison.localised import NOT_LOCALISED
+
 COLUMNS = {
     "sensitivity at 1 FP/image": "compare/{}/mean/sens_at_1fp",
     "difference": "compare/{}/mean/sens_at_1fp/difference",
@@ -34,6 +36,12 @@ def main(folder: str) -> None:
             "" if own and key.endswith(("ratio", "difference")) else show(key.format(name)) for key in COLUMNS.values()
         ]
         print(f"| {name} | {method['supervision']} | {' | '.join(cells)} |")
+    chance = [show("localization/chance/mean/pointing") if name == "pointing" else "" for name in COLUMNS]
+    print(f"| a point drawn anywhere | none | {' | '.join(chance)} |")
+    for key, findings in about["notes"].items():
+        if key.startswith(NOT_LOCALISED):
+            baseline, method = key.removeprefix(NOT_LOCALISED).split("/")
+            print(f"\n{method}, not above {baseline}: {findings}.")
 
 
 if __name__ == "__main__":

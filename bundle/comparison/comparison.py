@@ -12,6 +12,7 @@ from ignite import distributed as idist
 
 from bundle.comments import without_comments
 from bundle.comparison.elsewhere import records_elsewhere
+from bundle.comparison.localised import above_baselines
 from bundle.comparison.localize import localization_figures
 from bundle.comparison.observe import Method, Observed, Truth, observe
 from bundle.comparison.outcome import LEFT_OUT, Outcome, write_outcome
@@ -25,6 +26,7 @@ from bundle.comparison.plan import (
     setting_dict,
     write_plan,
 )
+from bundle.comparison.unseeing import Unseeing, judge_unseeing
 from bundle.fingerprint import file_fingerprint
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
@@ -63,6 +65,7 @@ class Comparison:
             is left out, and the log and the notes say why.
         judged_on: what the records of the test section are made for (`bundle.made_for.made_for`).
         left_out: name -> why other methods are left out, for the notes; one whose reason is empty is not.
+        unseeing: name -> baseline that sees no map: no plan is made for it, and every other method is held against it.
         replicates: of the bootstrap.
         seed: of the bootstrap.
         device: to compute on.
@@ -101,11 +104,19 @@ class Comparison:
         judged_on: Mapping[str, Any] | None = None,
         left_out: Mapping[str, str] | None = None,
         false_marks: float = 1.0,
+        unseeing: Mapping[str, Unseeing] | None = None,
     ) -> None:
         if reference not in methods:
             raise ValueError(f"comparison: the reference {reference!r} is not among the methods {list(methods)}.")
         if judged_elsewhere and judged_on is None:
             raise ValueError("comparison: judged_on is missing; without it no records of other runs can be taken in.")
+        self.unseeing = without_comments(unseeing)
+        for name, baseline in self.unseeing.items():
+            if baseline.findings != tuple(findings):
+                raise ValueError(
+                    f"comparison: the findings of {name} are {list(baseline.findings)}, wanted {list(findings)}: give "
+                    "the training boxes the same list."
+                )
         self.findings, self.methods, self.reference = list(findings), dict(methods), reference
         self.validation, self.test, self.canvas = validation, test, canvas
         self.plan_file, self.output_dir = Path(plan_file), Path(output_dir)
@@ -182,6 +193,9 @@ class Comparison:
             content = plan["methods"][name]
             records[name] = self._records(name, content, seen[name], truths)
             methods[name] = {"supervision": method.supervision, "setting": _words(content)}
+        for name, baseline in self.unseeing.items():
+            records[name] = judge_unseeing(baseline, truths, seen[self.reference].probability, self.criterion)
+            methods[name] = {"supervision": baseline.supervision, "setting": baseline.setting}
         for name, source in self.judged_elsewhere.items():
             found, why = records_elsewhere(name, Path(source["records"]), self.judged_on or {}, records[self.reference])
             if found is None:
@@ -190,9 +204,12 @@ class Comparison:
             records[name] = found
             methods[name] = {"supervision": source["supervision"], "setting": "boxes of its own"}
         metrics, notes = compare(records, self.reference, self.replicates, self.seed)
-        more, more_notes = localization_figures(seen, truths, records, self.replicates, self.seed)
-        metrics = metrics | more
-        notes = notes | more_notes | {f"{LEFT_OUT}{name}": why for name, why in left_out.items()}
+        for more, more_notes in (
+            localization_figures(seen, truths, records, self.replicates, self.seed),
+            above_baselines(records, [*self.unseeing], self.replicates, self.seed),
+        ):
+            metrics, notes = metrics | more, notes | more_notes
+        notes |= {f"{LEFT_OUT}{name}": why for name, why in left_out.items()}
         if idist.get_rank() == 0:
             for number, (name, mine) in enumerate(records.items()):
                 save_records(mine, self.output_dir / "comparison" / f"records_{number:02d}", made_for=self.judged_on)

@@ -7,9 +7,9 @@ import torch
 
 from bundle.comparison.observe import Observed, Truth
 from bundle.metrics.detection import box_precision, box_precision_replicates
-from bundle.metrics.localization import MEASURES, localize, stack
+from bundle.metrics.localization import localize, stack
 from bundle.metrics.means import mean_replicates
-from bundle.metrics.records import Records
+from bundle.metrics.records import Floats, Records
 from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units
 
 _WHY = "no image with complete boxes"
@@ -22,7 +22,8 @@ def localization_figures(
 
     Keys, with <m> a method and <f> a finding or `mean`, each with `/low` and `/high`:
     `localization/<m>/<f>/pointing`, `/iou`, `/dice`, `/cnr` (`bundle.metrics.localization.localize`; methods with maps
-    only) and `box_ap/<m>/<f>/iou_<t>`, t = .1, .3, .5 (`bundle.metrics.detection.box_precision`).
+    only), `localization/chance/<f>/pointing`, what a point drawn anywhere in the image reaches (the mean share of it
+    that the boxes cover), and `box_ap/<m>/<f>/iou_<t>`, t = .1, .3, .5 (`bundle.metrics.detection.box_precision`).
 
     None of them punishes a false alarm on an image without the finding; FROC does.
 
@@ -39,6 +40,15 @@ def localization_figures(
     first = next(iter(records.values()))
     table = FigureTable(first.findings)
     counts, unit = draw_units(table, first.images, replicates, seed)
+
+    def put(name: str, measure: str, values: Floats) -> None:
+        draws = None if counts is None else mean_replicates(counts, values, unit)
+        for k, finding in enumerate(first.findings):
+            mine = values[:, k][~np.isnan(values[:, k])]
+            value = float(mine.mean()) if len(mine) else float("nan")
+            table.put(f"localization/{name}/{finding}/{measure}", value, _WHY, None if draws is None else draws[k])
+        table.mean(f"localization/{name}/{{}}/{measure}")
+
     for name, observed in seen.items():
         looked = [
             localize(
@@ -52,13 +62,8 @@ def localization_figures(
             for maps, truth in zip(observed.maps, truths, strict=True)
         ]
         for measure, values in stack(looked).items():
-            draws = None if counts is None else mean_replicates(counts, values, unit)
-            for k, finding in enumerate(first.findings):
-                mine = values[:, k][~np.isnan(values[:, k])]
-                value = float(mine.mean()) if len(mine) else float("nan")
-                table.put(f"localization/{name}/{finding}/{measure}", value, _WHY, None if draws is None else draws[k])
-        for measure in MEASURES:
-            table.mean(f"localization/{name}/{{}}/{measure}")
+            put(name, measure, values)
+    put("chance", "pointing", np.stack([image.chance for image in looked]))  # of the boxes, so of any method's look
     for name, each in records.items():
         precision = box_precision(each)
         for k, finding in enumerate(first.findings):

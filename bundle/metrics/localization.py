@@ -38,6 +38,7 @@ class Localization:
         dice: (K,) mean over the thresholds of the Dice coefficient.
         cnr: (K,) contrast-to-noise ratio, >= 0; NaN too where `cnr_reason` says why.
         cnr_reason: K, why a finding with boxes has no contrast-to-noise ratio, or None.
+        chance: (K,) share of the image that its boxes cover: what pointing is for a point drawn anywhere in it.
     """
 
     pointing: Floats
@@ -45,6 +46,7 @@ class Localization:
     dice: Floats
     cnr: Floats
     cnr_reason: tuple[str | None, ...]
+    chance: Floats
 
 
 def localize(
@@ -95,7 +97,7 @@ def localize(
         side: cells of the raster's longer side at most; None for every stored pixel.
 
     Returns:
-        The four measures of each finding.
+        The four measures of each finding, and the chance of pointing.
 
     Raises:
         ValueError: where shapes or settings are not as above, a box is empty, infinite or outside the image, no patch
@@ -114,8 +116,8 @@ def localize(
     which, place = np.unique(owner, return_inverse=True)
     values, from_stored = _shown(maps.detach().to("cpu", torch.float64).numpy(), which, affine, size)
     if not len(which):
-        pointing, iou, dice, cnr = np.full((len(MEASURES), len(maps)), np.nan)
-        return Localization(pointing, iou, dice, cnr, (None,) * len(maps))
+        pointing, iou, dice, cnr, chance = np.full((len(MEASURES) + 1, len(maps)), np.nan)
+        return Localization(pointing, iou, dice, cnr, (None,) * len(maps), chance)
     if rescaling == "probability" and not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(f"rescaling 'probability' wants maps in 0..1, got {values.min():g}..{values.max():g}")
     if smoothing:
@@ -144,11 +146,11 @@ def localize(
     top = drawn >= highest - rounding
     overlap = _overlap(_rescaled(drawn, rescaling), inside, area, thresholds)
     ratio, reasons = _contrast_to_noise(drawn, inside, rounding[:, 0])
-    result = np.full((len(MEASURES), len(maps)), np.nan)
-    result[:, which] = [(top & inside).sum(1) / top.sum(1), *overlap, ratio]
-    pointing, iou, dice, cnr = result
+    result = np.full((len(MEASURES) + 1, len(maps)), np.nan)
+    result[:, which] = [(top & inside).sum(1) / top.sum(1), *overlap, ratio, area / (rows * columns)]
+    pointing, iou, dice, cnr, chance = result
     said = dict(zip(which.tolist(), reasons, strict=True))
-    return Localization(pointing, iou, dice, cnr, tuple(said.get(k) for k in range(len(maps))))
+    return Localization(pointing, iou, dice, cnr, tuple(said.get(k) for k in range(len(maps))), chance)
 
 
 def stack(images: Sequence[Localization]) -> dict[str, Floats]:

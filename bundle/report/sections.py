@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bundle.comparison.localised import NOT_LOCALISED
 from bundle.comparison.outcome import LEFT_OUT
 from bundle.metrics.image_level import WANTED_SENSITIVITY
 from bundle.metrics.strata import SIZE_TIERS
@@ -148,6 +149,7 @@ def comparison_section(
     sizes = [(f"compare/{{}}/mean/{tier}/sens_at_1fp", [*_lesions(metrics, tier).values()]) for tier in SIZE_TIERS]
     maps = [f"localization/{{}}/mean/{measure}" for measure in ("pointing", "iou", "dice", "cnr")]
     maps += [f"box_ap/{{}}/mean/iou_{iou}" for iou in ("0.1", "0.3", "0.5")]
+    chance = figure_cell(metrics, notes, "localization/chance/mean/pointing")
     return Section(
         "comparison",
         "Comparison with other methods",
@@ -188,8 +190,12 @@ def comparison_section(
                 "Localisation on the images that have the finding: pointing game, mean IoU and Dice over thresholds, "
                 "contrast-to-noise ratio of the map, and average precision of the boxes.",
                 ("Method", "Pointing", "mIoU", "Dice", "CNR", "mAP .1", "mAP .3", "mAP .5"),
-                [(name, cells(name, maps)) for name in methods],
+                [
+                    *((name, cells(name, maps)) for name in methods),
+                    ("a point drawn anywhere", [chance, *[words("")] * (len(maps) - 1)]),
+                ],
             ),
+            *_not_localised(notes),
             Table(
                 "What validation chose for each method.",
                 ("Method", "Setting"),
@@ -197,6 +203,26 @@ def comparison_section(
             ),
         ],
     )
+
+
+def _not_localised(notes: Mapping[str, str]) -> list[Table]:
+    """For each method, the findings that it does not find better than baselines without a look; none without these."""
+    named: dict[str, dict[str, Cell]] = {}
+    for key, findings in notes.items():
+        if key.startswith(NOT_LOCALISED):
+            baseline, method = key.removeprefix(NOT_LOCALISED).split("/")
+            named.setdefault(method, {})[baseline] = words(findings)
+    if not named:
+        return []
+    baselines = list(dict.fromkeys(baseline for cells in named.values() for baseline in cells))
+    return [
+        Table(
+            "What is not localised: the findings whose sensitivity at 1 FP per image does not lie above that of a "
+            "baseline that sees no map (the lower end of the paired difference is not above 0).",
+            ("Method", *(f"Not above {baseline}" for baseline in baselines)),
+            [(method, [cells.get(baseline, words("")) for baseline in baselines]) for method, cells in named.items()],
+        )
+    ]
 
 
 def operating_section(

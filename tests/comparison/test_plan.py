@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from bundle.comparison import Comparison, map_methods
+from bundle.comparison import Atlas, Comparison, NoLookMarker, map_methods
+from bundle.comparison.box_places import TrainingBoxes
 from bundle.comparison.observe import Observed
 from bundle.comparison.plan import (
     Grid,
@@ -212,3 +215,40 @@ def test_the_score_of_the_methods_is_asked_for() -> None:
     network = tiny_patch_clip(None, text=False)
     methods = map_methods(network, network, ["cosine"], score="patch")
     assert [method.score for method in methods.values()] == ["patch", "patch", "global"]
+
+
+def test_baselines_that_see_no_map_join_and_the_notes_name_what_is_not_above_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed, truths = min_max_friend()
+    monkeypatch.setattr(Comparison, "_observe", lambda *_: (truths, {"a": observed}))
+    box = np.array([[0.62, 0.25, 0.75, 0.38]])  # where all lesions are: nothing can be above a mark there at 1 FP/image
+    places = TrainingBoxes(("Mass",), box, np.zeros(1, np.int64), np.array([0.25]))
+    nowhere = replace(places, box=np.array([[0.0, 0.0, 0.1, 0.1]]))
+    unseeing = {"_desc_": "d", "here": NoLookMarker(places), "away": NoLookMarker(nowhere), "atlas": Atlas(places)}
+    comparison = tiny_comparison(tmp_path, FINDINGS, replicates=20, unseeing=unseeing)
+    comparison.plan()
+    comparison.evaluate()
+    result = comparison.result
+    assert result is not None
+    assert list(result.methods) == ["a", "here", "away", "atlas"]
+    assert result.methods["here"]["supervision"] == "training boxes, no image"
+    assert result.methods["atlas"]["supervision"] == "training boxes, image score only"
+    sensitivity = {name: result.metrics[f"compare/{name}/Mass/sens_at_1fp"] for name in result.methods}
+    assert sensitivity == {"a": 1, "here": 1, "away": 0, "atlas": 1}
+    assert result.metrics["compare/away/mean/sens_at_1fp/difference/low"] == 1
+    assert result.metrics["above/away/a/Mass/sens_at_1fp/low"] == 1
+    assert result.metrics["above/here/a/mean/sens_at_1fp"] == 0
+    told = {key: findings for key, findings in result.notes.items() if key.startswith("not_localised/")}
+    assert told == {"not_localised/here/a": "Mass", "not_localised/away/a": "none", "not_localised/atlas/a": "Mass"}
+    tables = comparison_section(result.metrics, result.notes, result.methods, "a").tables
+    named = next(table for table in tables if table.caption.startswith("What is not localised"))
+    assert named.headings[1:] == ("Not above here", "Not above away", "Not above atlas")
+    assert [(name, [cell["text"] for cell in cells]) for name, cells in named.rows] == [("a", ["Mass", "none", "Mass"])]
+    # by chance a point falls on one patch of 64; the row stands below the methods' pointing
+    assert result.metrics["localization/chance/Mass/pointing"] == pytest.approx(1 / 64, rel=0.1)
+    pointing = next(table for table in tables if "Pointing" in table.headings)
+    assert pointing.rows[-1][0] == "a point drawn anywhere"
+    assert pointing.rows[-1][1][0]["text"] == "0.02"
+    with pytest.raises(ValueError, match=r"findings of here are \['Mass'\], wanted \['Nodule'\]"):
+        tiny_comparison(tmp_path, ["Nodule"], unseeing={"here": NoLookMarker(places)})

@@ -81,7 +81,7 @@ class TestByHand:
     def test_a_flat_map_finds_nothing(self):
         flat = on_pixels(torch.full((4, 4), 0.7), BOX, rescaling="image")
         assert (flat.iou[0], flat.dice[0], flat.cnr[0], flat.cnr_reason) == (0, 0, 0, (None,))
-        assert flat.pointing[0] == 4 / 16  # chance
+        assert flat.pointing[0] == flat.chance[0] == 4 / 16
         assert on_pixels(torch.full((4, 4), 0.7), BOX).iou[0] == 4 / 16  # as it is, all of it is called
 
     def test_rounding_is_no_contrast(self):

@@ -7,6 +7,11 @@ import pytest
 from tests.tiny import FINDINGS
 from tests.workflows.conftest import ROOT
 
+UNSEEING = {
+    "no-look marker": "training boxes, no image",
+    "atlas x image score": "training boxes, image score only",
+}
+
 
 @pytest.fixture(scope="module")
 def compared(trained):
@@ -42,9 +47,15 @@ def test_plan_figures_and_report(compared):
     for name, method in about["methods"].items():
         assert (folder / method["folder"] / "records.json").is_file()
         assert f"compare/{name}/mean/sens_at_1fp" in comparison
-        assert f"localization/{name}/mean/pointing" in comparison
         assert f"box_ap/{name}/mean/iou_0.3" in comparison
-        assert method["supervision"] == ("none" if "without boxes" in name else "training boxes")
+        assert method["supervision"] == UNSEEING.get(name, "none" if "without boxes" in name else "training boxes")
+        if name in UNSEEING:
+            assert f"compare/{name}/mean/sens_at_1fp/difference/low" in comparison
+        else:
+            assert f"localization/{name}/mean/pointing" in comparison
+            assert all(f"not_localised/{baseline}/{name}" in about["notes"] for baseline in UNSEEING)
+    assert set(UNSEEING) < set(about["methods"])
+    assert 0 < comparison["localization/chance/mean/pointing"] < 0.2
     metrics = json.loads((folder / "metrics.json").read_text())
     for key in (
         "auroc/mean",

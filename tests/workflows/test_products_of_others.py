@@ -65,7 +65,7 @@ def test_a_comparison_takes_in_its_own_and_says_what_it_leaves_out(crowded):
     assert all(f"findings {list(FINDINGS)!r} instead of ['Effusion', 'Mass']" in why for why in left_out.values())
     assert all(why in output for why in left_out.values())
     assert not [name for name in notes["methods"] if "without boxes" in name or name == "RT-DETR"]
-    assert len(notes["methods"]) == 6
+    assert len(notes["methods"]) == 8  # six with maps, two that see none
     page = (crowded.eval / "report.html").read_text()
     assert "Left out: RT-DETR, because the records at " in page
 
@@ -75,7 +75,7 @@ def test_a_comparison_takes_in_its_own_and_says_what_it_leaves_out(crowded):
     own = {"detector_records": crowded.folder / "records", "other_ckpt_path": crowded.models / "model.pt"}
     _, notes, left_out = compare(crowded, **own)
     assert left_out == {}
-    assert len(notes["methods"]) == 12
+    assert len(notes["methods"]) == 14
     figures = json.loads((crowded.eval / "comparison.json").read_text())
     assert figures["compare/RT-DETR/mean/sens_at_1fp"] == figures["compare/Patch-CLIP/mean/sens_at_1fp"]
     assert products(crowded.checkout) == crowded.before
