@@ -7,7 +7,7 @@ from bundle.comparison.language import LanguageEvaluation as LanguageEvaluation
 from bundle.comparison.methods import map_methods as map_methods
 from bundle.comparison.observe import Method as Method
 from bundle.comparison.plan import Grid as Grid
-from bundle.comparison.plan import PlanError as PlanError
 from bundle.comparison.regions import RegionEvaluation as RegionEvaluation
 from bundle.comparison.unseeing import Atlas as Atlas
 from bundle.comparison.unseeing import NoLookMarker as NoLookMarker
+from bundle.frozen_plan import PlanError as PlanError

@@ -16,18 +16,10 @@ from bundle.comparison.localised import above_baselines
 from bundle.comparison.localize import localization_figures
 from bundle.comparison.observe import Method, Observed, Truth, observe
 from bundle.comparison.outcome import LEFT_OUT, Outcome, write_outcome
-from bundle.comparison.plan import (
-    Grid,
-    as_setting,
-    choose,
-    choose_points,
-    read_plan,
-    records_of,
-    setting_dict,
-    write_plan,
-)
+from bundle.comparison.plan import Grid, as_setting, choose, choose_points, records_of, setting_dict
 from bundle.comparison.unseeing import Unseeing, judge_unseeing
 from bundle.fingerprint import file_fingerprint
+from bundle.frozen_plan import read_plan, write_plan
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
 from bundle.metrics.records import Records

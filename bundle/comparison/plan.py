@@ -1,20 +1,16 @@
 """The plan: what is chosen on validation and frozen to a file before the test section is looked at."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from bundle.atomic import write_json
 from bundle.comparison.observe import Observed, Truth, geometry
-from bundle.fingerprint import file_fingerprint
+from bundle.frozen_plan import shown_points
 from bundle.grid import plane_size
-from bundle.made_for import differing
 from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.froc_metric import FROCMetric
@@ -25,13 +21,7 @@ from bundle.metrics.shown import box_thresholds
 from bundle.probability import NEVER, OperatingPoints
 from bundle.saliency import scale_by_constant, scale_by_probability
 
-FORMAT = 2
-PLAN = "plan.json"  # in a training's folder
 SCALINGS = ("none", "raw", "probability")
-
-
-class PlanError(ValueError):
-    """The plan is missing, or was made for something else."""
 
 
 @dataclass(frozen=True)
@@ -164,82 +154,6 @@ def choose_points(records: Records, score: str, false_marks: float) -> dict[str,
     probability = rule.probability(torch.from_numpy(records.images.scores[score])).numpy()
     box = box_thresholds(records, probability, rule.image, rule.max_per_finding, false_marks)
     return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
-
-
-def shown_points(points: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """A plan's points as `bundle.probability.OperatingPoints` takes them: an image is called by Youden's threshold."""
-    names = {"slope": "slope", "offset": "offset", "youden": "image", "box": "box"}
-    return {
-        finding: {names[key]: value for key, value in point.items() if key in names}
-        for finding, point in points.items()
-    }
-
-
-def write_plan(path: Path, made_for: Mapping[str, Any], content: Mapping[str, Any]) -> None:
-    """Freeze a plan.
-
-    Args:
-        path: of the file.
-        made_for: what it holds for: weights, datalist, grid, criterion. `read_plan` wants the same.
-        content: what was chosen.
-    """
-    write_json(path, {"format": FORMAT, "made_for": dict(made_for), **content})
-
-
-def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
-    """A frozen plan.
-
-    Args:
-        path: of the file.
-        made_for: what it must have been made for.
-
-    Returns:
-        What was chosen.
-
-    Raises:
-        PlanError: there is none, or it was made for something else; the message says for what.
-    """
-    plan = _plan_in(path)
-    wanted = json.loads(json.dumps(dict(made_for)))
-    other = differing(plan.get("made_for"), wanted) if plan else "it is no plan of this format"
-    if other:
-        raise PlanError(
-            f"The plan at {path} was made for something else: {other}. Delete it, so that a new one is made on "
-            "validation; results of the test section under the old plan are then no longer of this plan."
-        )
-    return plan
-
-
-def plan_of_weights(path: Path, weights: Path, findings: Sequence[str]) -> dict[str, Any]:
-    """The plan that was frozen for a network, whatever else it compares the network with.
-
-    Args:
-        path: of the file.
-        weights: of the network.
-        findings: its findings.
-
-    Raises:
-        PlanError: there is none, or it was made for something else; the message says for what.
-    """
-    plan = _plan_in(path)
-    made_for = plan.get("made_for") or {}
-    own = {"weights": file_fingerprint(weights), "findings": list(findings)}
-    if other := differing({key: made_for.get(key) for key in own}, own):
-        raise PlanError(f"The plan at {path} was made for something else: {other}.")
-    return plan
-
-
-def _plan_in(path: Path) -> dict[str, Any]:
-    """What a plan's file holds; empty where it is no plan of this format."""
-    if not path.is_file():
-        raise PlanError(
-            f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first."
-        )
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # half of one, or no text at all
-        plan = None
-    return plan if isinstance(plan, dict) and plan.get("format") == FORMAT else {}
 
 
 def as_setting(content: Mapping[str, Any]) -> Setting:

@@ -12,8 +12,8 @@ import torch
 
 from bundle.comparison.box_places import TrainingBoxes
 from bundle.comparison.observe import Truth
+from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.candidates import COLUMNS, extract_candidates_batch
-from bundle.metrics.classification import AUROCMetric
 from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import Floats, Integers, Records

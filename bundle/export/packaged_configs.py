@@ -9,7 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
-from bundle.comparison.plan import PLAN, PlanError, plan_of_weights, shown_points
+from bundle.frozen_plan import PLAN, PlanError, plan_of_weights, shown_points
 from bundle.made_for import differing, made_for
 from bundle.metrics.records_io import records_made_for
 

@@ -14,8 +14,8 @@ from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
 from bundle.comparison import Comparison, LanguageEvaluation, RegionEvaluation
-from bundle.comparison.plan import shown_points
 from bundle.data.datalist import datalist_findings
+from bundle.frozen_plan import shown_points
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import images_of
 from bundle.metrics.froc import froc_curve

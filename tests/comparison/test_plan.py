@@ -13,17 +13,8 @@ import torch
 from bundle.comparison import Atlas, Comparison, NoLookMarker, map_methods
 from bundle.comparison.box_places import TrainingBoxes
 from bundle.comparison.observe import Observed
-from bundle.comparison.plan import (
-    Grid,
-    PlanError,
-    Setting,
-    as_setting,
-    choose,
-    read_plan,
-    records_of,
-    setting_dict,
-    write_plan,
-)
+from bundle.comparison.plan import Grid, Setting, as_setting, choose, records_of, setting_dict
+from bundle.frozen_plan import PlanError, read_plan, write_plan
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import of_finding

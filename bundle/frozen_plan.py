@@ -1,0 +1,93 @@
+"""A plan's file: what was frozen on validation, what for, and what inference takes of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bundle.atomic import write_json
+from bundle.fingerprint import file_fingerprint
+from bundle.made_for import differing
+
+FORMAT = 2
+PLAN = "plan.json"  # in a training's folder
+
+
+class PlanError(ValueError):
+    """The plan is missing, or was made for something else."""
+
+
+def write_plan(path: Path, made_for: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+    """Freeze a plan.
+
+    Args:
+        path: of the file.
+        made_for: what it holds for: weights, datalist, grid, criterion. `read_plan` wants the same.
+        content: what was chosen.
+    """
+    write_json(path, {"format": FORMAT, "made_for": dict(made_for), **content})
+
+
+def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
+    """A frozen plan.
+
+    Args:
+        path: of the file.
+        made_for: what it must have been made for.
+
+    Returns:
+        What was chosen.
+
+    Raises:
+        PlanError: there is none, or it was made for something else; the message says for what.
+    """
+    plan = _plan_in(path)
+    wanted = json.loads(json.dumps(dict(made_for)))
+    other = differing(plan.get("made_for"), wanted) if plan else "it is no plan of this format"
+    if other:
+        raise PlanError(
+            f"The plan at {path} was made for something else: {other}. Delete it, so that a new one is made on "
+            "validation; results of the test section under the old plan are then no longer of this plan."
+        )
+    return plan
+
+
+def plan_of_weights(path: Path, weights: Path, findings: Sequence[str]) -> dict[str, Any]:
+    """The plan that was frozen for a network, whatever else it compares the network with.
+
+    Args:
+        path: of the file.
+        weights: of the network.
+        findings: its findings.
+
+    Raises:
+        PlanError: there is none, or it was made for something else; the message says for what.
+    """
+    plan = _plan_in(path)
+    made_for = plan.get("made_for") or {}
+    own = {"weights": file_fingerprint(weights), "findings": list(findings)}
+    if other := differing({key: made_for.get(key) for key in own}, own):
+        raise PlanError(f"The plan at {path} was made for something else: {other}.")
+    return plan
+
+
+def _plan_in(path: Path) -> dict[str, Any]:
+    """What a plan's file holds; empty where it is no plan of this format."""
+    if not path.is_file():
+        raise PlanError(
+            f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first."
+        )
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # half of one, or no text at all
+        plan = None
+    return plan if isinstance(plan, dict) and plan.get("format") == FORMAT else {}
+
+
+def shown_points(points: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """A plan's points as `bundle.probability.OperatingPoints` takes them: an image is called by Youden's threshold."""
+    names = {"slope": "slope", "offset": "offset", "youden": "image", "box": "box"}
+    return {
+        finding: {names[key]: value for key, value in point.items() if key in names}
+        for finding, point in points.items()
+    }
