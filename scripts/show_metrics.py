@@ -7,9 +7,15 @@ import fire
 
 COLUMNS = {
     "AUROC": "auroc/{}",
-    "sensitivity at 1 FP/image": "froc/{}/sens_at_1fp",
+    "sensitivity at 1 FP/image per finding": "froc/{}/sens_at_1fp",
     "FROC score": "froc/{}/score",
     "wAFROC": "wafroc/{}",
+}
+SHOWN = {
+    "false marks an image at the frozen thresholds, all findings together": "shown/false_marks_per_image",
+    "sensitivity as shown, of all lesions": "shown/sensitivity",
+    "images without any finding that are marked": "shown/finding_free_marked",
+    "mean expected calibration error of image probabilities": "ece/mean",
 }
 SIZES = {"size_small": "smaller than a patch", "size_mid": "one to four patches", "size_large": "larger"}
 
@@ -31,6 +37,10 @@ def main(path: str, markdown: bool = False) -> None:
         oracle = metrics.get(f"froc/{name}/oracle")
         return "" if oracle is None else f"{oracle:.2f}"
 
+    if "shown/sensitivity" in metrics:
+        for words, key in SHOWN.items():
+            print(f"- {words}: {show(key)}")
+        print()
     findings = [key.removeprefix("n_images/") for key in metrics if key.startswith("n_images/")]
     rows = [["", *COLUMNS, "oracle", "images", "lesions"]]
     for name in [*findings, "mean"]:

@@ -23,6 +23,7 @@ from bundle.report.sections import (
     size_section,
     subgroup_section,
 )
+from bundle.report.shown_section import shown_section
 from bundle.report.tier_figure import draw_sizes
 from bundle.versions import versions
 
@@ -83,7 +84,8 @@ def _sections(
 ) -> list[Section]:
     """The tables beyond the main one."""
     sizes = draw_sizes(records.findings, metrics)
-    sections = [size_section(records.findings, metrics, notes, [] if sizes is None else [sizes])]
+    sections = [shown_section(records.findings, metrics, notes)]
+    sections += [size_section(records.findings, metrics, notes, [] if sizes is None else [sizes])]
     if outcome is not None:
         section = comparison_section(outcome.metrics, outcome.notes, outcome.methods, outcome.reference)
         figure = draw_comparison([*outcome.methods], outcome.reference, outcome.metrics)

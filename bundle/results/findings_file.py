@@ -88,8 +88,8 @@ def findings_document(
             }
             for place, row in enumerate(table)
         ],
-        "probability": CALIBRATED if points.calibrated else UNCALIBRATED,
-        "operating_points": points.document(),
+        "probability": None if not_assessed else CALIBRATED if points.calibrated else UNCALIBRATED,
+        "operating_points": {} if not_assessed else points.document(),
         **more,
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from bundle.probability import OperatingPoints
 from bundle.results.findings_file import findings_document, sample_maps, write_maps
 
 FINDINGS = ["Effusion", "Mass"]
@@ -27,11 +28,20 @@ def test_document_has_nulls_order_and_whole_candidates() -> None:
         "score": 0.9,
         "peak": [5.12, 6.0],
         "box": [4.0, 4.0, 8.0, 8.0],
+        "shown": True,
     }
+    assert document["candidates"][1]["shown"] is False  # below .5, and so is the image's score
+    assert document["probability"].startswith("uncalibrated")
     assert document["stored_size"] == {"height": 30, "width": 20}
     assert document["spacing_mm"] is None
     assert "not for clinical use" in document["note"]
     assert document["file"] == "a"
+    points = {"Mass": {"slope": 1.0, "offset": -1.0, "image": 0.1, "box": 0.2}}
+    points["Effusion"] = {**points["Mass"], "image": 0.3}
+    document = findings_document(FINDINGS, scores, rows, (30, 20), None, points=OperatingPoints(FINDINGS, points))
+    assert [candidate["shown"] for candidate in document["candidates"]] == [True, False]
+    assert document["probability"].startswith("calibrated")
+    assert document["operating_points"] == points
 
 
 def test_what_does_not_fit_is_refused() -> None:
