@@ -91,24 +91,15 @@ class Atlas:
     Args:
         boxes: of the training section.
         side: cells along each side of the image.
-        smoothing: of `extract_candidates_batch`, in cells, like the next two.
-        box_fraction: see there.
-        max_candidates: see there.
+        max_candidates: of `extract_candidates_batch`.
     """
 
     supervision = "training boxes, image score only"
 
-    def __init__(
-        self,
-        boxes: TrainingBoxes,
-        side: int = 32,
-        smoothing: float = 0.0,
-        box_fraction: float = 0.5,
-        max_candidates: int | None = 20,
-    ) -> None:
+    def __init__(self, boxes: TrainingBoxes, side: int = 32, max_candidates: int | None = 20) -> None:
         self.findings = boxes.findings
-        self.setting = f"grid of {side} x {side}, no floor, smoothing {smoothing:g} cells"
-        self._candidates = (0.0, smoothing, box_fraction, max_candidates)
+        self.setting = f"grid of {side} x {side}, no floor, no smoothing"
+        self._most = max_candidates
         share = np.zeros((len(boxes.findings), side, side))
         for k, each in enumerate(share):
             mine = side * boxes.of(k)[:, :, None]  # (n, 4, 1), in cells
@@ -125,7 +116,8 @@ class Atlas:
         side = self._share.shape[-1]
         cell = torch.cat([size.double().flip(1) / side, torch.ones(len(size), 1, dtype=torch.float64)], 1)  # (I, 3)
         maps = probability.double()[..., None, None] * self._share
-        return extract_candidates_batch(maps, torch.diag_embed(cell), size, *self._candidates), probability
+        candidates = extract_candidates_batch(maps, torch.diag_embed(cell), size, floor=0.0, max_candidates=self._most)
+        return candidates, probability
 
 
 def greedy_cover(box: Floats, lattice: int, most: int) -> tuple[Floats, Integers]:
