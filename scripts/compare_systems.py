@@ -12,6 +12,7 @@ from typing import Any
 import fire
 
 from bundle.experiments.systems import BLIND, FIGURES, PLAIN, SYSTEMS, SystemsComparison
+from bundle.experiments.unseeing_rows import FIGURE, NAMES
 from bundle.question_types import TYPES
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -36,12 +37,16 @@ def main(
     seeds = [seeds] if isinstance(seeds, int) else seeds
     summary = SystemsComparison(files, CONFIGS, output, seeds, vqa_epochs, overrides, replicates).run()
     names = {system: about.name for system, about in SYSTEMS.items()}
-    print(table("figure", FIGURES, names, summary["systems"]))
+    unseeing = {f"{FIGURE}/{name}": f"{name} at 1 FP/image" for name in NAMES}
+    print(table("figure", FIGURES | unseeing, names, summary["systems"]))
     pairs = [(b, a) for a, b in combinations(names, 2)]
     for wanted in (True, False):  # first those to plain CLIP
         chosen = [pair for pair in pairs if (PLAIN in pair) == wanted]
         columns = {f"{a}/{b}": f"{names[a]} - {names[b]}" for a, b in chosen}
         print(table("difference", FIGURES, columns, {f"{a}/{b}": summary["differences"][a][b] for a, b in chosen}))
+    columns = {f"{system}/{name}": f"{names[system]} - {name}" for name in NAMES for system in names}
+    above = {f"{system}/{name}": summary["differences"][system].get(name, {}) for name in NAMES for system in names}
+    print(table("difference", {FIGURE: FIGURES[FIGURE]}, columns, above))
 
     kinds = {"vqa/accuracy": "all", **{f"vqa/accuracy/{kind}": kind for kind in TYPES}}
     plain = summary["systems"][PLAIN]

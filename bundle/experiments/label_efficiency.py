@@ -12,6 +12,7 @@ from monai.data import CacheDataset
 
 from bundle.atomic import write_json
 from bundle.experiments.seeds import mean_of_drawn_seeds, record_replicates
+from bundle.experiments.unseeing_rows import UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.metrics.bootstrap import interval
 from bundle.metrics.records_io import load_records
@@ -100,7 +101,8 @@ class LabelEfficiency:
             logger.info("%d of %d, %s.", number, len(self.cells), cell.name)
             self._train(cell, folder)
             self._evaluate(cell, folder)
-        summary = summarise_cells(self.output, self.cells)
+        unseeing = UnseeingRows(self.evaluate_files, self.overrides)
+        summary = summarise_cells(self.output, self.cells, unseeing=unseeing)
         write_json(self.output / "label_efficiency.json", summary)
         return summary
 
@@ -148,7 +150,13 @@ class LabelEfficiency:
         return prepared_workflow(files, run_id, self.overrides | override)
 
 
-def summarise_cells(output: Path, cells: Sequence[Cell], replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+def summarise_cells(
+    output: Path,
+    cells: Sequence[Cell],
+    replicates: int = 1000,
+    seed: int = 0,
+    unseeing: UnseeingRows | None = None,
+) -> dict[str, Any]:
     """Mean over seeds of each share's figures, with intervals that include the seeds.
 
     A replicate draws patients and, of the S seeds, S with replacement: its figure is the mean of theirs.
@@ -158,17 +166,24 @@ def summarise_cells(output: Path, cells: Sequence[Cell], replicates: int = 1000,
         cells: that are done.
         replicates: R.
         seed: of the bootstrap.
+        unseeing: baselines without a look, told all training boxes whatever the share.
 
     Returns:
-        Share (as text) -> figure -> `value`, `low`, `high`, `seeds` (each seed's value).
+        Share (as text) -> figure -> `value`, `low`, `high`, `seeds` (each seed's value); the baselines' figures are
+        `froc/mean/sens_at_1fp/<baseline>`, with the image scores of the share's cells.
     """
     summary: dict[str, Any] = {}
     for share in dict.fromkeys(cell.share for cell in cells):
         mine = [cell for cell in cells if cell.share == share]
         metrics = [json.loads((output / cell.name / "metrics.json").read_text(encoding="utf-8")) for cell in mine]
-        draws = [record_replicates(load_records(output / cell.name / "records"), replicates, seed) for cell in mine]
+        draws = []
+        for cell, figures in zip(mine, metrics, strict=True):
+            records = load_records(output / cell.name / "records")
+            told, drawn = unseeing.figures(records, replicates, seed) if unseeing else ({}, {})
+            figures |= told
+            draws.append({**record_replicates(records, replicates, seed), **drawn})
         row: dict[str, Any] = {}
-        for figure in FIGURES:
+        for figure in (*FIGURES, *(key for key in draws[0] if key not in FIGURES)):
             values = [cell[figure] for cell in metrics]
             low, high, _ = interval(mean_of_drawn_seeds([each[figure] for each in draws], seed))
             row[figure] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}

@@ -7,6 +7,7 @@ import numpy as np
 from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Records, of_finding
+from bundle.metrics.table import sensitivities
 from bundle.metrics.vqa import Answers
 from bundle.question_types import TYPES
 
@@ -25,6 +26,12 @@ def mean_of_drawn_seeds(draws: Sequence[Floats], seed: int) -> Floats:
     chosen = np.random.default_rng(seed).integers(len(table), size=table.shape)
     mean: Floats = np.take_along_axis(table, chosen, axis=0).mean(0)
     return mean
+
+
+def mean_sensitivity(records: Records, rate: float = 1.0) -> float:
+    """Macro sensitivity at so many false positives per image, over the findings that have lesions; NaN without any."""
+    each = [sensitivities(of_finding(records, k), [rate])[0] for k in range(len(records.findings))]
+    return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
 
 
 def record_replicates(records: Records, replicates: int, seed: int, score: str | None = None) -> Mapping[str, Floats]:

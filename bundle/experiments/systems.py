@@ -11,6 +11,7 @@ from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
 from bundle.experiments.seeds import answer_replicates, mean_of_drawn_seeds, record_replicates
+from bundle.experiments.unseeing_rows import FIGURE, NAMES, UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.handlers.curriculum import read_stages
 from bundle.metrics.answers_io import load_answers
@@ -29,7 +30,7 @@ SET_HERE = (
 )
 FIGURES = {
     "auroc/mean": "AUROC",
-    "froc/mean/sens_at_1fp": "sensitivity at 1 FP/image",
+    FIGURE: "sensitivity at 1 FP/image",
     "retrieval/image_to_report/r_at_1": "image → report R@1",
     "retrieval/image_to_report/r_at_5": "R@5",
     "retrieval/image_to_report/r_at_10": "R@10",
@@ -129,7 +130,8 @@ class SystemsComparison:
                     continue
                 logger.info("%s.", folder.name)
                 self._cell(system, seed, folder)
-        summary = summarise_systems(self.output, self.seeds)
+        files = [*self._training_files(PLAIN), *map(self._file, JUDGING[:1])]
+        summary = summarise_systems(self.output, self.seeds, unseeing=UnseeingRows(files, self.overrides))
         write_json(self.output / "systems.json", summary)
         return summary
 
@@ -197,7 +199,9 @@ def cell_folder(output: Path, system: str, seed: int) -> Path:
     return output / f"{system}_seed_{seed}"
 
 
-def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict[str, Any]:
+def summarise_systems(
+    output: Path, seeds: Sequence[int], seed: int = 0, unseeing: UnseeingRows | None = None
+) -> dict[str, Any]:
     """Mean over seeds of every system's figures, with intervals that include the seeds, and paired differences.
 
     A replicate draws patients and, of the S seeds, S with replacement. A difference of two systems is made in the same
@@ -207,10 +211,13 @@ def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict
         output: folder of the cells.
         seeds: that are done.
         seed: of the choice of seeds.
+        unseeing: baselines without a look.
 
     Returns:
-        `systems`: system -> figure -> `value`, `low`, `high`, `seeds` (each seed's value);
+        `systems`: system -> figure -> `value`, `low`, `high`, `seeds` (each seed's value); the baselines' figures are
+        `froc/mean/sens_at_1fp/<baseline>`, with the system's image scores;
         `differences`: system -> other system -> figure -> `value`, `low`, `high`, of the first minus the other;
+        those of a system to its baselines have the baseline's name in place of the other system's;
         `blind`: of system `blind`, plain CLIP's head that does not see the image, for all questions and by type; what
         that head reaches itself stands among plain CLIP's figures as `vqa/accuracy/blind`, `vqa/accuracy/<type>/blind`.
     """
@@ -228,6 +235,10 @@ def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict
                 ending = f"/{BLIND}" * (name == "vqa_blind")
                 figures |= {key + ending: value for key, value in told.items()}
                 table |= {key + ending: value for key, value in drawn.items()}
+            if unseeing is not None:
+                told, drawn = unseeing.figures(load_records(folder / "records"), stored.shape[1], DRAWS)
+                figures |= told
+                table |= drawn
             cells.append(figures)
             tables.append(table)
         keys = [key for key in cells[0] if all(key in cell for cell in cells)]
@@ -251,6 +262,11 @@ def summarise_systems(output: Path, seeds: Sequence[int], seed: int = 0) -> dict
             for other, theirs in values.items()
             if other != system
         }
+        for name in NAMES:
+            if (key := f"{FIGURE}/{name}") in mine:
+                difference = {"value": float(np.mean(mine[FIGURE]) - np.mean(mine[key]))}
+                difference |= _ends(draws[system][FIGURE] - draws[system][key])
+                summary["differences"][system][name] = {FIGURE: difference}
         summary["differences"][system][BLIND] = {
             key: {
                 "value": float(np.mean(mine[key]) - np.mean(theirs)),

@@ -107,6 +107,8 @@ def test_label_efficiency_goes_on_where_it_was(place):
     cells = place.folder / "cells"
     summary = json.loads((cells / "label_efficiency.json").read_text())
     assert list(summary) == ["1", "0.5"]
+    for row in summary.values():
+        assert list(row) == ["froc/mean/sens_at_1fp", "auroc/mean", *(f"froc/mean/sens_at_1fp/{b}" for b in UNSEEING)]
     assert (cells / "label_efficiency.png").is_file()
     kept = (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns
     (cells / "share_0.5_seed_1" / "metrics.json").unlink()

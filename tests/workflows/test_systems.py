@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bundle.experiments.systems import BLIND, FIGURES, PLAIN, SYSTEMS
+from bundle.experiments.unseeing_rows import FIGURE, NAMES
 from tests.workflows.conftest import ROOT
 
 
@@ -31,7 +32,13 @@ def test_systems_go_on_where_they_were(place):
             assert len(figure["seeds"]) == 2
             assert figure["value"] == pytest.approx(np.mean(figure["seeds"])), key
             assert figure["low"] <= figure["high"], key
-        assert set(summary["differences"][system]) == {*SYSTEMS, BLIND} - {system}
+        assert set(summary["differences"][system]) == {*SYSTEMS, BLIND, *NAMES} - {system}
+        for name in NAMES:
+            theirs, difference = figures[f"{FIGURE}/{name}"], summary["differences"][system][name][FIGURE]
+            assert difference["value"] == pytest.approx(figures[FIGURE]["value"] - theirs["value"])
+            assert difference["low"] <= difference["value"] <= difference["high"]
+    marker = [figures[f"{FIGURE}/{NAMES[0]}"]["seeds"] for figures in summary["systems"].values()]
+    assert np.ptp(marker) == 0  # no look, no system, no seed
     plain, other = (summary["systems"][name]["auroc/mean"]["value"] for name in (PLAIN, "regionmed_clip"))
     assert summary["differences"]["regionmed_clip"][PLAIN]["auroc/mean"]["value"] == pytest.approx(other - plain)
     assert "| figure | plain CLIP | Patch-CLIP | Region-Aware MedCLIP | RegionMed-CLIP |" in printed
