@@ -1,45 +1,190 @@
-"""How often a bootstrap's 95% interval of a sensitivity holds the true one: python -m scripts.interval_coverage"""
+"""How often a 95% interval holds the truth, on simulated test sets: python -m scripts.interval_coverage
 
-from collections.abc import Sequence
+Patients have one lesion each, or (clustered) one, two or three that are alike: each patient's chance to be found is
+drawn from a beta distribution with intraclass correlation .3, and its number of false positives varies too. False
+positives are Poisson, 3 an image, with scores u uniform in 0..1; a lesion scores above u with chance 1 - u^k, k such
+that the wanted sensitivity is had where 1 false positive an image scores higher. So the truth is known, and the
+threshold is chosen by the same data as the sensitivity. Image scores are normal, of equal variance.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import fire
 import numpy as np
+from scipy.special import betaln
+from scipy.stats import norm
 
-from bundle.metrics.bootstrap import draw_counts, froc_replicates, interval
-from bundle.metrics.records import FindingRecords
+from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
+from bundle.metrics.classification import auroc
+from bundle.metrics.froc import FP_RATES
+from bundle.metrics.intervals import Difference, figure_interval, mean_kind
+from bundle.metrics.records import FindingRecords, Floats, Integers
+from bundle.metrics.table import area_of, sensitivities, share_of
 
-CASES = ((0.75, 62), (0.9, 62), (0.97, 62), (0.9, 12))
+TRUTHS = (0.75, 0.9, 0.97, 0.99)
+LESIONS = (12, 62, 200)
+FINDINGS = 3  # that a mean is of
+RATE, ALIKE = 3.0, 0.3  # false positives an image; correlation within a patient
+KINDS = {
+    "share": "Share: sensitivity at a fixed threshold",
+    "sensitivity": "Share: sensitivity at 1 FP/image",
+    "score": "Share: FROC score",
+    "mean": f"Mean of {FINDINGS} shares: sensitivity at 1 FP/image",
+    "auroc": "Area: AUROC, two images without for one with the finding",
+    "auroc_mean": f"Mean of {FINDINGS} areas",
+    "difference": "Paired difference of sensitivities at 1 FP/image, the other method with twice the misses",
+}
 
 
-def main(cases: Sequence[Sequence[float]] = CASES, trials: int = 1000, replicates: int = 1000) -> None:
-    """Print a table; each case is a true sensitivity and a number of lesions."""
-    print("| true sensitivity | lesions | 95% intervals that hold it |")
-    print("|---|---|---|")
-    for sensitivity, lesions in cases:
-        print(f"| {sensitivity:g} | {lesions:g} | {coverage(sensitivity, int(lesions), trials, replicates):.3f} |")
+class Case(NamedTuple):
+    """What is simulated: the true figure, the number of lesions (or of positive images), and whether clustered."""
+
+    truth: float
+    lesions: int
+    clustered: bool
+
+    @property
+    def patient(self) -> Integers:
+        """(L,) the patient of each lesion."""
+        each = np.tile([1, 2, 3], self.lesions) if self.clustered else np.ones(self.lesions, int)
+        return np.repeat(np.arange(len(each)), each)[: self.lesions]
 
 
-def coverage(sensitivity: float, lesions: int, trials: int, replicates: int) -> float:
-    """Share of simulated test sets, of lesions in as many images, whose interval holds the true sensitivity."""
+def main(
+    truths: Sequence[float] = TRUTHS,
+    lesions: Sequence[int] = LESIONS,
+    trials: int = 1000,
+    replicates: int = 1000,
+    kinds: Sequence[str] = tuple(KINDS),
+) -> None:
+    """Print a table for each kind of figure: the share of the intervals that hold the true figure."""
+    cases = [Case(truth, int(n), clustered) for truth in truths for clustered in (False, True) for n in lesions]
+    held = {case: coverage(case, trials, replicates, kinds) for case in cases}
+    for kind in kinds:
+        print(f"\n{KINDS[kind]}:\n\n| truth |" + "".join(f" {n} |" for n in lesions), end="")
+        print("".join(f" {n} clustered |" for n in lesions) + "\n|---" + "|---" * (2 * len(lesions)) + "|")
+        for truth in truths:
+            print(f"| {truth:g} |" + "".join(f" {held[case][kind]:.3f} |" for case in cases if case.truth == truth))
+
+
+def coverage(case: Case, trials: int, replicates: int, kinds: Sequence[str] = tuple(KINDS)) -> Mapping[str, float]:
+    """Share of simulated test sets whose interval holds the truth, by kind."""
     rng = np.random.default_rng(0)
-    image, floats, integers = np.arange(lesions), np.zeros(0), np.zeros(0, int)
-    covered = 0
-    for trial in range(trials):
-        found = np.where(rng.random(lesions) < sensitivity, 0.5, -np.inf)
-        data = FindingRecords(
-            image=image,
-            fp_score=floats,
-            fp_image=integers,
-            lesion_score=found,
-            lesion_image=image,
-            normal_score=floats,
-            normal_image=integers,
-            lesion_oracle=floats,
-            lesion_cnr=floats,
-        )
-        low, high, _ = interval(froc_replicates(draw_counts(lesions, replicates, trial), data, image, (1.0,))[0])
-        covered += low <= sensitivity <= high
-    return covered / trials
+    patients = 3 * (case.patient.max() + 1)  # two without for each with a lesion
+    counts = draw_counts(patients, replicates, 0)
+    held = {kind: np.mean([_SIMULATED[kind](rng, case, counts) for _ in range(trials)]) for kind in kinds}
+    return {kind: float(share) for kind, share in held.items()}
+
+
+def _share(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+    return _holds_sensitivity(case, [_finding(rng, case, counts, fixed=True)], counts)
+
+
+def _sensitivity(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+    return _holds_sensitivity(case, [_finding(rng, case, counts)], counts)
+
+
+def _mean(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+    return _holds_sensitivity(case, [_finding(rng, case, counts) for _ in range(FINDINGS)], counts)
+
+
+def _score(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+    data, each = _finding(rng, case, counts), np.arange(len(counts))
+    draws = froc_replicates(counts, data, each).mean(0)
+    kind = share_of(np.tile(data.lesion_image, len(FP_RATES)))
+    low, high = figure_interval(float(np.mean(sensitivities(data, FP_RATES))), draws, kind)
+    return bool(low <= np.mean([_true_sensitivity(case, rate) for rate in FP_RATES]) <= high)
+
+
+def _difference(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+    seed = int(rng.integers(2**32))  # the same lesions, as hard, and the same false positives for both methods
+    other = case._replace(truth=2 * case.truth - 1)
+    pair = [_finding(np.random.default_rng(seed), each, counts) for each in (case, other)]
+    draws = [froc_replicates(counts, data, np.arange(len(counts)), [1.0])[0] for data in pair]
+    value = sensitivities(pair[0], [1.0])[0] - sensitivities(pair[1], [1.0])[0]
+    low, high = figure_interval(value, draws[0] - draws[1], Difference.of(share_of(pair[0].lesion_image)))
+    return bool(low <= case.truth - other.truth <= high)
+
+
+def _auroc(rng: np.random.Generator, case: Case, counts: Integers, areas: int = 1) -> bool:
+    patient = case.patient
+    own = np.concatenate([patient, patient + len(counts) // 3, patient + 2 * (len(counts) // 3)])  # (3 L,)
+    positive = np.arange(len(own)) < len(patient)
+    values, draws, kinds = [], [], []
+    for _ in range(areas):
+        alike = np.sqrt(ALIKE * case.clustered)
+        scores = alike * rng.normal(size=len(counts))[own] + np.sqrt(1 - alike**2) * rng.normal(size=len(own))
+        scores += positive * np.sqrt(2) * norm.ppf(case.truth)
+        values.append(auroc(scores, positive.astype(float))[0])
+        kinds.append(area_of(own[positive], own[~positive]))
+        draws.append(auroc_replicates(counts, scores[~positive], own[~positive], scores[positive], own[positive]))
+    kind = kinds[0] if areas == 1 else mean_kind(kinds)
+    low, high = figure_interval(float(np.mean(values)), np.mean(draws, 0), kind)
+    return low <= case.truth <= high
+
+
+def _auroc_mean(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+    return _auroc(rng, case, counts, FINDINGS)
+
+
+_SIMULATED: Mapping[str, Callable[[np.random.Generator, Case, Integers], bool]] = {
+    "share": _share,
+    "sensitivity": _sensitivity,
+    "score": _score,
+    "mean": _mean,
+    "auroc": _auroc,
+    "auroc_mean": _auroc_mean,
+    "difference": _difference,
+}
+
+
+def _holds_sensitivity(case: Case, findings: Sequence[FindingRecords], counts: Integers) -> bool:
+    """Whether the interval of the mean sensitivity at 1 FP/image, which for one finding is its own, holds the truth."""
+    values = [sensitivities(data, [1.0])[0] for data in findings]
+    draws = [froc_replicates(counts, data, np.arange(len(counts)), [1.0])[0] for data in findings]
+    kinds = [share_of(data.lesion_image) for data in findings]
+    kind = kinds[0] if len(kinds) == 1 else mean_kind(kinds)
+    low, high = figure_interval(float(np.mean(values)), np.mean(draws, 0), kind)
+    return low <= case.truth <= high
+
+
+def _finding(rng: np.random.Generator, case: Case, counts: Integers, fixed: bool = False) -> FindingRecords:
+    """One finding of a test set, an image a patient; `fixed`: no false positives, so no threshold is chosen."""
+    images, patient = len(counts), case.patient
+    missed = np.full(images, 1 - case.truth)
+    number = rng.poisson(RATE * (rng.gamma(2, 0.5, images) if case.clustered else np.ones(images)))
+    fp_score = rng.random(number.sum())
+    hard = rng.random(len(patient))
+    if case.clustered:
+        missed = rng.beta((1 - case.truth) * (1 / ALIKE - 1), case.truth * (1 / ALIKE - 1), images)
+    power = np.log(np.clip(missed, 1e-300, 1 - 1e-12)) / np.log(1 - 1 / RATE)  # chance to be missed at u = 2/3
+    score = hard ** (1 / power[patient])
+    if fixed:
+        score, fp_score, number = np.where(score >= 1 - 1 / RATE, 1.0, -np.inf), np.zeros(0), np.zeros(images, int)
+    none: Floats = np.zeros(0)
+    return FindingRecords(
+        image=np.arange(images),
+        fp_score=fp_score,
+        fp_image=np.repeat(np.arange(images), number),
+        lesion_score=score,
+        lesion_image=patient,
+        normal_score=none,
+        normal_image=np.zeros(0, int),
+        lesion_oracle=none,
+        lesion_cnr=none,
+    )
+
+
+def _true_sensitivity(case: Case, rate: float) -> float:
+    """At so many false positives an image: 1 - E[missed^c], c = log u / log (1 - 1 / RATE), u = 1 - rate / RATE."""
+    if rate >= RATE:
+        return 1.0
+    power = np.log(1 - rate / RATE) / np.log(1 - 1 / RATE)
+    if not case.clustered:
+        return float(1 - (1 - case.truth) ** power)
+    a, b = (1 - case.truth) * (1 / ALIKE - 1), case.truth * (1 / ALIKE - 1)
+    return float(1 - np.exp(betaln(a + power, b) - betaln(a, b)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from bundle.metrics.means import mean_replicates
 from bundle.metrics.negation import negation_accuracy, prompt_auroc
 from bundle.metrics.records import Floats, Integers
 from bundle.metrics.retrieval import Retrieval, image_to_report, report_to_image
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, put_auroc
+from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, put_auroc, share_of
 from bundle.networks import PatchCLIP
 from bundle.networks.prompts import average_prompts
 from bundle.precision import Precision
@@ -187,7 +187,8 @@ def put_retrieval(table: FigureTable, key: str, found: Retrieval, unit: Integers
     """
     for k, recall in found.recall.items():
         hit = (found.rank <= k).astype(np.float64)[:, None]
-        table.put(f"{key}/r_at_{k}", recall, None, None if counts is None else mean_replicates(counts, hit, unit)[0])
+        draws = None if counts is None else mean_replicates(counts, hit, unit)[0]
+        table.put(f"{key}/r_at_{k}", recall, None, draws, share_of(unit))
     table.put(f"{key}/median_rank", found.median_rank)
     table.put(f"{key}/gallery_size", found.gallery_size)
     table.put(f"{key}/distinct_texts", found.distinct_texts)

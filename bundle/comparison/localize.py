@@ -10,7 +10,7 @@ from bundle.metrics.detection import box_precision, box_precision_replicates
 from bundle.metrics.localization import localize, stack
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Records
-from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, share_of
 
 _WHY = "no image with complete boxes"
 
@@ -44,9 +44,11 @@ def localization_figures(
     def put(name: str, measure: str, values: Floats) -> None:
         draws = None if counts is None else mean_replicates(counts, values, unit)
         for k, finding in enumerate(first.findings):
-            mine = values[:, k][~np.isnan(values[:, k])]
-            value = float(mine.mean()) if len(mine) else float("nan")
-            table.put(f"localization/{name}/{finding}/{measure}", value, _WHY, None if draws is None else draws[k])
+            known = ~np.isnan(values[:, k])
+            value = float(values[known, k].mean()) if known.any() else float("nan")
+            kind = share_of(unit[known]) if measure == "pointing" else None  # overlaps and ratios are no shares
+            own = None if draws is None else draws[k]
+            table.put(f"localization/{name}/{finding}/{measure}", value, _WHY, own, kind)
         table.mean(f"localization/{name}/{{}}/{measure}")
 
     for name, observed in seen.items():
@@ -76,6 +78,7 @@ def localization_figures(
                     float(precision.value[k, t]),
                     precision.reasons[k],
                     None if drawn is None else drawn[t],
+                    share_of(unit[precision.matches[k].lesion_image]),
                 )
         for iou in precision.iou:
             table.mean(f"box_ap/{name}/{{}}/iou_{iou:g}")

@@ -14,6 +14,7 @@ from bundle.engines import plain
 from bundle.grid import boxes_to_patch_mask, grid_to_stored
 from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.candidates import visible_patches
+from bundle.metrics.intervals import Difference
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Integers
 from bundle.metrics.region_matching import (
@@ -24,7 +25,7 @@ from bundle.metrics.region_matching import (
     point,
     region_to_caption,
 )
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes
+from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, share_of
 from bundle.networks import RegionCLIP
 from bundle.precision import Precision
 
@@ -212,13 +213,22 @@ def _put_all(table: FigureTable, key: str, values: Mapping[str, Floats], unit: I
     for name, mine in values.items():
         _put_mean(table, f"{key}{name}", mine, unit, counts, _NO_NEGATIVE)
     if "/blind" in values:
-        _put_mean(table, f"{key}/difference", values[""] - values["/blind"], unit, counts, _NO_NEGATIVE)
+        _put_mean(table, f"{key}/difference", values[""] - values["/blind"], unit, counts, _NO_NEGATIVE, paired=True)
 
 
-def _put_mean(table: FigureTable, key: str, values: Floats, unit: Integers, counts: Counts | None, reason: str) -> None:
-    """The mean of what is defined, with the replicates of it."""
+def _put_mean(
+    table: FigureTable,
+    key: str,
+    values: Floats,
+    unit: Integers,
+    counts: Counts | None,
+    reason: str,
+    paired: bool = False,
+) -> None:
+    """The mean of what is defined, with the replicates of it: a share, or a paired difference of two."""
     draws = None if counts is None else mean_replicates(counts, values[:, None], unit)[0]
-    table.put(key, _mean(values), reason, draws)
+    share = share_of(unit[~np.isnan(values)])
+    table.put(key, _mean(values), reason, draws, Difference.of(share) if paired else share)
 
 
 def _mean(values: Floats) -> float:

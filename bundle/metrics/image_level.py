@@ -17,7 +17,7 @@ from bundle.metrics.operating_point import (
     youden_threshold,
 )
 from bundle.metrics.records import Floats, Integers, Records
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units
+from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, share_of
 from bundle.probability import calibrated
 
 WANTED_SENSITIVITY = 0.9
@@ -95,7 +95,8 @@ def summarise_images(
         probability = calibrated(mine, chosen["slope"], chosen["offset"]) if chosen else mine
         value, reason = average_precision(mine, label)
         draws = None if counts is None or reason else average_precision_replicates(counts, mine, label, unit)
-        table.put(f"ap/{finding}", value, reason, draws)
+        # an average precision is a mean over the positives
+        table.put(f"ap/{finding}", value, reason, draws, share_of(unit[label == 1]))
         known = ~np.isnan(label)
         table.put(f"prevalence/{finding}", float(np.mean(label[known])) if known.any() else math.nan, "no known label")
         for point in OPERATING_POINTS if points else ():
@@ -107,9 +108,15 @@ def summarise_images(
             table.put(f"{key}/threshold", chosen[point])
             figures = operating_figures(probability, label, chosen[point], level)
             drawn = None if counts is None else operating_replicates(counts, probability, label, unit, chosen[point])
-            for name in FIGURES:
-                figure = getattr(figures, name)
-                table.put(f"{key}/{name}", figure.value, figure.reason, None if drawn is None else drawn[name])
+            called = probability >= chosen[point]
+            for name, part in (
+                ("sensitivity", label == 1),
+                ("specificity", label == 0),
+                ("ppv", known & called),
+                ("npv", known & ~called),
+            ):
+                figure, draws = getattr(figures, name), None if drawn is None else drawn[name]
+                table.put(f"{key}/{name}", figure.value, figure.reason, draws, share_of(unit[part]))
         _calibration(table, finding, mine, label, chosen, counts, unit)
     for kind in ("ap/{}", "prevalence/{}", "calibration/{}/ece", "calibration/{}/brier", "ece/{}", "brier/{}"):
         table.mean(kind)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bundle.metrics.bootstrap import mean_fp_at_sensitivity_replicates
 from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve
+from bundle.metrics.intervals import Difference
 from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
 from bundle.metrics.records_check import check_records, check_same_truth
 from bundle.metrics.strata import NO_SIZES, SIZE_RULE, SIZE_TIERS, size_tiers, sizes_known, with_lesions
@@ -54,7 +55,8 @@ def compare(
     - `<key>/difference`, for all but the reference and but the ceilings: reference minus method. Above 0, the reference
       finds more lesions; for false positives, below 0, it has fewer of them. `<key>/ratio`, for false positives:
       reference over method; 0.5 means half as many;
-    - each with `/low` and `/high`, percentile intervals from one set of draws for all methods and findings;
+    - each with `/low` and `/high` (`bundle.metrics.table.FigureTable.interval`), from one set of draws for all methods
+      and findings;
     - `n_images/<f>`, `n_lesions/<f>`, `n_lesions/<f>/<tier>`: what all methods were judged by.
 
     `mean` of a sensitivity is the mean over the findings with lesions. `mean` of false positives is read off the mean
@@ -117,7 +119,7 @@ def compare(
         mine = standard if name == reference else judge.figures(each, standard)
         for key, value in mine.values.items():
             full = f"compare/{name}/{key}"
-            table.put(full, value, None, mine.draws.get(key))
+            table.put(full, value, None, mine.draws.get(key), mine.kinds.get(key))
             if key in mine.notes:
                 table.notes[full] = mine.notes[key]
             if name != reference and key.rsplit("/", 1)[-1] not in _UNPAIRED:
@@ -205,7 +207,8 @@ def _put_pair(
         if p is not None and q is not None:
             difference, ratio = p - q, p / q
         value, share = float(np.subtract(a, b)), float(np.divide(a, b))
-    table.put(f"{full}/difference", value, _why(value, a, b, mine.notes.get(key), reference, name), difference)
+    kind = Difference.of(mine.kinds.get(key))
+    table.put(f"{full}/difference", value, _why(value, a, b, mine.notes.get(key), reference, name), difference, kind)
     if "/fp_at_" not in key:
         return
     table.put(f"{full}/ratio", share, _why(share, a, b, mine.notes.get(key), reference, name), ratio)

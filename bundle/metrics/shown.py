@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from bundle.metrics.froc import ROUNDING
 from bundle.metrics.means import drawn_sums
 from bundle.metrics.records import COUNTED, Floats, Integers, Records
-from bundle.metrics.table import NOTHING_COUNTS, Counts, FigureTable, Metrics, Notes, draw_units
+from bundle.metrics.table import NOTHING_COUNTS, Counts, FigureTable, Metrics, Notes, draw_units, share_of
+
+NO_LESIONS = "no lesions among the images that count"
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,8 @@ def summarise_shown(
         table.put(f"shown/false_marks_per_image/{finding}", rate.value, NOTHING_COUNTS, rate.draws)
         own = judged & (lesions.finding == k)
         share = _share_of_lesions(mine.lesion, own, at, len(images.index), unit, counts)
-        table.put(f"shown/sensitivity/{finding}", share.value, "no lesions among the images that count", share.draws)
+        kind = share_of(unit[at[own]])
+        table.put(f"shown/sensitivity/{finding}", share.value, NO_LESIONS, share.draws, kind)
     defined = [rate for rate in pairs if not np.isnan(rate.value)]
     drawn = None if counts is None or not defined else np.sum([rate.drawn for rate in defined], 0)
     total = sum(rate.value for rate in defined) if defined else np.nan
@@ -193,12 +196,13 @@ def summarise_shown(
     if len(defined) < len(pairs):
         table.notes["shown/false_marks_per_image"] = f"sum of {len(defined)} of {len(pairs)} findings: {NOTHING_COUNTS}"
     share = _share_of_lesions(mine.lesion, judged, at, len(images.index), unit, counts)
-    table.put("shown/sensitivity", share.value, "no lesions among the images that count", share.draws)
+    table.put("shown/sensitivity", share.value, NO_LESIONS, share.draws, share_of(unit[at[judged]]))
     free = (counted & (images.label == 0)).all(1).astype(float)
     marked = np.zeros(len(images.index))
     marked[place[mine.candidate]] = 1
     bare = _Ratio(marked * free, free, unit, counts)
-    table.put("shown/finding_free_marked", bare.value, "no image is free of all findings", bare.draws)
+    kind = share_of(unit[free > 0])
+    table.put("shown/finding_free_marked", bare.value, "no image is free of all findings", bare.draws, kind)
     table.put("shown/n_lesions", int(judged.sum()))
     table.put("shown/n_finding_free", int(free.sum()))
     metrics, notes = table.finish()

@@ -35,8 +35,8 @@ def summarise(
       lesions of all findings together and stay fixed in the replicates. Sensitivity is then of the tier's lesions, with
       the false positives of all images; AUROC is of the images whose strongest lesion lies in the tier against all
       negatives;
-    - `<key>/low`, `<key>/high`: percentile interval. The replicates of all findings are of the same draws, so that of
-      a mean is honest about images that carry several findings.
+    - `<key>/low`, `<key>/high`: interval (`bundle.metrics.intervals`). The replicates of all findings are of the same
+      draws, so that of a mean is honest about images that carry several findings.
 
     A figure that is undefined is None, and its key in the notes says why; a mean that lacks findings, and an interval
     that lacks replicates, say so there too. Units of the bootstrap are the records' groups.

@@ -11,11 +11,11 @@ from bundle.metrics.bootstrap import (
     auroc_replicates,
     draw_counts,
     froc_replicates,
-    interval,
     wafroc_replicates,
 )
 from bundle.metrics.classification import auroc
 from bundle.metrics.froc import froc_curve, sensitivity_at, wafroc
+from bundle.metrics.intervals import Area, Kind, Share, figure_interval, mean_kind
 from bundle.metrics.records import FindingRecords, Floats, ImageRecords, Integers
 
 Metrics = dict[str, float | None]
@@ -23,6 +23,7 @@ Notes = dict[str, str]
 Counts = NDArray[np.int32]
 
 NOTHING_COUNTS = "no image counts: no labels 0, no complete boxes"
+INTERVALS = "intervals (Wilson's for shares, Newcombe's for areas, percentiles for all else)"
 
 
 @dataclass
@@ -34,6 +35,7 @@ class FigureTable:
         level: of confidence.
         values: key -> figure; NaN where undefined, infinite where a search has no end.
         draws: key -> (R,) replicates; NaN where undefined.
+        kinds: key -> what the figure is, which decides its interval; one of no kind has percentiles of its replicates.
         notes: key -> why a figure is not a number, or what to know of it.
     """
 
@@ -41,9 +43,17 @@ class FigureTable:
     level: float = 0.95
     values: dict[str, float] = field(default_factory=dict)
     draws: dict[str, Floats] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
     notes: Notes = field(default_factory=dict)
 
-    def put(self, key: str, value: float, reason: str | None = None, draws: Floats | None = None) -> None:
+    def put(
+        self,
+        key: str,
+        value: float,
+        reason: str | None = None,
+        draws: Floats | None = None,
+        kind: Kind | None = None,
+    ) -> None:
         """Keep a figure.
 
         Args:
@@ -51,15 +61,20 @@ class FigureTable:
             value: it.
             reason: why it is not a finite number, used where it is not.
             draws: its replicates; an undefined (NaN) figure has none.
+            kind: what it is; None for percentiles.
         """
         self.values[key] = value
         if reason is not None and not math.isfinite(value):
             self.notes[key] = reason
         if draws is not None and not math.isnan(value):
             self.draws[key] = draws
+            if kind is not None:
+                self.kinds[key] = kind
 
     def mean(self, pattern: str) -> None:
         """Mean over the findings whose figure is defined; a replicate counts where all of these are defined in it.
+
+        A mean of shares is a share, one of areas an area, one of differences a difference.
 
         Args:
             pattern: of the key, with {} for the finding; the mean's key has `mean` there.
@@ -73,7 +88,8 @@ class FigureTable:
             return
         draws = [self.draws[key] for key in defined if key in self.draws]
         mean = float(np.mean([self.values[key] for key in defined]))
-        self.put(target, mean, None, np.mean(draws, 0) if len(draws) == len(defined) else None)
+        kind = mean_kind([self.kinds.get(key) for key in defined])
+        self.put(target, mean, None, np.mean(draws, 0) if len(draws) == len(defined) else None, kind)
         if len(defined) < len(keys):
             missing = ", ".join(finding for finding, key in keys.items() if key not in defined)
             self.notes[target] = f"mean of {len(defined)} of {len(keys)} findings, undefined for: {missing}"
@@ -81,8 +97,9 @@ class FigureTable:
     def finish(self) -> tuple[Metrics, Notes]:
         """Figures with `/low` and `/high`, None where not a finite number, and the notes that say why.
 
-        Infinite replicates take part in an interval, at its end; undefined ones do not. Both are counted in the notes,
-        which also warn of a figure that all replicates agree on.
+        Infinite replicates take part in an interval of percentiles, at its end; undefined ones in none. Both are
+        counted in the notes. An interval without width would claim a certainty that no sample gives: both its ends are
+        None.
         """
         metrics: Metrics = {}
         for key, value in self.values.items():
@@ -90,19 +107,19 @@ class FigureTable:
             if key not in self.draws:
                 continue
             draws = self.draws[key]
-            low, high, undefined = interval(draws, self.level)
-            if undefined:
+            low, high = figure_interval(value, draws, self.kinds.get(key), self.level)
+            if undefined := int(np.isnan(draws).sum()):
                 self._say(key, f"interval without {undefined} of {len(draws)} replicates in which it is undefined")
             if infinite := int(np.isinf(draws).sum()):
                 self._say(key, f"infinite in {infinite} of {len(draws)} replicates, which count at the interval's end")
-            if math.isfinite(value) and low == high and np.nanmin(draws) == np.nanmax(draws):
-                self._say(key, "the same in every replicate: an interval without width is no certainty")
             for end, bound in (("low", low), ("high", high)):
-                metrics[f"{key}/{end}"] = bound if math.isfinite(bound) else None
+                metrics[f"{key}/{end}"] = bound if math.isfinite(bound) and low < high else None
                 if math.isnan(bound):
                     self.notes[f"{key}/{end}"] = "undefined in every replicate"
                 elif math.isinf(bound):
                     self.notes[f"{key}/{end}"] = "plus infinity" if bound > 0 else "minus infinity"
+                elif low == high:
+                    self.notes[f"{key}/{end}"] = "no interval: the figure is the same in every replicate"
         return metrics, self.notes
 
     def _say(self, key: str, text: str) -> None:
@@ -127,8 +144,7 @@ def draw_units(table: FigureTable, images: ImageRecords, replicates: int, seed: 
         return None, unit
     what = "images" if np.array_equal(images.group, images.index) else "patients (groups of images)"
     table.notes["bootstrap"] = (
-        f"{replicates} replicates, seed {seed}, {100 * table.level:g}% percentile intervals, "
-        f"drawing from {len(units)} {what}"
+        f"{replicates} replicates, seed {seed}, {100 * table.level:g}% {INTERVALS}, drawing from {len(units)} {what}"
     )
     return draw_counts(len(units), replicates, seed), unit
 
@@ -162,8 +178,14 @@ def put_sensitivities(
         reason: why there are no lesions, used where there are none.
     """
     draws = froc_replicates(counts, data, unit, fp_rates) if counts is not None and len(data.lesion_score) else None
+    kind = share_of(unit[data.lesion_image])
     for i, value in enumerate(sensitivities(data, fp_rates)):
-        table.put(f"{prefix}/sens_at_{fp_rates[i]:g}fp", value, reason, None if draws is None else draws[i])
+        table.put(f"{prefix}/sens_at_{fp_rates[i]:g}fp", value, reason, None if draws is None else draws[i], kind)
+
+
+def share_of(unit: Integers) -> Share:
+    """A share of as many as there are units given, (N,) one each: of their patients."""
+    return Share(len(unit), len(np.unique(unit)))
 
 
 def put_froc(
@@ -191,13 +213,20 @@ def put_froc(
     keys = [f"{prefix}/sens_at_{rate:g}fp" for rate in fp_rates]
     draws = [table.draws[key] for key in keys if key in table.draws]
     score = float(np.mean([table.values[key] for key in keys]))
-    table.put(f"{prefix}/score", score, reason, np.mean(draws, 0) if draws else None)
+    kind = share_of(np.tile(unit[data.lesion_image], len(fp_rates)))  # found or missed, at each rate
+    table.put(f"{prefix}/score", score, reason, np.mean(draws, 0) if draws else None, kind)
     put_oracle(table, f"{prefix}/oracle", data, reason)
-    area, area_draws = math.nan, None
+    area, area_draws, what = math.nan, None, None
     if len(data.lesion_score) and len(data.normal_score):
         area = wafroc(data.normal_score, data.lesion_score, data.lesion_image)
         area_draws = None if counts is None else wafroc_replicates(counts, data, unit)
-    table.put(area_key, area, "no lesion-free images" if len(data.lesion_score) else reason, area_draws)
+        what = area_of(unit[np.unique(data.lesion_image)], unit[data.normal_image])
+    table.put(area_key, area, "no lesion-free images" if len(data.lesion_score) else reason, area_draws, what)
+
+
+def area_of(positive: Integers, negative: Integers) -> Area:
+    """An area of images by their units: those that should score above, (P,), and the others, (Q,)."""
+    return Area(((len(positive), len(negative)),), ((len(np.unique(positive)), len(np.unique(negative))),))
 
 
 def no_lesions(data: FindingRecords) -> str:
@@ -237,5 +266,6 @@ def put_auroc(
     draws = None
     if counts is not None and reason is None:
         draws = auroc_replicates(counts, scores[negative], unit[negative], scores[positive], unit[positive])
+    kind = None if reason else area_of(unit[positive], unit[negative])
     for key in keys:
-        table.put(key, value, reason, draws)
+        table.put(key, value, reason, draws, kind)

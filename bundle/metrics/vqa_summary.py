@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.intervals import Difference
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Integers
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes
+from bundle.metrics.table import INTERVALS, Counts, FigureTable, Metrics, Notes, share_of
 from bundle.metrics.vqa import Answers
 from bundle.question_types import TYPES
 
@@ -41,7 +42,8 @@ def summarise_answers(
     table, counts, unit = _begin(answers, replicates, seed, level)
     for ending, mine in _parts(answers):
         right = np.where(mine, answers.right, np.nan)
-        table.put(f"vqa/accuracy{ending}", _mean(right), "no question", _draws(counts, right, unit))
+        draws = _draws(counts, right, unit)
+        table.put(f"vqa/accuracy{ending}", _mean(right), "no question", draws, share_of(unit[mine]))
         for name, counted in (("questions", mine), ("right", answers.right), ("outside", answers.truth < 0)):
             table.put(f"vqa/n_{name}{ending}", int((mine & counted).sum()))
     table.mean("vqa/accuracy/{}")
@@ -85,7 +87,9 @@ def compare_answers(
             columns[f"{key}/{name}"] = np.where(mine, theirs.right, np.nan)
             columns[f"{key}/{name}/difference"] = np.where(mine, ours.right - 1.0 * theirs.right, np.nan)
         for name, values in columns.items():
-            table.put(name, _mean(values), _NONE, _draws(counts, values, unit))
+            share = share_of(unit[mine])
+            kind = Difference.of(share) if name.endswith("/difference") else share
+            table.put(name, _mean(values), _NONE, _draws(counts, values, unit), kind)
     for name in ("ours", *(f"{name}{ending}" for name in others for ending in ("", "/difference"))):
         table.mean(f"vqa/{{}}/{name}")
     return table.finish()
@@ -98,7 +102,7 @@ def _begin(answers: Answers, replicates: int, seed: int, level: float) -> tuple[
     if not replicates or not len(units):
         return table, None, unit
     table.notes["bootstrap"] = (
-        f"{replicates} replicates, seed {seed}, {100 * level:g}% percentile intervals, "
+        f"{replicates} replicates, seed {seed}, {100 * level:g}% {INTERVALS}, "
         f"drawing from {len(units)} patients with questions"
     )
     return table, draw_counts(len(units), replicates, seed), unit

@@ -1,6 +1,5 @@
 """All replicates at once against a loop that really resamples."""
 
-import fire
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -17,8 +16,6 @@ from bundle.metrics.bootstrap import (
 )
 from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve, sensitivity_at, wafroc
 from bundle.metrics.records import FindingRecords, of_finding
-from scripts import interval_coverage
-from scripts.interval_coverage import coverage
 from tests.metrics.drawn import random_evaluation, resampled
 
 NAN = float("nan")
@@ -180,12 +177,3 @@ class TestInterval:
         assert interval(np.append(values, NAN)) == (25, 980, 1)  # fewer than 2.5%
         assert interval(np.array([0.0, inf])) == (0, inf, 0)  # not NaN: nothing lies between them
         assert interval(np.array([inf, inf])) == (inf, inf, 0)
-
-    def test_covers_the_truth_about_as_often_as_it_says(self):
-        """Sensitivity at any rate of lesions each found with the same chance: a binomial whose truth is known."""
-        assert 0.88 <= coverage(0.7, 80, trials=120, replicates=300) <= 0.99
-
-    def test_covers_a_high_sensitivity_less_often_than_it_says(self, capsys):
-        """What docs/evaluation.md warns of, by the command that it names."""
-        fire.Fire(interval_coverage.main, ["--cases", "((0.9, 12),)", "--trials", "150", "--replicates", "200"])
-        assert 0.6 < float(capsys.readouterr().out.split("|")[-2]) < 0.8

@@ -9,9 +9,11 @@ import pytest
 
 from bundle.metrics import FROCMetric, Records, summarise
 from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.intervals import mean_kind, share_interval
 from bundle.metrics.paired import compare
 from bundle.metrics.records import of_finding
 from bundle.metrics.strata import by_size
+from bundle.metrics.table import share_of
 from tests.metrics.drawn import candidates, random_evaluation, records_of, resampled, truth
 
 FINDINGS = ["A", "B", "C"]
@@ -106,9 +108,18 @@ class TestAgainstResampling:
     def test_every_interval_and_every_paired_one(self, methods, replicates):
         metrics, _ = compare(methods, "ours", R, SEED, sensitivities=(0.5,))
         kinds = {"infinite": 0, "undefined": 0}
+        shares = {}
+        for k, finding in enumerate(FINDINGS):
+            image = of_finding(methods["ours"], k).lesion_image
+            shares[f"{finding}/sens_at_1fp"] = share_of(methods["ours"].images.group[image])
+        shares["mean/sens_at_1fp"] = mean_kind(list(shares.values()))
 
         def same(key: str, values: list[float]) -> None:
-            for end, bound in zip(("low", "high"), outer_quantiles(values), strict=True):
+            ends, share = outer_quantiles(values), shares.get(key.partition("/")[2])
+            if share is not None:
+                ends = share_interval(metrics[f"compare/{key}"], np.array(values), share)
+            assert ends[0] < ends[1] or math.isinf(ends[1]), key
+            for end, bound in zip(("low", "high"), ends, strict=True):
                 expected = pytest.approx(bound, abs=1e-12) if math.isfinite(bound) else None
                 assert metrics[f"compare/{key}/{end}"] == expected, key
             kinds["infinite"] += any(map(math.isinf, values))
@@ -184,9 +195,11 @@ class TestDrawn:
         records = two_methods(20)["ours"]
         metrics, _ = compare({"a": records, "b": records}, "a", 50)
         for key, value in metrics.items():
-            if "/difference" in key and value is not None:
+            if key.endswith("/difference") and value is not None:
                 assert value == 0, key
-            if "/ratio" in key and value is not None:
+                low, high = metrics[f"{key}/low"], metrics[f"{key}/high"]
+                assert (low is None and high is None) if "/fp_at_" in key else low < 0 < high, key
+            if key.endswith("/ratio") and value is not None:
                 assert value == 1, key
 
     def test_pairing_takes_out_what_both_share(self):
@@ -209,7 +222,7 @@ class TestDrawn:
             for rate in (0.5, 2.0):
                 key = f"compare/ours/{finding}/fp_at_reference_sens_at_{rate:g}fp"
                 assert metrics[key] <= rate
-                assert metrics[f"{key}/high"] <= rate
+                assert (metrics[f"{key}/high"] or 0) <= rate  # None: without width
 
 
 class TestOutOfReach:
@@ -230,7 +243,7 @@ class TestOutOfReach:
         assert metrics[f"{key}/difference/high"] == -1.0
         assert metrics[f"{key}/ratio"] == 0
         assert notes[f"{key}/ratio"].startswith("0 because theirs never reaches")
-        assert (metrics[f"{key}/ratio/low"], metrics[f"{key}/ratio/high"]) == (0, 0)
+        assert (metrics[f"{key}/ratio/low"], metrics[f"{key}/ratio/high"]) == (None, None)  # 0 in every replicate
 
     def test_the_other_way_round(self):
         metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "theirs", 0)

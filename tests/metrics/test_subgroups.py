@@ -8,8 +8,10 @@ from sklearn.metrics import roc_auc_score
 
 from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.froc import froc_curve, sensitivity_at
+from bundle.metrics.intervals import figure_interval
 from bundle.metrics.records import of_finding
 from bundle.metrics.subgroups import by_subgroup, group_of
+from bundle.metrics.table import area_of, share_of
 from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, resampled, truth
 
 FINDINGS = ["A", "B", "C"]
@@ -82,9 +84,15 @@ def test_intervals_are_those_of_real_resampling_of_all_patients(records, result)
         sensitivities.append(sensitivity_at(froc_curve(fp, lesion, n), 1))
         rows = np.repeat(np.arange(IMAGES), np.where(np.isnan(label), 0, drawn))
         areas.append(roc_auc_score(label[rows], score[rows]))
-    for key, values in (("froc/A/sens_at_1fp", sensitivities), ("auroc/A", areas)):
-        ends = [result[0][f"subgroup/view/AP/{key}/{end}"] for end in ("low", "high")]
-        assert ends == pytest.approx(np.quantile(values, [0.025, 0.975]).tolist(), abs=1e-12)
+    lesions = unit[data.lesion_image[member[data.lesion_image]]]
+    positive, negative = (unit[member & (label == each)] for each in (1, 0))
+    for key, values, kind in (
+        ("froc/A/sens_at_1fp", sensitivities, share_of(lesions)),
+        ("auroc/A", areas, area_of(positive, negative)),
+    ):
+        full = f"subgroup/view/AP/{key}"
+        ends = [result[0][f"{full}/{end}"] for end in ("low", "high")]
+        assert ends == pytest.approx(figure_interval(result[0][full], np.array(values), kind), abs=1e-9)
 
 
 def test_a_field_that_nobody_has_is_left_out_and_noted(result):

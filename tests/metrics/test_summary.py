@@ -8,6 +8,9 @@ import torch
 
 from bundle.metrics import AUROCMetric, FROCMetric, Records, summarise
 from bundle.metrics.froc import FP_RATES, froc_curve, sensitivity_at, wafroc
+from bundle.metrics.image_level import summarise_images
+from bundle.metrics.intervals import wilson
+from bundle.metrics.paired import compare
 from bundle.metrics.records import of_finding
 from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
 
@@ -132,6 +135,36 @@ def test_auroc_by_contrast_takes_the_strongest_lesion():
     assert metrics["auroc/A"] == 2 / 5
 
 
+@pytest.mark.parametrize("found", [True, False])
+def test_no_interval_is_without_width(found):
+    """All lesions hit first of all and all ranks right; or no lesion hit and all ranks wrong."""
+    tables, truths, scores = [], [], []
+    for i in range(24):
+        sick = i < 8
+        tables.append(candidates((0, 0.9, 15, 15)) if sick and found else candidates((0, 0.1, 80, 80)))
+        truths.append(truth(i, [float(sick)], [BOX] * sick, group=i // 2))
+        scores.append({"image": torch.tensor([0.9 if sick == found else 0.1])})
+    records = records_of(tables, truths, scores, ["A"])
+    other = records_of([candidates()] * 24, truths, scores, ["A"])
+    points = {"A": {"youden": 0.5, "sensitive": 0.4}}
+    parts = [
+        summarise(records, 100),
+        summarise_images(records, points, 100),
+        compare({"ours": records, "theirs": other, "again": records}, "ours", 100),
+    ]
+    widths = 0
+    for metrics, notes in parts:
+        for key in [key.removesuffix("/low") for key in metrics if key.endswith("/low")]:
+            low, high = metrics[f"{key}/low"], metrics[f"{key}/high"]
+            assert ((low is None or high is None) and "fp_at_" in key) or low < high, key
+            assert {f"{key}/{end}" for end, bound in (("low", low), ("high", high)) if bound is None} <= notes.keys()
+            widths += low is not None and high is not None
+    assert widths > 60
+    low, high = parts[0][0]["froc/A/sens_at_1fp/low"], parts[0][0]["froc/A/sens_at_1fp/high"]
+    far = wilson(1.0, 4)[0]  # eight lesions of four patients
+    assert (low, high) == pytest.approx((far, 1) if found else (0, 1 - far))
+
+
 class TestUndefined:
     def test_every_none_has_its_reason(self):
         tables = [candidates((0, 0.9, 15, 15)), candidates(), candidates()]
@@ -170,6 +203,6 @@ class TestUndefined:
         """B has one lesion image of four, so about a third of the replicates miss it; the mean must miss them too."""
         truths = [truth(0, [1, 1], [BOX, (1, 10, 10, 20, 20)]), *(truth(i, [1, 0], [BOX]) for i in (1, 2, 3))]
         _, notes = summarise(records_of([candidates()] * 4, truths, findings=["A", "B"]), replicates=300)
-        assert "undefined" not in notes["froc/A/score"]
+        assert "froc/A/score" not in notes
         assert notes["froc/mean/score"] == notes["froc/B/score"]
         assert 60 < int(notes["froc/B/score"].split()[2]) < 130

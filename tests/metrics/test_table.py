@@ -3,20 +3,36 @@
 import math
 
 import numpy as np
+import pytest
 
-from bundle.metrics.table import FigureTable
+from bundle.metrics.intervals import Difference, Share, area_interval, wilson
+from bundle.metrics.table import FigureTable, area_of, share_of
 
 
-def test_an_interval_without_width_is_no_certainty():
+def test_an_interval_without_width_is_none():
     table = FigureTable(("A",))
-    table.put("all found", 1.0, None, np.ones(50))
-    table.put("nearly", 1.0, None, np.append(np.ones(999), 0.9))  # its percentiles are 1 too
-    table.put("partly undefined", 0.0, None, np.append(np.zeros(9), math.nan))
+    table.put("all found", 1.0, None, np.ones(50), Share(62, 62))
+    table.put("no difference", 0.0, None, np.append(np.zeros(9), math.nan), Difference(62))
+    table.put("constant", 3.5, None, np.full(50, 3.5))  # of no known kind: nothing can be said
     table.put("never reached", math.inf, "no end", np.full(50, math.inf))
     metrics, notes = table.finish()
-    assert metrics["nearly/low"] == metrics["all found/low"] == 1
-    said = "the same in every replicate: an interval without width is no certainty"
-    assert notes["all found"] == said
-    assert "nearly" not in notes
-    assert notes["partly undefined"].endswith(f"; {said}")
-    assert said not in notes["never reached"]
+    assert (metrics["all found/low"], metrics["all found/high"]) == (pytest.approx(62 / (62 + 1.96**2), abs=1e-4), 1)
+    assert metrics["no difference/low"] == -metrics["no difference/high"] == pytest.approx(-0.0583, abs=1e-4)
+    assert (metrics["constant/low"], metrics["constant/high"]) == (None, None)
+    assert notes["constant/low"] == "no interval: the figure is the same in every replicate"
+    assert notes["never reached/high"] == "plus infinity"
+
+
+def test_a_mean_is_of_the_kind_of_its_figures():
+    table = FigureTable(("A", "B"))
+    for finding, of in (("A", 6), ("B", 12)):
+        unit = np.arange(of) // 2
+        table.put(f"share/{finding}", 1.0, None, np.ones(9), share_of(unit))
+        table.put(f"area/{finding}", 1.0, None, np.ones(9), area_of(unit, unit))
+    table.mean("share/{}")
+    table.mean("area/{}")
+    metrics, _ = table.finish()
+    assert table.kinds["share/mean"] == Share(pytest.approx(16), pytest.approx(8))  # 4 / (1/6 + 1/12)
+    assert metrics["share/mean/low"] == pytest.approx(wilson(1.0, 8.0)[0])
+    assert metrics["area/A/low"] < metrics["area/B/low"] < metrics["area/mean/low"] < 1
+    assert metrics["area/B/low"] == area_interval(1.0, np.ones(9), area_of(np.arange(6), np.arange(6)))[0]

@@ -120,7 +120,8 @@ def test_it_says_what_it_must(html: str, page: Page) -> None:
     assert "Simulated images. Simulated from one CT." in words
     assert "not for clinical use" in words
     assert "centre: the peak lies inside the box" in words
-    assert "40 replicates, seed 0, 95% percentile intervals, drawing from 24 images" in words
+    assert "40 replicates, seed 0, 95% intervals (Wilson's for shares, Newcombe's for areas, percentiles" in words
+    assert "drawing from 24 images" in words
     assert "Mass & <co>" in words
     assert "2026-01-02 03:04 UTC" in words
     assert "torch" in words
