@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import chi2, norm
+from scipy.special import gammaincinv, ndtri
 
 from bundle.metrics.bootstrap import interval
 from bundle.metrics.records import Floats
@@ -131,14 +130,14 @@ def share_interval(value: float, draws: Floats, share: Share, level: float = 0.9
 
 def wilson(p: float, n: float, level: float = 0.95) -> tuple[float, float]:
     """The interval of `share_interval`, of a share p of n independent ones, n > 0 and not always whole."""
-    z = norm.ppf((1 + level) / 2)
+    z = ndtri((1 + level) / 2)
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((middle + side * half) / (1 + z * z / n) for side in (-1, 1))
     few = 3 if n > 50 else 2
     if 0 < n * p <= few:
-        low = min(low, chi2.ppf(1 - level, 2 * n * p) / (2 * n))
+        low = min(low, gammaincinv(n * p, 1 - level) / n)
     if 0 < n * (1 - p) <= few:
-        high = max(high, 1 - chi2.ppf(1 - level, 2 * n * (1 - p)) / (2 * n))
+        high = max(high, 1 - gammaincinv(n * (1 - p), 1 - level) / n)
     return (float(max(low, 0.0)) if p > 0 else 0.0), (float(min(high, 1.0)) if p < 1 else 1.0)
 
 
@@ -175,10 +174,12 @@ def area_interval(value: float, draws: Floats, area: Area, level: float = 0.95) 
     own, fewest = variance(value), Difference.of(area)
     spread = float(defined.var()) * fewest.patients / max(fewest.patients - 1, 1) if fewest else 0.0
     widened = 1.0 if agree or own == 0 else max(1.0, spread / own)
-    z = norm.ppf((1 + level) / 2)
+    z = ndtri((1 + level) / 2)
 
     def surprise(a: float) -> float:
         return float((a - value) ** 2 - z * z * widened * variance(a))
+
+    from scipy.optimize import brentq  # a second to load: only for those who have areas
 
     edge = 1e-12  # 0 and 1 are roots where the value is one of them, and not the ones looked for
     low = brentq(surprise, 0.0, min(value, 1 - edge)) if value > 0 else 0.0
