@@ -19,12 +19,13 @@ from bundle.comparison.outcome import LEFT_OUT, Outcome, write_outcome
 from bundle.comparison.plan import Grid, as_setting, choose, choose_points, records_of, setting_dict
 from bundle.comparison.unseeing import Unseeing, judge_unseeing
 from bundle.fingerprint import file_fingerprint
-from bundle.frozen_plan import read_plan, write_plan
+from bundle.frozen_plan import read_plan, shown_points, write_plan
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.paired import compare
 from bundle.metrics.records import Records
 from bundle.metrics.records_io import save_records
 from bundle.precision import Precision
+from bundle.probability import OperatingPoints
 
 logger = logging.getLogger(__name__)
 
@@ -185,8 +186,11 @@ class Comparison:
             content = plan["methods"][name]
             records[name] = self._records(name, content, seen[name], truths)
             methods[name] = {"supervision": method.supervision, "setting": _words(content)}
+        # calibrated: it decides between one image's second mark and another's first, and no baseline is a straw man
+        points = OperatingPoints(self.findings, shown_points(plan["points"]))
+        probability = points.probability(seen[self.reference].probability)
         for name, baseline in self.unseeing.items():
-            records[name] = judge_unseeing(baseline, truths, seen[self.reference].probability, self.criterion)
+            records[name] = judge_unseeing(baseline, truths, probability, self.criterion)
             methods[name] = {"supervision": baseline.supervision, "setting": baseline.setting}
         for name, source in self.judged_elsewhere.items():
             found, why = records_elsewhere(name, Path(source["records"]), self.judged_on or {}, records[self.reference])

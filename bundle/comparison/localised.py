@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from bundle.metrics.intervals import Difference
 from bundle.metrics.records import Records, of_finding
 from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, no_lesions, put_sensitivities
 
@@ -40,7 +41,8 @@ def above_baselines(
         mine, theirs, start = tables[name], tables[baseline], f"above/{baseline}/{name}"
         for key, value in mine.values.items():
             draws = mine.draws[key] - theirs.draws[key] if key in mine.draws else None
-            above.put(f"{start}/{key}", value - theirs.values[key], mine.notes.get(key), draws)
+            kind = Difference.of(mine.kinds.get(key))
+            above.put(f"{start}/{key}", value - theirs.values[key], mine.notes.get(key), draws, kind)
         above.mean(f"{start}/{{}}/sens_at_1fp")
     metrics, notes = above.finish()
     for baseline, name in pairs:

@@ -161,7 +161,7 @@ def judge_unseeing(
     Args:
         baseline: to be judged.
         truths: of the I images, from `bundle.comparison.observe.observe` or `section_truths`.
-        probability: (I, K) image scores of the reference.
+        probability: (I, K) image scores of the reference, or calibrated ones.
         criterion: when a candidate hits.
 
     Returns:

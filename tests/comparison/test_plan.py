@@ -15,6 +15,7 @@ from bundle.comparison.box_places import TrainingBoxes
 from bundle.comparison.observe import Observed
 from bundle.comparison.plan import Grid, Setting, as_setting, choose, records_of, setting_dict
 from bundle.frozen_plan import PlanError, read_plan, write_plan
+from bundle.metrics import load_records
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import of_finding
@@ -218,8 +219,11 @@ def test_baselines_that_see_no_map_join_and_the_notes_name_what_is_not_above_the
     nowhere = replace(places, box=np.array([[0.0, 0.0, 0.1, 0.1]]))
     unseeing = {"_desc_": "d", "here": NoLookMarker(places), "away": NoLookMarker(nowhere), "atlas": Atlas(places)}
     comparison = tiny_comparison(tmp_path, FINDINGS, replicates=20, unseeing=unseeing)
-    comparison.plan()
+    point = comparison.plan()["points"]["Mass"]
     comparison.evaluate()
+    said = load_records(tmp_path / "comparison" / "records_03").images.scores["image"]  # the atlas's
+    assert not np.allclose(said, observed.probability)
+    assert said == pytest.approx(calibrated(observed.probability, point["slope"], point["offset"]), rel=1e-5)
     result = comparison.result
     assert result is not None
     assert list(result.methods) == ["a", "here", "away", "atlas"]
@@ -227,8 +231,11 @@ def test_baselines_that_see_no_map_join_and_the_notes_name_what_is_not_above_the
     assert result.methods["atlas"]["supervision"] == "training boxes, image score only"
     sensitivity = {name: result.metrics[f"compare/{name}/Mass/sens_at_1fp"] for name in result.methods}
     assert sensitivity == {"a": 1, "here": 1, "away": 0, "atlas": 1}
-    assert result.metrics["compare/away/mean/sens_at_1fp/difference/low"] == 1
-    assert result.metrics["above/away/a/Mass/sens_at_1fp/low"] == 1
+    above, low = "above/{}/a/Mass/sens_at_1fp", {}
+    for name in ("here", "away"):
+        low[name] = result.metrics[above.format(name) + "/low"]
+        assert low[name] == result.metrics[f"compare/{name}/Mass/sens_at_1fp/difference/low"]  # "a" is the reference
+    assert low["here"] < 0 < low["away"] < 1  # 10 lesions: no certainty, though every replicate agrees
     assert result.metrics["above/here/a/mean/sens_at_1fp"] == 0
     told = {key: findings for key, findings in result.notes.items() if key.startswith("not_localised/")}
     assert told == {"not_localised/here/a": "Mass", "not_localised/away/a": "none", "not_localised/atlas/a": "Mass"}
