@@ -92,7 +92,7 @@ def summarise_images(
     scores = records.images.scores[primary or next(iter(records.images.scores))]
     for k, finding in enumerate(records.findings):
         mine, label, chosen = scores[:, k], records.images.label[:, k], points.get(finding, {})
-        probability = calibrated(mine, chosen["slope"], chosen["offset"]) if chosen else mine
+        probability = calibrated(mine, chosen["slope"], chosen["offset"]) if "slope" in chosen else mine
         value, reason = average_precision(mine, label)
         draws = None if counts is None or reason else average_precision_replicates(counts, mine, label, unit)
         # an average precision is a mean over the positives
@@ -140,7 +140,7 @@ def _calibration(
     key = f"calibration/{finding}"
     table.put(f"{key}/ece", *calibration_error(score, label))
     table.put(f"{key}/brier", *brier_score(score, label))
-    if not chosen:  # as without any plan
+    if "slope" not in chosen:  # as without any plan; thresholds of candidates may be there all the same
         for name in ("ece", "brier"):
             table.put(f"{name}/{finding}", math.nan, "no calibration was fitted on validation")
         return

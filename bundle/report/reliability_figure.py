@@ -38,8 +38,8 @@ def draw_reliability(
         for panel, k in zip(axes, known, strict=True):
             label, colour = records.images.label[:, k], finding_colour(k)
             panel.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1, zorder=0)
-            probability, point = scores[:, k], points.get(records.findings[k])
-            if point:
+            probability, point = scores[:, k], points.get(records.findings[k], {})
+            if "slope" in point:
                 raw = reliability_curve(scores[:, k], label, bins)
                 panel.plot(raw.predicted, raw.observed, "o:", color="#8b949e", markersize=3.5, linewidth=1)
                 probability = calibrated(probability, point["slope"], point["offset"])

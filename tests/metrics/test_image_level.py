@@ -12,6 +12,7 @@ from bundle.metrics.calibration import fit_platt
 from bundle.metrics.image_level import choose_operating_points, summarise_images
 from bundle.metrics.intervals import Share, share_interval
 from bundle.probability import calibrated
+from bundle.report.reliability_figure import draw_reliability
 from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
 
 FINDINGS = ["A", "B", "C"]
@@ -141,6 +142,10 @@ def test_every_none_has_its_reason():
     assert notes["operating/youden/B/ppv"] == "no threshold could be chosen on validation"
     assert notes["calibration/C/ece"] == "no labelled images"
     assert metrics["operating/sensitive/A/sensitivity"] == 1
+    # a threshold of candidates says nothing of image scores, and no calibration is made up for it
+    marked = {finding: {**point, "box": 0.4} for finding, point in points.items()}
+    assert summarise_images(records, marked, replicates=20) == (metrics, notes)
+    assert draw_reliability(records, marked) == draw_reliability(records, points)
 
 
 def test_without_image_scores_there_is_nothing():
