@@ -62,9 +62,16 @@ def table(corner: str, rows: dict[str, str], columns: dict[str, str], figures: d
     for key, name in rows.items():
         cells = [figures[system].get(key) for system in columns]
         if any(cells):
-            shown = [f"{c['value']:.3f} ({c['low']:.3f} to {c['high']:.3f})" if c else "-" for c in cells]
-            lines.append(f"| {name} | {' | '.join(shown)} |")
+            lines.append(f"| {name} | {' | '.join(map(cell, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def cell(figure: dict[str, Any] | None) -> str:
+    """A figure with its interval, where it has one, and each seed's value."""
+    if figure is None:
+        return "-"
+    ends = "" if figure["low"] is None else f" ({figure['low']:.3f} to {figure['high']:.3f})"
+    return f"{figure['value']:.3f}{ends}; " + ", ".join(f"{value:.3f}" for value in figure["seeds"])
 
 
 if __name__ == "__main__":

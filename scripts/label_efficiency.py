@@ -13,6 +13,7 @@ import fire
 from bundle.atomic import write_file
 from bundle.experiments.label_efficiency import LabelEfficiency
 from bundle.report.label_efficiency_figure import draw_label_efficiency
+from scripts.compare_systems import cell
 
 
 def main(
@@ -36,7 +37,7 @@ def main(
     keys = list(next(iter(summary.values())))
     print("| share of boxes | " + " | ".join(keys) + " |\n|" + "---|" * (len(keys) + 1))
     for share, row in summary.items():
-        cells = [f"{row[key]['value']:.3f} ({row[key]['low']:.2f}-{row[key]['high']:.2f})" for key in keys]
+        cells = [cell(row[key]) for key in keys]
         print(f"| {float(share):.0%} | " + " | ".join(cells) + " |")
 
 

@@ -11,10 +11,9 @@ from monai.bundle import ConfigWorkflow
 from monai.data import CacheDataset
 
 from bundle.atomic import write_json
-from bundle.experiments.seeds import mean_of_drawn_seeds, record_replicates
+from bundle.experiments.seeds import record_replicates, seeds_interval
 from bundle.experiments.unseeing_rows import UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
-from bundle.metrics.bootstrap import interval
 from bundle.metrics.records_io import load_records
 from bundle.transforms import KeepBoxesd
 
@@ -159,7 +158,7 @@ def summarise_cells(
 ) -> dict[str, Any]:
     """Mean over seeds of each share's figures, with intervals that include the seeds.
 
-    A replicate draws patients and, of the S seeds, S with replacement: its figure is the mean of theirs.
+    Intervals are those of `bundle.comparison.seeds.seeds_interval`.
 
     Args:
         output: folder of the cells.
@@ -185,7 +184,7 @@ def summarise_cells(
         row: dict[str, Any] = {}
         for figure in (*FIGURES, *(key for key in draws[0] if key not in FIGURES)):
             values = [cell[figure] for cell in metrics]
-            low, high, _ = interval(mean_of_drawn_seeds([each[figure] for each in draws], seed))
+            low, high = seeds_interval(values, [each[figure] for each in draws])
             row[figure] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}
         summary[f"{share:g}"] = row
     return summary

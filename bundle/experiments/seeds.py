@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.stats import t as student
 
 from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
 from bundle.metrics.means import mean_replicates
@@ -11,21 +12,41 @@ from bundle.metrics.table import sensitivities
 from bundle.metrics.vqa import Answers
 from bundle.question_types import TYPES
 
+_NOTHING = 1e-18  # a variance below it is rounding
 
-def mean_of_drawn_seeds(draws: Sequence[Floats], seed: int) -> Floats:
-    """Replicates of the mean over S trainings: each draws patients and, of the S trainings, S with replacement.
+
+def seeds_interval(
+    values: Sequence[float], draws: Sequence[Floats], least: float = 0.0, level: float = 0.95
+) -> tuple[float | None, float | None]:
+    """Interval of the mean over S trainings, by Student's t with Satterthwaite's degrees of freedom.
+
+        V = s² / S + Var,   mean ± t_f sqrt(V),   f = (S - 1) V² / (s² / S)²
+
+    s² is the variance of the S values, of S - 1 degrees of freedom; Var that of the mean of the S trainings over draws
+    of patients, of so many that its own are taken as infinite. A percentile over S drawn trainings would take the few
+    that there are for all that there could be. What differs between trainings on these patients alone is counted twice.
+
+    Source: Satterthwaite, "An approximate distribution of estimates of variance components" (Biometrics Bulletin 2,
+    1946).
 
     Args:
+        values: of each training, or of a paired difference.
         draws: of each training its (R,) replicates, all by the same draws of patients.
-        seed: of the choice of trainings.
+        least: the least possible figure, where the interval ends: 0, or -1 for a difference; the largest is 1.
+        level: of confidence.
 
     Returns:
-        (R,).
+        Both ends; of one training, whose seed nothing is known of, those that patients give. None where all values and
+        replicates are the same, because an interval without width is no certainty.
     """
-    table = np.stack(draws)  # (S, R)
-    chosen = np.random.default_rng(seed).integers(len(table), size=table.shape)
-    mean: Floats = np.take_along_axis(table, chosen, axis=0).mean(0)
-    return mean
+    patients = float(np.nanvar(np.mean(draws, 0)))
+    between = float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
+    total, mean = patients + between, float(np.mean(values))
+    if total < _NOTHING:
+        return None, None
+    freedom = (len(values) - 1) * (total / between) ** 2 if between > _NOTHING else np.inf
+    half = float(student.ppf((1 + level) / 2, freedom) * np.sqrt(total))
+    return max(least, mean - half), min(1.0, mean + half)
 
 
 def mean_sensitivity(records: Records, rate: float = 1.0) -> float:

@@ -10,12 +10,11 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
-from bundle.experiments.seeds import answer_replicates, mean_of_drawn_seeds, record_replicates
+from bundle.experiments.seeds import answer_replicates, record_replicates, seeds_interval
 from bundle.experiments.unseeing_rows import FIGURE, NAMES, UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.handlers.curriculum import read_stages
 from bundle.metrics.answers_io import load_answers
-from bundle.metrics.bootstrap import interval
 from bundle.metrics.records import Floats
 from bundle.metrics.records_io import load_records
 
@@ -199,30 +198,27 @@ def cell_folder(output: Path, system: str, seed: int) -> Path:
     return output / f"{system}_seed_{seed}"
 
 
-def summarise_systems(
-    output: Path, seeds: Sequence[int], seed: int = 0, unseeing: UnseeingRows | None = None
-) -> dict[str, Any]:
+def summarise_systems(output: Path, seeds: Sequence[int], unseeing: UnseeingRows | None = None) -> dict[str, Any]:
     """Mean over seeds of every system's figures, with intervals that include the seeds, and paired differences.
 
-    A replicate draws patients and, of the S seeds, S with replacement. A difference of two systems is made in the same
-    draws of patients and of seeds.
+    Intervals are those of `bundle.experiments.seeds.seeds_interval`. A difference of two systems is made seed by seed,
+    in the same draws of patients.
 
     Args:
         output: folder of the cells.
         seeds: that are done.
-        seed: of the choice of seeds.
         unseeing: baselines without a look.
 
     Returns:
         `systems`: system -> figure -> `value`, `low`, `high`, `seeds` (each seed's value); the baselines' figures are
         `froc/mean/sens_at_1fp/<baseline>`, with the system's image scores;
-        `differences`: system -> other system -> figure -> `value`, `low`, `high`, of the first minus the other;
-        those of a system to its baselines have the baseline's name in place of the other system's;
+        `differences`: system -> other system -> figure -> the same, of the first minus the other; those of a system to
+        its baselines have the baseline's name in place of the other system's;
         `blind`: of system `blind`, plain CLIP's head that does not see the image, for all questions and by type; what
         that head reaches itself stands among plain CLIP's figures as `vqa/accuracy/blind`, `vqa/accuracy/<type>/blind`.
     """
     values: dict[str, dict[str, list[float]]] = {}
-    draws: dict[str, dict[str, Floats]] = {}
+    draws: dict[str, dict[str, list[Floats]]] = {}
     for system in SYSTEMS:
         cells, tables = [], []
         for number in seeds:
@@ -243,19 +239,17 @@ def summarise_systems(
             tables.append(table)
         keys = [key for key in cells[0] if all(key in cell for cell in cells)]
         values[system] = {key: [cell[key] for cell in cells] for key in keys}
-        draws[system] = {key: mean_of_drawn_seeds([table[key] for table in tables], seed) for key in keys}
+        draws[system] = {key: [table[key] for table in tables] for key in keys}
     summary: dict[str, Any] = {"systems": {}, "differences": {}}
+    blind = {key.removesuffix(f"/{BLIND}"): key for key in values[PLAIN] if key.endswith(f"/{BLIND}")}
     for system, mine in values.items():
         summary["systems"][system] = {
-            key: {"value": float(np.mean(each)), **_ends(draws[system][key]), "seeds": each}
+            key: _figure(each, draws[system][key], -1.0 if key.endswith("/difference") else 0.0)
             for key, each in mine.items()
         }
         summary["differences"][system] = {
             other: {
-                key: {
-                    "value": float(np.mean(mine[key]) - np.mean(theirs[key])),
-                    **_ends(draws[system][key] - draws[other][key]),
-                }
+                key: _difference(mine[key], theirs[key], draws[system][key], draws[other][key])
                 for key in FIGURES
                 if key in mine and key in theirs
             }
@@ -264,20 +258,23 @@ def summarise_systems(
         }
         for name in NAMES:
             if (key := f"{FIGURE}/{name}") in mine:
-                difference = {"value": float(np.mean(mine[FIGURE]) - np.mean(mine[key]))}
-                difference |= _ends(draws[system][FIGURE] - draws[system][key])
+                difference = _difference(mine[FIGURE], mine[key], draws[system][FIGURE], draws[system][key])
                 summary["differences"][system][name] = {FIGURE: difference}
         summary["differences"][system][BLIND] = {
-            key: {
-                "value": float(np.mean(mine[key]) - np.mean(theirs)),
-                **_ends(draws[system][key] - draws[PLAIN][f"{key}/{BLIND}"]),
-            }
-            for key in mine
-            if (theirs := values[PLAIN].get(f"{key}/{BLIND}")) is not None
+            key: _difference(mine[key], values[PLAIN][theirs], draws[system][key], draws[PLAIN][theirs])
+            for key, theirs in blind.items()
+            if key in mine
         }
     return summary
 
 
-def _ends(draws: Floats) -> dict[str, float]:
-    low, high, _ = interval(draws)
-    return {"low": low, "high": high}
+def _figure(values: Sequence[float], draws: Sequence[Floats], least: float) -> dict[str, Any]:
+    low, high = seeds_interval(values, draws, least)
+    return {"value": float(np.mean(values)), "low": low, "high": high, "seeds": list(values)}
+
+
+def _difference(
+    mine: Sequence[float], theirs: Sequence[float], draws: Sequence[Floats], others: Sequence[Floats]
+) -> dict[str, Any]:
+    pairs = [(a - b, p - q) for a, b, p, q in zip(mine, theirs, draws, others, strict=True)]
+    return _figure([value for value, _ in pairs], [each for _, each in pairs], -1.0)

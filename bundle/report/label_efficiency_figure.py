@@ -30,7 +30,8 @@ def draw_label_efficiency(summary: Mapping[str, Mapping[str, Any]]) -> Figure:
             rows = [summary[share][key] for share in shares]
             panel.plot(range(len(rows)), [row["value"] for row in rows], "-", color=MUTED, linewidth=1, zorder=0)
             for x, row in enumerate(rows):
-                whisker(panel, x, row["low"], row["high"], colour, upright=True)
+                if row["low"] is not None:
+                    whisker(panel, x, row["low"], row["high"], colour, upright=True)
                 panel.plot([x + 0.16] * len(row["seeds"]), row["seeds"], ".", color=INK, markersize=4)
                 panel.plot([x], [row["value"]], "o", color=colour, **DOT)
             panel.set_title(name, fontsize=11, loc="left")

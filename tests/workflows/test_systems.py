@@ -31,12 +31,12 @@ def test_systems_go_on_where_they_were(place):
         for key, figure in figures.items():
             assert len(figure["seeds"]) == 2
             assert figure["value"] == pytest.approx(np.mean(figure["seeds"])), key
-            assert figure["low"] <= figure["high"], key
+            assert figure["low"] is figure["high"] is None or figure["low"] < figure["high"], key
         assert set(summary["differences"][system]) == {*SYSTEMS, BLIND, *NAMES} - {system}
         for name in NAMES:
             theirs, difference = figures[f"{FIGURE}/{name}"], summary["differences"][system][name][FIGURE]
             assert difference["value"] == pytest.approx(figures[FIGURE]["value"] - theirs["value"])
-            assert difference["low"] <= difference["value"] <= difference["high"]
+            assert difference["low"] is None or difference["low"] <= difference["value"] <= difference["high"]
     marker = [figures[f"{FIGURE}/{NAMES[0]}"]["seeds"] for figures in summary["systems"].values()]
     assert np.ptp(marker) == 0  # no look, no system, no seed
     plain, other = (summary["systems"][name]["auroc/mean"]["value"] for name in (PLAIN, "regionmed_clip"))
