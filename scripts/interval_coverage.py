@@ -70,11 +70,13 @@ def main(
 
 def coverage(case: Case, trials: int, replicates: int, kinds: Sequence[str] = tuple(KINDS)) -> Mapping[str, float]:
     """Share of simulated test sets whose interval holds the truth, by kind."""
-    rng = np.random.default_rng(0)
     patients = 3 * (case.patient.max() + 1)  # two without for each with a lesion
     counts = draw_counts(patients, replicates, 0)
-    held = {kind: np.mean([_SIMULATED[kind](rng, case, counts) for _ in range(trials)]) for kind in kinds}
-    return {kind: float(share) for kind, share in held.items()}
+    held = {}
+    for kind in kinds:
+        rng = np.random.default_rng(0)
+        held[kind] = float(np.mean([_SIMULATED[kind](rng, case, counts) for _ in range(trials)]))
+    return held
 
 
 def _share(rng: np.random.Generator, case: Case, counts: Integers) -> bool:

@@ -34,7 +34,7 @@ def by_subgroup(
     level: float = 0.95,
     fp_rates: Sequence[float] = (1.0,),
     primary: str | None = None,
-    min_images: int = 20,
+    min_positives: int = 10,
     fields: Sequence[str] = FIELDS,
 ) -> tuple[Metrics, Notes]:
     """Figures of the images of one sex, age band, view, vendor or site at a time.
@@ -48,8 +48,8 @@ def by_subgroup(
 
     Values are those of the datalist, a slash in them written as `_`; where one is missing it is `unknown`. Ages are in
     completed years: `below_40`, `40_to_59`, `60_to_79`, `80_and_over`. A field that no image has is left out, and
-    noted. A figure that rests on fewer than `min_images` images of the group, or on no positives, is None with its
-    reason.
+    noted. An AUROC of fewer than `min_positives` positive or negative images of the group is None with its reason, and
+    so is a sensitivity of fewer lesions: of many images with one lesion there is little to say.
 
     Intervals are from draws of all patients, the same for every group (and, with the same replicates and seed, those of
     `summarise`): a group's size varies between replicates as it would between samples.
@@ -65,7 +65,7 @@ def by_subgroup(
         level: of confidence.
         fp_rates: false positives per image.
         primary: name of the image score that stands for the network; the first if None.
-        min_images: the fewest images that a figure may rest on.
+        min_positives: the fewest lesions, or positive images and negative ones, that a figure may rest on.
         fields: of `info`.
 
     Returns:
@@ -85,7 +85,8 @@ def by_subgroup(
     table = FigureTable(records.findings, level)
     table.notes |= {
         "criterion": records.criterion,
-        "subgroups": f"figures that rest on fewer than {min_images} images of the group are not given",
+        "subgroups": f"sensitivities of fewer than {min_positives} lesions, and AUROC of fewer than {min_positives} "
+        "positive or negative images, are not given",
     }
     counts, unit = draw_units(table, images, replicates, seed)
     selections = [of_finding(records, k) for k in range(len(records.findings))]
@@ -102,10 +103,10 @@ def by_subgroup(
             table.put(f"{prefix}/n_patients", len(np.unique(images.group[member])))
             for k, (finding, data) in enumerate(zip(records.findings, selections, strict=True)):
                 part = _within(data, member)
-                _put_froc(table, prefix, finding, part, fp_rates, counts, unit, min_images)
+                _put_froc(table, prefix, finding, part, fp_rates, counts, unit, min_positives)
                 label = np.where(member, images.label[:, k], np.nan)
                 own = None if scores is None else scores[:, k]
-                _put_area(table, prefix, finding, own, label, counts, unit, min_images)
+                _put_area(table, prefix, finding, own, label, counts, unit, min_positives)
             for rate in fp_rates:
                 table.mean(f"{prefix}/froc/{{}}/sens_at_{rate:g}fp")
             if scores is not None:
@@ -161,15 +162,16 @@ def _put_froc(
     fp_rates: Sequence[float],
     counts: Counts | None,
     unit: Integers,
-    min_images: int,
+    least: int,
 ) -> None:
     table.put(f"{prefix}/n_images/{finding}", len(data.image))
     table.put(f"{prefix}/n_lesions/{finding}", len(data.lesion_score))
-    if len(data.image) >= min_images:
+    number = len(data.lesion_score)
+    if not 0 < number < least:
         put_sensitivities(table, f"{prefix}/froc/{finding}", data, fp_rates, counts, unit, no_lesions(data))
         return
     for rate in fp_rates:
-        table.put(f"{prefix}/froc/{finding}/sens_at_{rate:g}fp", math.nan, _too_few(len(data.image), min_images))
+        table.put(f"{prefix}/froc/{finding}/sens_at_{rate:g}fp", math.nan, f"{number} lesions, fewer than {least}")
 
 
 def _put_area(
@@ -180,7 +182,7 @@ def _put_area(
     label: Floats,
     counts: Counts | None,
     unit: Integers,
-    min_images: int,
+    least: int,
 ) -> None:
     positive, negative = int((label == 1).sum()), int((label == 0).sum())
     table.put(f"{prefix}/n_positive/{finding}", positive)
@@ -188,11 +190,8 @@ def _put_area(
     key = f"{prefix}/auroc/{finding}"
     if scores is None:
         return
-    if positive + negative < min_images:
-        table.put(key, math.nan, _too_few(positive + negative, min_images))
+    if 0 < min(positive, negative) < least:
+        reason = f"{positive} positive and {negative} negative images; fewer than {least} of either are too few"
+        table.put(key, math.nan, reason)
     else:
         put_auroc(table, [key], scores, label, label == 1, counts, unit)
-
-
-def _too_few(images: int, least: int) -> str:
-    return f"{images} images count, fewer than {least}"

@@ -40,7 +40,7 @@ def records(evaluation):
 
 @pytest.fixture(scope="module")
 def result(records):
-    return by_subgroup(records, INFO, replicates=60, seed=2, min_images=5)
+    return by_subgroup(records, INFO, replicates=60, seed=2, min_positives=1)
 
 
 def test_figures_are_those_of_an_evaluation_of_the_group_alone(evaluation, result):
@@ -68,7 +68,7 @@ def test_figures_are_those_of_an_evaluation_of_the_group_alone(evaluation, resul
         assert metrics[f"{group}/auroc/mean"] == pytest.approx(mean)
     assert {key for key, figure in metrics.items() if figure is None} <= notes.keys()
     assert "60 replicates, seed 2" in notes["bootstrap"]
-    assert notes["subgroups"].startswith("figures that rest on fewer than 5 images")
+    assert notes["subgroups"].startswith("sensitivities of fewer than 1 lesions")
     json.dumps(metrics, allow_nan=False)
 
 
@@ -129,14 +129,22 @@ def test_groups(field, value, group):
 
 
 class TestTooLittle:
-    def test_few_images(self, records):
-        metrics, notes = by_subgroup(records, INFO, replicates=0, min_images=20, fields=("age",))
-        assert metrics["subgroup/age/unknown/n_images"] == 11
-        assert metrics["subgroup/age/unknown/froc/A/sens_at_1fp"] is None
-        assert metrics["subgroup/age/unknown/auroc/mean"] is None
-        counted = metrics["subgroup/age/unknown/n_images/A"]
-        assert notes["subgroup/age/unknown/froc/A/sens_at_1fp"] == f"{counted} images count, fewer than 20"
-        assert notes["subgroup/age/unknown/auroc/mean"] == "undefined for every finding"
+    def test_few_lesions_or_positives(self, records):
+        metrics, notes = by_subgroup(records, INFO, replicates=0, min_positives=10, fields=("age", "view"))
+        group = "subgroup/age/unknown"
+        for finding in FINDINGS:
+            lesions = metrics[f"{group}/n_lesions/{finding}"]
+            positive, negative = (metrics[f"{group}/n_{kind}/{finding}"] for kind in ("positive", "negative"))
+            sensitivity, area = f"{group}/froc/{finding}/sens_at_1fp", f"{group}/auroc/{finding}"
+            assert (metrics[sensitivity] is None) == (lesions < 10)
+            assert (metrics[area] is None) == (min(positive, negative) < 10)
+            if lesions < 10:
+                assert notes[sensitivity] == f"{lesions} lesions, fewer than 10"
+            if min(positive, negative) < 10:
+                assert notes[area].startswith(f"{positive} positive and {negative} negative images; fewer than 10")
+        assert metrics[f"{group}/auroc/A"] is None  # of eleven images
+        assert None not in [metrics[f"subgroup/view/AP/{key}/A"] for key in ("auroc", "n_lesions")]
+        assert metrics["subgroup/view/AP/froc/A/sens_at_1fp"] is not None
 
     def test_no_positives(self):
         sick = [i > 5 and i % 2 == 1 for i in range(12)]
@@ -144,7 +152,7 @@ class TestTooLittle:
         scores = [{"image": np.array([0.1 * i])} for i in range(12)]
         records = records_of([candidates()] * 12, truths, scores, ["A"])
         info = {i: {"sex": "F" if i < 6 else "M"} for i in range(12)}
-        metrics, notes = by_subgroup(records, info, replicates=20, min_images=2, fields=("sex",))
+        metrics, notes = by_subgroup(records, info, replicates=20, min_positives=2, fields=("sex",))
         assert metrics["subgroup/sex/F/auroc/A"] is None
         assert notes["subgroup/sex/F/auroc/A"] == "no positive images"
         assert notes["subgroup/sex/F/froc/A/sens_at_1fp"] == "no lesions among the images that count"
