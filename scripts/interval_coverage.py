@@ -54,8 +54,8 @@ class Case(NamedTuple):
 def main(
     truths: Sequence[float] = TRUTHS,
     lesions: Sequence[int] = LESIONS,
-    trials: int = 1000,
-    replicates: int = 1000,
+    trials: int = 200,
+    replicates: int = 200,
     kinds: Sequence[str] = tuple(KINDS),
 ) -> None:
     """Print a table for each kind of figure: the share of the intervals that hold the true figure."""
