@@ -137,6 +137,9 @@ class Comparison:
             for name, method in self.methods.items():
                 setting, score = choose(seen[name], truths, method.scalings, self.grid, self.findings, self.criterion)
                 chosen[name] = {**setting_dict(setting), "validation_froc_score": score}
+                if edge := setting.at_edge(self.grid):
+                    chosen[name]["edge"] = edge
+                    logger.warning("%s: the best setting lies on the grid's edge: %s.", name, "; ".join(edge))
                 logger.info("%s: %s, FROC score %.3f on validation.", name, _words(chosen[name]), score)
             own = self._records(self.reference, chosen[self.reference], seen[self.reference], truths)
             # records call a method's image score "image", whichever of the network's it is
@@ -250,4 +253,5 @@ def _fingerprint(file: Path) -> str:
 
 
 def _words(content: Mapping[str, Any]) -> str:
-    return f"scaling {content['scaling']}, floor {content['floor']:g}, smoothing {content['smoothing']:g} patches"
+    said = f"scaling {content['scaling']}, floor {content['floor']:g}, smoothing {content['smoothing']:g} patches"
+    return f"{said} (outermost: {'; '.join(content['edge'])})" if "edge" in content else said

@@ -47,6 +47,6 @@ def map_methods(
         if network is None:
             continue
         for key in saliency:
-            scalings = ("none", "probability") if key in PROBABILITIES else ("raw", "probability")
+            scalings = ("none" if key in PROBABILITIES else "raw", "probability", "calibrated")
             methods[f"{NAMES[key]}, {ending}"] = Method(network, supervision, key, scalings, probability)
     return methods

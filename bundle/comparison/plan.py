@@ -12,16 +12,17 @@ from bundle.comparison.observe import Observed, Truth, geometry
 from bundle.frozen_plan import shown_points
 from bundle.grid import plane_size
 from bundle.metrics.auroc_metric import AUROCMetric
+from bundle.metrics.calibration import fit_platt
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import Records
 from bundle.metrics.shown import box_thresholds
-from bundle.probability import NEVER, OperatingPoints
+from bundle.probability import NEVER, OperatingPoints, calibrated
 from bundle.saliency import scale_by_constant, scale_by_probability
 
-SCALINGS = ("none", "raw", "probability")
+SCALINGS = ("none", "raw", "probability", "calibrated")
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,29 @@ class Setting:
     """How one method's maps become candidates.
 
     Attributes:
-        scaling: one of `SCALINGS`: maps that are 0..1 already, over a constant, or times the image's probability
-            (`bundle.saliency.scaling`).
+        scaling: one of `SCALINGS`: maps that are 0..1 already, over a constant, or times the image's score, as it is
+            or calibrated (`bundle.saliency.scaling`).
         scale: (K,) constants of scaling "raw": each finding's highest value on validation, pad left out.
         floor: of `extract_candidates_batch`, like the next.
         smoothing: sigma in patches.
+        slope: (K,) of the image score's calibration, for scaling "calibrated"; 1 where a finding has none.
+        offset: (K,) likewise, 0 where it has none.
     """
 
     scaling: str
     scale: tuple[float, ...]
     floor: float
     smoothing: float
+    slope: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+
+    def at_edge(self, grid: "Grid") -> list[str]:
+        """Which settings are the outermost of a grid that might go on there: others beyond may be better."""
+        said = []
+        for name, value, tried in (("floor", self.floor, grid.floors), ("smoothing", self.smoothing, grid.smoothings)):
+            if len(tried) > 1 and (value == max(tried) or value == min(tried) > 0):
+                said.append(f"{name} {value:g} of {', '.join(f'{each:g}' for each in tried)}")
+        return said
 
 
 @dataclass(frozen=True)
@@ -53,8 +66,8 @@ class Grid:
         max_candidates: fixed.
     """
 
-    floors: tuple[float, ...] = (0.02, 0.05, 0.2)
-    smoothings: tuple[float, ...] = (0.0, 0.7)
+    floors: tuple[float, ...] = (0.001, 0.005, 0.02, 0.05, 0.2)
+    smoothings: tuple[float, ...] = (0.0, 0.7, 1.4)
     box_fraction: float = 0.5
     max_candidates: int | None = 20
 
@@ -92,8 +105,11 @@ def _candidates(observed: Observed, truths: Sequence[Truth], setting: Setting, g
     to_stored, size = geometry(truths)
     if setting.scaling == "raw":
         maps = scale_by_constant(maps, torch.tensor(setting.scale))
-    elif setting.scaling == "probability":
-        maps = scale_by_probability(maps, observed.probability, visible_mask(to_stored, size, plane_size(maps)))
+    elif setting.scaling in ("probability", "calibrated"):
+        score = observed.probability
+        if setting.scaling == "calibrated":
+            score = torch.from_numpy(calibrated(score.numpy(), setting.slope, setting.offset)).to(score)
+        maps = scale_by_probability(maps, score, visible_mask(to_stored, size, plane_size(maps)))
     return extract_candidates_batch(
         maps, to_stored, size, setting.floor, setting.smoothing, grid.box_fraction, grid.max_candidates
     )
@@ -123,10 +139,11 @@ def choose(
     pad = ~visible_mask(*geometry(truths), plane_size(observed.maps))[:, None]
     shown = observed.maps.masked_fill(pad, 0)  # no map is below 0
     highest = tuple(shown.amax((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny).tolist())
+    slope, offset = _calibration(observed, truths)
     best, best_score = None, float("nan")
     plain = truths if criterion.name == "patch" else [{k: v for k, v in t.items() if k != "grid_size"} for t in truths]
     for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, grid.floors):
-        setting = Setting(scaling, highest, floor, smoothing)
+        setting = Setting(scaling, highest, floor, smoothing, slope, offset)
         froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
         froc(_candidates(observed, truths, setting, grid), plain)  # without the grid no ceiling is computed
         score = froc.aggregate().item()
@@ -135,6 +152,13 @@ def choose(
     if best is None:
         raise ValueError(f"No setting to choose from: scalings {list(scalings)}, {grid}.")
     return best, best_score
+
+
+def _calibration(observed: Observed, truths: Sequence[Truth]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Slope and offset of each finding's image score on these images."""
+    label = np.stack([np.asarray(truth["label"], np.float64) for truth in truths])
+    fits = [fit_platt(score, known) for score, known in zip(observed.probability.numpy().T, label.T, strict=True)]
+    return tuple(1.0 if why else a for a, _, why in fits), tuple(0.0 if why else b for _, b, why in fits)
 
 
 def choose_points(records: Records, score: str, false_marks: float) -> dict[str, dict[str, float]]:
@@ -158,7 +182,8 @@ def choose_points(records: Records, score: str, false_marks: float) -> dict[str,
 
 def as_setting(content: Mapping[str, Any]) -> Setting:
     """A setting as `asdict` wrote it."""
-    return Setting(content["scaling"], tuple(content["scale"]), content["floor"], content["smoothing"])
+    lists = (tuple(content[name]) for name in ("slope", "offset"))
+    return Setting(content["scaling"], tuple(content["scale"]), content["floor"], content["smoothing"], *lists)
 
 
 def setting_dict(setting: Setting) -> dict[str, Any]:
