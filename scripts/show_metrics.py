@@ -1,66 +1,92 @@
 """Print the main figures of a metrics.json: python -m scripts.show_metrics eval/demo/metrics.json [--markdown]"""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import fire
 
+SHOWN = {
+    "false marks an image, all findings together": "shown/false_marks_per_image",
+    "sensitivity as shown, of all lesions": "shown/sensitivity",
+    "images without any finding that are marked": "shown/finding_free_marked",
+    "mean expected calibration error of image probabilities": "ece/mean",
+}
 COLUMNS = {
     "AUROC": "auroc/{}",
     "sensitivity at 1 FP/image per finding": "froc/{}/sens_at_1fp",
     "FROC score": "froc/{}/score",
     "wAFROC": "wafroc/{}",
 }
-SHOWN = {
-    "false marks an image at the frozen thresholds, all findings together": "shown/false_marks_per_image",
-    "sensitivity as shown, of all lesions": "shown/sensitivity",
-    "images without any finding that are marked": "shown/finding_free_marked",
-    "mean expected calibration error of image probabilities": "ece/mean",
-}
 SIZES = {"size_small": "smaller than a patch", "size_mid": "one to four patches", "size_large": "larger"}
+
+Metrics = Mapping[str, float | None]
 
 
 def main(path: str, markdown: bool = False) -> None:
-    """A row a finding: each figure with its 95% interval, the oracle ceiling of the grid, and the counts."""
+    """What is shown at the frozen thresholds, where there are some; then a row a finding."""
     metrics = json.loads(Path(path).read_text(encoding="utf-8"))
+    if "shown/sensitivity" in metrics:
+        print(shown_table(metrics, markdown), end="\n\n")
+    print(findings_table(metrics, markdown))
 
-    def show(key: str) -> str:
-        value, low, high = (metrics.get(k) for k in (key, f"{key}/low", f"{key}/high"))
-        if value is None:
-            return "-"
-        return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
+
+def shown_table(metrics: Metrics, markdown: bool) -> str:
+    """What a reader meets at the thresholds that the plan froze, each with its 95% interval; then by finding."""
+    rows = [["at the frozen thresholds", "test section"]]
+    rows += [[words, _figure(metrics, key)] for words, key in SHOWN.items()]
+    for name in _findings(metrics):
+        marks, found = (_figure(metrics, f"shown/{key}/{name}") for key in ("false_marks_per_image", "sensitivity"))
+        rows.append([f"{name}: false marks an image; sensitivity as shown", f"{marks}; {found}"])
+    return _table(rows, markdown)
+
+
+def findings_table(metrics: Metrics, markdown: bool) -> str:
+    """A row a finding: each figure with its 95% interval, the oracle ceiling of the grid, and the counts."""
 
     def count(key: str) -> str:
-        return "" if metrics.get(key) is None else str(int(metrics[key]))
+        number = metrics.get(key)
+        return "" if number is None else str(int(number))
 
     def ceiling(name: str) -> str:
         oracle = metrics.get(f"froc/{name}/oracle")
         return "" if oracle is None else f"{oracle:.2f}"
 
-    if "shown/sensitivity" in metrics:
-        for words, key in SHOWN.items():
-            print(f"- {words}: {show(key)}")
-        print()
-    findings = [key.removeprefix("n_images/") for key in metrics if key.startswith("n_images/")]
+    findings = _findings(metrics)
     rows = [["", *COLUMNS, "oracle", "images", "lesions"]]
     for name in [*findings, "mean"]:
-        figures = [show(key.format(name)) for key in COLUMNS.values()]
+        figures = [_figure(metrics, key.format(name)) for key in COLUMNS.values()]
         rows.append([name, *figures, ceiling(name), count(f"n_images/{name}"), count(f"n_lesions/{name}")])
     for third in ("low", "mid", "high"):
-        figures = [show(key) for key in (f"auroc/mean/cnr_{third}", f"froc/mean/cnr_{third}/sens_at_1fp")]
+        figures = [_figure(metrics, key) for key in (f"auroc/mean/cnr_{third}", f"froc/mean/cnr_{third}/sens_at_1fp")]
         if figures != ["-", "-"]:
             rows.append([f"mean, {third} third of CNR", *figures, "", "", "", "", ""])
     for tier, words in SIZES.items():
-        counts = [metrics[f"n_lesions/{name}/{tier}"] for name in findings if f"n_lesions/{name}/{tier}" in metrics]
+        counts = [int(number) for name in findings if (number := metrics.get(f"n_lesions/{name}/{tier}")) is not None]
         if counts:
-            shown = show(f"froc/mean/{tier}/sens_at_1fp") if any(counts) else "no lesions"
+            shown = _figure(metrics, f"froc/mean/{tier}/sens_at_1fp") if any(counts) else "no lesions"
             rows.append([f"mean, {words}", "", shown, "", "", ceiling(f"mean/{tier}"), "", str(sum(counts))])
+    return _table(rows, markdown)
+
+
+def _findings(metrics: Metrics) -> list[str]:
+    return [key.removeprefix("n_images/") for key in metrics if key.startswith("n_images/")]
+
+
+def _figure(metrics: Metrics, key: str) -> str:
+    value, low, high = (metrics.get(k) for k in (key, f"{key}/low", f"{key}/high"))
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
+
+
+def _table(rows: list[list[str]], markdown: bool) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
-        if markdown and number == 0:
-            print(f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    if not markdown:
+        return "\n".join("  ".join(row).rstrip() for row in padded)
+    lines = [f"| {' | '.join(row)} |" for row in padded]
+    return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
 
 
 if __name__ == "__main__":

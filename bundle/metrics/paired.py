@@ -23,12 +23,14 @@ from bundle.metrics.table import (
     Notes,
     draw_units,
     no_lesions,
+    put_auroc,
     put_froc,
     put_sensitivities,
 )
 
 SENSITIVITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
-_UNPAIRED = ("oracle",)  # the grid's figures, not the method's
+END = "curve_end"  # the loosest threshold, at which every candidate is called
+_UNPAIRED = ("oracle", END, f"fp_at_{END}")  # the grid's figure, and where a curve ends
 
 
 def compare(
@@ -48,6 +50,8 @@ def compare(
     - `compare/<m>/<f>/sens_at_<x>fp`, `/score`, `/oracle`, `/wafroc`: as `bundle.metrics.summary.summarise` has them;
     - `compare/<m>/<f>/fp_at_<s>sens`: false positives per image at the strictest threshold that gives sensitivity s
       (`bundle.metrics.froc.fp_at_sensitivity`), the claim of Patch-CLIP;
+    - `compare/<m>/<f>/curve_end`, `/fp_at_curve_end`: the most sensitivity that the candidates give, and its price;
+    - `compare/<m>/<f>/auroc`: of the method's image score, where it has one;
     - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
       positives per image. In each replicate the reference's sensitivity in it is matched, not its first estimate;
     - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, in patches of the reference,
@@ -147,6 +151,7 @@ class _Judge:
         for kind in (*(f"sens_at_{rate:g}fp" for rate in self.fp_rates), "score", "oracle", "wafroc"):
             table.mean("{}/" + kind)
         self._put_sizes(table, selections)
+        self._put_auroc(table, records)
         standard = reference or table
         for finding, data in zip(records.findings, selections, strict=True):
             self._put_false_positives(table, finding, [data], standard, no_lesions(data))
@@ -163,6 +168,16 @@ class _Judge:
                 put_sensitivities(table, prefix, part, self.operating_rates, self.counts, self.unit, reason)
             for rate in self.operating_rates:
                 table.mean(f"{{}}/{tier}/sens_at_{rate:g}fp")
+
+    def _put_auroc(self, table: FigureTable, records: Records) -> None:
+        scores = records.images.scores
+        if not scores:
+            return
+        mine = scores.get("image", next(iter(scores.values())))
+        for k, finding in enumerate(table.findings):
+            label = records.images.label[:, k]
+            put_auroc(table, [f"{finding}/auroc"], mine[:, k], label, label == 1, self.counts, self.unit)
+        table.mean("{}/auroc")
 
     def _put_false_positives(
         self,
@@ -189,8 +204,14 @@ class _Judge:
             each = np.array([*(np.full(shape, s) for s in self.sensitivities), *own]).reshape(len(wanted), shape)
             draws = mean_fp_at_sensitivity_replicates(self.counts, defined, self.unit, each)
         curve = mean_curve([froc_curve(d.fp_score, d.lesion_score, len(d.image)) for d in defined])
+        most, rate = float(curve.sensitivity[-1]), float(curve.fp_per_image[-1])
+        table.put(f"{finding}/{END}", most)
+        table.put(f"{finding}/fp_at_{END}", rate)
         for i, (key, s) in enumerate(zip(keys, wanted, strict=True)):
-            never = f"plus infinity: sensitivity {s:.3g} is never reached, the most is {curve.sensitivity[-1]:.3g}"
+            never = (
+                f"plus infinity: sensitivity {s:.3g} is never reached, the most is {most:.3g}, with {rate:.3g} false "
+                "positives an image: every candidate is called there"
+            )
             table.put(key, fp_at_sensitivity(curve, s), never, None if draws is None else draws[i])
             if finding == "mean" and (left_out := table.notes.get("mean/score")):
                 table.notes[key] = "; ".join([left_out, *([table.notes[key]] if key in table.notes else [])])
@@ -211,9 +232,9 @@ def _put_pair(
     table.put(f"{full}/difference", value, _why(value, a, b, mine.notes.get(key), reference, name), difference, kind)
     if "/fp_at_" not in key:
         return
+    if math.isinf(b):  # a finite number over infinity is 0 by no measurement
+        share, ratio = math.nan, None
     table.put(f"{full}/ratio", share, _why(share, a, b, mine.notes.get(key), reference, name), ratio)
-    if share == 0 and math.isinf(b):
-        table.notes[f"{full}/ratio"] = f"0 because {name} never reaches the sensitivity"
 
 
 def _why(value: float, a: float, b: float, undefined: str | None, reference: str, name: str) -> str:
@@ -222,6 +243,8 @@ def _why(value: float, a: float, b: float, undefined: str | None, reference: str
         return undefined or "undefined"
     if math.isinf(a) and math.isinf(b):
         return f"neither {reference} nor {name} reaches the sensitivity"
+    if math.isnan(value) and math.isinf(b):
+        return f"no ratio: {name} never reaches the sensitivity"
     if math.isnan(value):
         return f"neither {reference} nor {name} has a false positive at the sensitivity"
     sign = "plus" if value > 0 else "minus"

@@ -233,7 +233,7 @@ class TestOutOfReach:
         metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "ours", 400)
         key = "compare/theirs/Mass/fp_at_0.8sens"
         assert metrics[key] is None
-        assert notes[key].startswith("plus infinity: sensitivity 0.8 is never reached, the most is 0.6; infinite in ")
+        assert notes[key].startswith("plus infinity: sensitivity 0.8 is never reached, the most is 0.6, with ")
         assert metrics[f"{key}/high"] is None
         assert notes[f"{key}/high"] == "plus infinity"
         assert metrics[f"{key}/low"] == 1.0  # some replicates draw mostly found lesions
@@ -241,9 +241,9 @@ class TestOutOfReach:
         assert notes[f"{key}/difference"].startswith("minus infinity: theirs never reaches the sensitivity")
         assert notes[f"{key}/difference/low"] == "minus infinity"
         assert metrics[f"{key}/difference/high"] == -1.0
-        assert metrics[f"{key}/ratio"] == 0
-        assert notes[f"{key}/ratio"].startswith("0 because theirs never reaches")
-        assert (metrics[f"{key}/ratio/low"], metrics[f"{key}/ratio/high"]) == (None, None)  # 0 in every replicate
+        assert metrics[f"{key}/ratio"] is None
+        assert notes[f"{key}/ratio"] == "no ratio: theirs never reaches the sensitivity"
+        assert f"{key}/ratio/low" not in metrics
 
     def test_the_other_way_round(self):
         metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "theirs", 0)
