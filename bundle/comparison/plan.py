@@ -66,7 +66,7 @@ class Grid:
         max_candidates: fixed.
     """
 
-    floors: tuple[float, ...] = (0.001, 0.005, 0.02, 0.05, 0.2)
+    floors: tuple[float, ...] = (0.001, 0.02, 0.2)
     smoothings: tuple[float, ...] = (0.0, 0.7, 1.4)
     box_fraction: float = 0.5
     max_candidates: int | None = 20
@@ -123,7 +123,7 @@ def choose(
     findings: Sequence[str],
     criterion: HitCriterion,
 ) -> tuple[Setting, float]:
-    """The setting with the highest macro FROC score on these images; of equal ones the first.
+    """The setting with the highest macro FROC score on these images; of equal ones the first with the highest floor.
 
     Args:
         observed: a method on the validation section.
@@ -142,7 +142,7 @@ def choose(
     slope, offset = _calibration(observed, truths)
     best, best_score = None, float("nan")
     plain = truths if criterion.name == "patch" else [{k: v for k, v in t.items() if k != "grid_size"} for t in truths]
-    for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, grid.floors):
+    for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, sorted(grid.floors, reverse=True)):
         setting = Setting(scaling, highest, floor, smoothing, slope, offset)
         froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
         froc(_candidates(observed, truths, setting, grid), plain)  # without the grid no ceiling is computed

@@ -12,7 +12,7 @@ from bundle.probability import OperatingPoints
 from bundle.reading.options import ReadingOptions
 from bundle.versions import versions
 
-# read as it stands by people; tests/export/test_onnx_example.py runs what docs/exports.md makes of it
+# read as it stands by people; tests/workflows/test_packages.py runs what docs/exports.md makes of it
 PREPROCESSING = {
     "values": "float32, 0..1, one channel, bright is dense. DICOM: modality LUT or rescale, then VOI LUT or window to "
     "0..1, then inversion for MONOCHROME1 or Presentation LUT Shape INVERSE. PNG, JPEG, TIFF: the type's range, "

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.intervals import Share, figure_interval
 from bundle.metrics.records import COUNTED
 from bundle.metrics.shown import box_thresholds, shown, summarise_shown
 from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
@@ -92,8 +93,12 @@ def test_figures_and_intervals_are_those_of_loops_and_real_resampling():
         )
         replicated.append(figures(again, probability[rows], LIMITS))
     metrics, _ = summarise_shown(records, probability, *LIMITS, replicates=20, seed=2, level=0.9)
-    for key, values in zip(KEYS, np.array(replicated).T, strict=True):
-        assert min(values) <= metrics[f"{key}/low"] <= metrics[f"{key}/high"] <= max(values)
+    lesions, free = metrics["shown/n_lesions"], metrics["shown/n_finding_free"]
+    with_lesions = len(np.unique(records.lesions.index))
+    kinds = (None, Share(lesions, with_lesions), Share(free, free))
+    for key, values, kind in zip(KEYS, np.array(replicated).T, kinds, strict=True):
+        ends = (metrics[f"{key}/low"], metrics[f"{key}/high"])
+        assert ends == pytest.approx(figure_interval(metrics[key], values, kind, 0.9))
 
 
 @pytest.mark.parametrize("budget", [0.2, 0.7, 2.0])
