@@ -49,7 +49,7 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
         left.set_yticks(range(len(methods)), list(methods))
         left.set_ylim(len(methods) - 0.4, -0.6)
         left.set_xlim(0, 1.01)
-        left.set_xlabel("Sensitivity at 1 FP per image", fontsize=9)
+        left.set_xlabel("Sensitivity at 1 FP per image and finding", fontsize=9)
         right.set_xscale("symlog", linthresh=1, base=2)
         right.set_xlim(0, most)
         ticks = [0, *(2**n for n in range(12) if 2**n <= most)]

@@ -23,7 +23,7 @@ _COLUMNS = (
     ("Images", "n_images/{}", False),
     ("Lesions", "n_lesions/{}", False),
     ("AUROC", "auroc/{}", True),
-    ("Sensitivity at 1 FP per image", "froc/{}/sens_at_1fp", True),
+    ("Sensitivity at 1 FP per image and finding", "froc/{}/sens_at_1fp", True),
     ("Ceiling of the grid", "froc/{}/oracle", False),
     ("FROC score", "froc/{}/score", True),
     ("wAFROC area", "wafroc/{}", True),

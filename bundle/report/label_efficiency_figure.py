@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 from bundle.report.figure import DOT, STYLE, Figure, finish, percent, whisker
 from bundle.results.colours import INK, MUTED, PALETTE
 
-_NAMES = {"froc/mean/sens_at_1fp": "Sensitivity at 1 FP per image", "auroc/mean": "AUROC"}
+_NAMES = {"froc/mean/sens_at_1fp": "Sensitivity at 1 FP per image and finding", "auroc/mean": "AUROC"}
 
 
 def draw_label_efficiency(summary: Mapping[str, Mapping[str, Any]]) -> Figure:

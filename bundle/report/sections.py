@@ -106,7 +106,7 @@ def size_section(
         [
             Table(
                 "Means of the findings that have lesions of the size: these need not be the same in every row.",
-                ("Size", "Lesions", "Findings", "Sensitivity at 1 FP per image", "Ceiling of the grid"),
+                ("Size", "Lesions", "Findings", "Sensitivity at 1 FP per image and finding", "Ceiling of the grid"),
                 means,
             ),
             Table(
@@ -169,7 +169,7 @@ def comparison_section(
                 (
                     "Method",
                     "Boxes",
-                    "Sensitivity at 1 FP per image",
+                    "Sensitivity at 1 FP per image and finding",
                     "Difference",
                     f"FP per image at {reference}'s sensitivity",
                     "Ratio",
@@ -182,7 +182,7 @@ def comparison_section(
                 [(name, cells(name, areas)) for name in methods],
             ),
             Table(
-                "Sensitivity at 1 FP per image by lesion size, in patches of the grid.",
+                "Sensitivity at 1 FP per image and finding, by lesion size, in patches of the grid.",
                 ("Method", *_SIZES.values()),
                 [(name, [_size_cell(metrics, notes, key.format(name), n) for key, n in sizes]) for name in methods],
             ),
@@ -265,7 +265,7 @@ def subgroup_section(metrics: Metrics, notes: Mapping[str, str]) -> Section | No
         ("Images", "n_images"),
         ("Patients", "n_patients"),
         ("Mean AUROC", "auroc/mean"),
-        ("Mean sensitivity at 1 FP per image", "froc/mean/sens_at_1fp"),
+        ("Mean sensitivity at 1 FP per image and finding", "froc/mean/sens_at_1fp"),
     )
     rows = []
     for group in groups:

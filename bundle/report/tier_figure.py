@@ -44,7 +44,7 @@ def _draw(
     parts = []
     with matplotlib.rc_context(STYLE):
         names = ["Mean of findings" if row == "mean" else row for row in rows]
-        canvas, axes = panels(names, 2.0, label, "Sensitivity at 1 FP per image")
+        canvas, axes = panels(names, 2.0, label, "Sensitivity at 1 FP per image and finding")
         for panel, row in zip(axes, rows, strict=True):
             colour = INK if row == "mean" else finding_colour(findings.index(row))
             points, told = [], []
