@@ -10,6 +10,7 @@ from bundle.fingerprint import file_fingerprint
 from bundle.made_for import differing
 
 FORMAT = 2
+IMAGE = "image"  # the image score that inference shows
 PLAN = "plan.json"  # in a training's folder
 
 
@@ -52,22 +53,27 @@ def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
     return plan
 
 
-def plan_of_weights(path: Path, weights: Path, findings: Sequence[str]) -> dict[str, Any]:
+def plan_of_weights(
+    path: Path, weights: Path, findings: Sequence[str], image_score: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The plan that was frozen for a network, whatever else it compares the network with.
 
     Args:
         path: of the file.
         weights: of the network.
         findings: its findings.
+        image_score: how its image score is made.
 
     Raises:
-        PlanError: there is none, or it was made for something else; the message says for what.
+        PlanError: there is none, or it was made for something else or another score; the message says for what.
     """
     plan = _plan_in(path)
     made_for = plan.get("made_for") or {}
-    own = {"weights": file_fingerprint(weights), "findings": list(findings)}
+    own = {"weights": file_fingerprint(weights), "findings": list(findings), "image_score": image_score}
     if other := differing({key: made_for.get(key) for key in own}, own):
         raise PlanError(f"The plan at {path} was made for something else: {other}.")
+    if plan["score"] != IMAGE:
+        raise PlanError(f"The plan at {path} calibrates the score {plan['score']!r}; inference shows {IMAGE!r}.")
     return plan
 
 

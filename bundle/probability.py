@@ -75,8 +75,8 @@ class OperatingPoints:
         findings: names of the K findings, in the network's order.
         points: finding -> `slope`, `offset`, `image`, `box` of `OperatingPoint`, as a plan freezes them. What is not
             there is the default; a finding without a slope is uncalibrated.
-        min_score: in place of every finding's `box`; None keeps them.
-        min_image_score: in place of every finding's `image`; None keeps them.
+        min_score: 0..1, in place of every finding's `box`; None or "" keeps them.
+        min_image_score: 0..1, in place of every finding's `image`; None or "" keeps them.
         max_per_finding: the most candidates of one finding that are shown.
 
     Attributes:
@@ -90,21 +90,21 @@ class OperatingPoints:
         self,
         findings: Sequence[str],
         points: Mapping[str, Mapping[str, float]] | None = None,
-        min_score: float | None = None,
-        min_image_score: float | None = None,
+        min_score: float | str | None = None,
+        min_image_score: float | str | None = None,
         max_per_finding: int = MAX_PER_FINDING,
     ) -> None:
         known = {name: without_comments(point) for name, point in without_comments(points or {}).items()}
         if unknown := sorted(set(known) - set(findings)):
             raise ValueError(f"operating points of {unknown}; the findings are {list(findings)}.")
+        own = {"box": _share("min_score", min_score), "image": _share("min_image_score", min_image_score)}
         self.findings, self.max_per_finding = tuple(findings), max_per_finding
         self.calibrated = all("slope" in known.get(name, {}) for name in findings)
         self.points = []
         for name in findings:
             try:
                 point = OperatingPoint(**known.get(name, {}))
-                point = point if min_score is None else replace(point, box=float(min_score))
-                point = point if min_image_score is None else replace(point, image=float(min_image_score))
+                point = replace(point, **{key: value for key, value in own.items() if value is not None})
             except (TypeError, ValueError) as error:
                 raise ValueError(f"operating point of {name}: {error}") from error
             self.points.append(point)
@@ -121,13 +121,19 @@ class OperatingPoints:
 
     def replaced(self, min_score: float | None = None, min_image_score: float | None = None) -> OperatingPoints:
         """The same with other thresholds for all findings, where they are given."""
-        return OperatingPoints(self.findings, self.document(), min_score, min_image_score, self.max_per_finding)
+        other = OperatingPoints(self.findings, self.document(), min_score, min_image_score, self.max_per_finding)
+        other.calibrated = self.calibrated
+        return other
 
     def probability(self, score: torch.Tensor) -> torch.Tensor:
-        """Image scores (..., K) to calibrated probabilities; NaN, and a finding that is not calibrated, stay."""
+        """Image scores (..., K) to calibrated probabilities, float64; NaN, and a finding without calibration, stay.
+
+        Thresholds are probabilities of validation images: rounded to float32, an equal score could miss its own.
+        """
         slope, offset = (np.array([getattr(point, name) for point in self.points]) for name in ("slope", "offset"))
-        mended = torch.as_tensor(calibrated(score.detach().cpu().numpy(), slope, offset), dtype=score.dtype)
-        return torch.where(torch.from_numpy((slope == 1) & (offset == 0)), score.detach().cpu(), mended)
+        raw = score.detach().cpu().double()
+        mended = torch.from_numpy(np.asarray(calibrated(raw.numpy(), slope, offset)))
+        return torch.where(torch.from_numpy((slope == 1) & (offset == 0)), raw, mended)
 
     def findings_to_show(self, image: ArrayLike) -> list[int]:
         """Places of the findings that the image as a whole does not speak against.
@@ -140,3 +146,16 @@ class OperatingPoints:
     def document(self) -> dict[str, dict[str, float]]:
         """The points as plain values, as they are taken."""
         return {name: asdict(point) for name, point in zip(self.findings, self.points, strict=True)}
+
+
+def _share(name: str, value: float | str | None) -> float | None:
+    """A threshold for all findings; None for none."""
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = np.nan
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} is {value!r}; wanted a number from 0 to 1, or nothing for each finding's own")
+    return number

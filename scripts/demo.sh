@@ -46,7 +46,7 @@ if [ ! -f eval/demo/metrics.json ]; then
     --config_file "['configs/train.json','configs/demo.json','configs/evaluate.json','configs/compare.json']"
 fi
 
-if [ ! -f models/demo/models/model.pt ]; then
+if [ ! -f models/demo/models/model.pt ] || [ models/demo/plan.json -nt models/demo/models/model.pt ]; then
   say "Packaging models/demo as a self-contained bundle"
   "$PYTHON" -m scripts.package_bundle --config_file "['configs/train.json','configs/demo.json']" --output models/demo
 fi

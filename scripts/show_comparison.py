@@ -44,6 +44,8 @@ def methods_table(metrics: Mapping[str, float | None], about: Mapping[str, Any])
             return "never" if end is None else f"never: ends at {end:.2f} with {price:.1f}"
         if value is None:
             return "-"
+        if value == 0 and key.endswith("auroc/difference"):
+            return "same score"
         ends = "" if low is None else f" ({low:.2f} to {'∞' if high is None else f'{high:.2f}'})"
         return f"{value:.2f}{ends}"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import fire
 
 SHOWN = {
-    "false marks an image, all findings together": "shown/false_marks_per_image",
-    "sensitivity as shown, of all lesions": "shown/sensitivity",
-    "images without any finding that are marked": "shown/finding_free_marked",
-    "mean expected calibration error of image probabilities": "ece/mean",
+    "false marks an image, all findings together": ("shown/false_marks_per_image", ""),
+    "sensitivity as shown, of all lesions": ("shown/sensitivity", "shown/n_lesions"),
+    "share of images without any finding that are marked": ("shown/finding_free_marked", "shown/n_finding_free"),
+    "mean expected calibration error of image probabilities": ("ece/mean", ""),
 }
 COLUMNS = {
     "AUROC": "auroc/{}",
@@ -34,10 +34,14 @@ def main(path: str, markdown: bool = False) -> None:
 def shown_table(metrics: Metrics, markdown: bool) -> str:
     """What a reader meets at the thresholds that the plan froze, each with its 95% interval; then by finding."""
     rows = [["at the frozen thresholds", "test section"]]
-    rows += [[words, _figure(metrics, key)] for words, key in SHOWN.items()]
+    for words, (key, of) in SHOWN.items():
+        number = metrics.get(of)
+        rows.append([words if number is None else f"{words} ({number:.0f})", _figure(metrics, key)])
     for name in _findings(metrics):
-        marks, found = (_figure(metrics, f"shown/{key}/{name}") for key in ("false_marks_per_image", "sensitivity"))
-        rows.append([f"{name}: false marks an image; sensitivity as shown", f"{marks}; {found}"])
+        keys = [f"shown/{key}/{name}" for key in ("false_marks_per_image", "sensitivity")]
+        nothing = all(metrics.get(key) == 0 for key in keys)
+        said = "nothing is shown" if nothing else "; ".join(_figure(metrics, key) for key in keys)
+        rows.append([f"{name}: false marks an image; sensitivity as shown", said])
     return _table(rows, markdown)
 
 
@@ -65,7 +69,8 @@ def findings_table(metrics: Metrics, markdown: bool) -> str:
         counts = [int(number) for name in findings if (number := metrics.get(f"n_lesions/{name}/{tier}")) is not None]
         if counts:
             shown = _figure(metrics, f"froc/mean/{tier}/sens_at_1fp") if any(counts) else "no lesions"
-            rows.append([f"mean, {words}", "", shown, "", "", ceiling(f"mean/{tier}"), "", str(sum(counts))])
+            row = f"mean of {sum(count > 0 for count in counts)} findings, {words}"
+            rows.append([row, "", shown, "", "", ceiling(f"mean/{tier}"), "", str(sum(counts))])
     return _table(rows, markdown)
 
 

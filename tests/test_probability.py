@@ -23,9 +23,8 @@ def test_scores_become_probabilities_finding_by_finding():
     points = OperatingPoints(FINDINGS, POINTS)
     score = torch.tensor([[0.3, 0.3], [torch.nan, 0.9]])
     probability = points.probability(score)
-    assert probability.dtype == torch.float32
-    assert probability[0, 0].item() == pytest.approx(expit(0.5 * logit(0.3) - 2))
-    assert torch.equal(probability[:, 1], score[:, 1])  # it has no calibration: to the bit
+    assert probability[0, 0].item() == pytest.approx(expit(0.5 * logit(np.float32(0.3)) - 2), rel=1e-6)
+    assert torch.equal(probability[:, 1], score[:, 1].double())  # it has no calibration: to the bit
     assert torch.isnan(probability[1, 0])
     assert not points.calibrated
     assert OperatingPoints(FINDINGS, {"A": POINTS["A"], "B": POINTS["A"]}).calibrated
@@ -45,6 +44,21 @@ def test_points_go_through_json_and_take_other_thresholds():
     other = points.replaced(min_score=0.1)
     assert other.box.tolist() == [0.1, 0.1]
     assert other.image.tolist() == points.image.tolist()
+    assert not other.calibrated
+    assert not OperatingPoints(FINDINGS).replaced(min_score="").calibrated
+
+
+@pytest.mark.parametrize("value", [30, -0.1, "high", float("nan")])
+def test_a_threshold_for_all_is_a_share(value):
+    with pytest.raises(ValueError, match=r"min_image_score is .*; wanted a number from 0 to 1"):
+        OperatingPoints(FINDINGS, min_image_score=value)
+
+
+def test_an_equal_score_reaches_its_own_threshold():
+    slope, offset = 1.3, -2.1
+    own = float(calibrated(np.float64(np.float32(0.9999999)), slope, offset))
+    points = OperatingPoints(["A"], {"A": {"slope": slope, "offset": offset, "image": own, "box": 0.0}})
+    assert points.findings_to_show(points.probability(torch.tensor([0.9999999]))) == [0]
 
 
 @pytest.mark.parametrize(

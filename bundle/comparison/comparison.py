@@ -1,6 +1,7 @@
 """The comparison: plan on validation, freeze, judge on test, with paired intervals of the differences."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -65,6 +66,7 @@ class Comparison:
         precision: number format and layout.
         section: name of the validation section, or names: a plan is refused for another.
         false_marks: an image, of all findings together, that the thresholds of candidates are chosen for.
+        image_score: how the network's image score is made: a plan is refused for another.
 
     Attributes:
         score: name of the reference's image score, of which the plan has calibration and thresholds.
@@ -97,6 +99,7 @@ class Comparison:
         judged_on: Mapping[str, Any] | None = None,
         left_out: Mapping[str, str] | None = None,
         false_marks: float = 1.0,
+        image_score: Mapping[str, Any] | None = None,
         unseeing: Mapping[str, Unseeing] | None = None,
     ) -> None:
         if reference not in methods:
@@ -121,6 +124,7 @@ class Comparison:
         self.left_out = {name: why for name, why in without_comments(left_out).items() if why}
         self.replicates, self.seed, self.section = replicates, seed, section
         self.false_marks = float(false_marks)
+        self.image_score = None if image_score is None else without_comments(image_score)
         self.score = self.methods[reference].score
         self.result: Outcome | None = None
 
@@ -136,7 +140,10 @@ class Comparison:
             chosen = {}
             for name, method in self.methods.items():
                 setting, score = choose(seen[name], truths, method.scalings, self.grid, self.findings, self.criterion)
-                chosen[name] = {**setting_dict(setting), "validation_froc_score": score}
+                chosen[name] = {
+                    **setting_dict(setting),
+                    "validation_froc_score": score if math.isfinite(score) else None,
+                }
                 if edge := setting.at_edge(self.grid):
                     chosen[name]["edge"] = edge
                     logger.warning("%s: the best setting lies on the grid's edge: %s.", name, "; ".join(edge))
@@ -148,6 +155,7 @@ class Comparison:
                 "images": len(truths),
                 "methods": chosen,
                 "points": points,
+                "score": self.score,
                 "candidates": self._candidates(chosen),
             }
             if idist.get_rank() == 0:
@@ -238,6 +246,7 @@ class Comparison:
             "grid": asdict(self.grid),
             "criterion": str(self.criterion),
             "false_marks": self.false_marks,
+            "image_score": self.image_score,
         }
 
 

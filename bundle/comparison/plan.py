@@ -1,6 +1,7 @@
 """The plan: what is chosen on validation and frozen to a file before the test section is looked at."""
 
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,10 +18,12 @@ from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
-from bundle.metrics.records import Records
+from bundle.metrics.records import Records, of_finding
 from bundle.metrics.shown import box_thresholds
 from bundle.probability import NEVER, OperatingPoints, calibrated
 from bundle.saliency import scale_by_constant, scale_by_probability
+
+logger = logging.getLogger(__name__)
 
 SCALINGS = ("none", "raw", "probability", "calibrated")
 
@@ -176,6 +179,9 @@ def choose_points(records: Records, score: str, false_marks: float) -> dict[str,
     points = choose_operating_points(records, score)
     rule = OperatingPoints(records.findings, shown_points(points))
     probability = rule.probability(torch.from_numpy(records.images.scores[score])).numpy()
+    for k, name in enumerate(records.findings):
+        if not len(of_finding(records, k).lesion_score):
+            logger.warning("%s has no lesions on validation: none of its candidates will be shown.", name)
     box = box_thresholds(records, probability, rule.image, rule.max_per_finding, false_marks)
     return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
 

@@ -9,6 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
+from bundle.comments import without_comments
 from bundle.frozen_plan import PLAN, PlanError, plan_of_weights, shown_points
 from bundle.made_for import differing, made_for
 from bundle.metrics.records_io import records_made_for
@@ -55,7 +56,7 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
         "ckpt_dir": "$@bundle_root + '/models'",
         "init_checkpoint": None,
     }
-    without_text = {"clip": inference["clip"], "network_def": inference["network_def"]}
+    without_text = {key: inference[key] for key in ("clip", "network_def", "candidates")}
     return {
         "inference.json": inference,
         "train.json": training,
@@ -70,9 +71,9 @@ def _frozen(parser: ConfigParser) -> Config:
     Without a plan for them the package is uncalibrated, and the log says why.
     """
     folder, weights, findings = (parser.get_parsed_content(key) for key in ("ckpt_dir", "ckpt_path", "findings"))
-    file = parser.get_parsed_content("plan_file") if "plan_file" in parser else Path(folder) / PLAN
     try:
-        plan = plan_of_weights(Path(file), Path(weights), findings)
+        score = without_comments(_resolved(parser, parser.get("image_score")))
+        plan = plan_of_weights(Path(folder) / PLAN, Path(weights), findings, score)
     except PlanError as error:
         logger.warning("The package is uncalibrated, and its thresholds are .5. %s", error)
         return {}

@@ -157,7 +157,7 @@ class EvaluationReport:
         metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
         points = {} if self.comparison is None else self.comparison.points()
         parts = [*spoken, summarise_images(records, points, self.replicates, self.seed, self.primary)]
-        if points:
+        if points and records.images.scores:
             rule = OperatingPoints(self.findings, shown_points(points))
             score = records.images.scores[self.primary or next(iter(records.images.scores))]
             probability = rule.probability(torch.from_numpy(score)).numpy()

@@ -21,6 +21,7 @@ from bundle.probability import margin
 
 Binning = Literal["equal_width", "equal_mass"]
 BINNINGS = ("equal_width", "equal_mass")
+NOT_RISING = "the scores do not rise with the label: no calibration keeps their order"
 
 Scores = torch.Tensor | ArrayLike
 
@@ -184,13 +185,15 @@ def fit_platt(probability: Scores, label: Scores) -> tuple[float, float, str | N
     if reason := lacking_class(positive):
         return float("nan"), float("nan"), reason
     feature, hits = margin(values)[:, None], int(positive.sum())
+    if np.ptp(feature) == 0:
+        return float("nan"), float("nan"), NOT_RISING
     target = np.where(positive, (hits + 1) / (hits + 2), 1 / (len(values) - hits + 2))
     twice, of_both = np.concatenate([feature, feature]), np.repeat([1, 0], len(values))
     fit = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000)
     fit.fit(twice, of_both, sample_weight=np.concatenate([target, 1 - target]))
     slope, offset = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if not slope > 0:
-        return float("nan"), float("nan"), "the scores do not rise with the label: no calibration keeps their order"
+        return float("nan"), float("nan"), NOT_RISING
     return slope, offset, None
 
 

@@ -34,6 +34,7 @@ def draw_overlay(
     long_side: int = 1200,
     legend: bool = True,
     pixel_aspect: float = 1.0,
+    tint_from: ArrayLike | None = None,
 ) -> Image.Image:
     """Draw candidates, maps and annotated boxes on a radiograph.
 
@@ -64,6 +65,7 @@ def draw_overlay(
             that letters do not cover a small image.
         legend: whether to add legend and caption; without them the picture is a thumbnail, with large scores only.
         pixel_aspect: row distance / column distance of `image`; the picture's own pixels are square.
+        tint_from: where the tint begins instead of at `min_score`: one, or (K,), each finding's.
 
     Returns:
         RGB picture. Equal input gives equal pixels.
@@ -84,6 +86,7 @@ def draw_overlay(
     if not (lowest >= 0).all() or (np.ndim(min_score) == 0 and not np.less(min_score, 1)):
         raise ValueError(f"draw_overlay: min_score must lie in [0, 1), got {np.asarray(min_score).tolist()}")
 
+    tinted = lowest if tint_from is None else np.broadcast_to(np.asarray(tint_from, np.float64), len(findings))
     height, width = grey.shape
     high = height * pixel_aspect
     side = min(long_side, max(math.ceil(high), width, round(long_side * 2 / 3)))
@@ -107,7 +110,7 @@ def draw_overlay(
         if values.ndim != 3 or len(values) != len(findings):
             raise ValueError(f"draw_overlay: maps must be ({len(findings)}, h, w), got {values.shape}")
         for k in present:
-            pixels = _tint(pixels, values[k], finding_colour(k), lowest[k])
+            pixels = _tint(pixels, values[k], finding_colour(k), float(tinted[k]))
         pixels, hatched = _hatch(pixels, np.isnan(values).all(0), style)
     picture = Image.fromarray(np.round(pixels).astype(np.uint8))
 
@@ -135,7 +138,7 @@ def draw_overlay(
     if not present and findings:
         entries.append(Entry("box", "#6e7681", f"no candidate with a score of {_least(lowest)} or more"))
     elif present and maps is not None:
-        least = _least(lowest[present])
+        least = _least(tinted[present])
         entries.append(Entry("fill", _mixed(finding_colour(present[0])), f"tint: patch score above {least}"))
     if len(truth):
         entries.append(Entry("dashed", TRUTH, "annotated"))
@@ -179,7 +182,8 @@ def _tint(
     height, width = pixels.shape[:2]
     whole = Image.fromarray(np.nan_to_num(probability).astype(np.float32))
     p = np.asarray(whole.resize((width, height), Image.Resampling.BILINEAR))
-    opacity = (_TINT * np.clip((p - floor) / (1 - floor), 0, 1) ** _TINT_GAMMA)[..., None]
+    span = max(1 - floor, 1e-6)
+    opacity = (_TINT * np.clip((p - floor) / span, 0, 1) ** _TINT_GAMMA)[..., None]
     ink = np.asarray(rgb(colour), np.float32)
     return (pixels * (1 - opacity) + ink * opacity).astype(np.float32)
 
@@ -199,7 +203,7 @@ def _hatch(pixels: NDArray[np.float32], unseen: NDArray[np.bool_], style: Style)
 def _least(scores: NDArray[np.float64]) -> str:
     """Lowest scores in words."""
     low, high = float(scores.min()), float(scores.max())
-    return f"{low:.2f}" if low == high else f"{low:.2f} to {min(high, 1):.2f}, by finding,"
+    return f"{low:.2f}" if low == high else f"{low:.2f} to {min(high, 1):.2f} (by finding)"
 
 
 def _mixed(colour: str) -> str:

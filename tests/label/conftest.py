@@ -28,12 +28,13 @@ def tiny_place(tmp_path_factory):
 def tiny_package(tiny_place):
     """With a plan that shows all of the first finding and nothing of the second."""
     where = {"output_dir": str(tiny_place.eval), "ckpt_dir": str(tiny_place.models)}
-    findings = json.loads(TINY.read_text())["findings"]
+    findings, score = json.loads(TINY.read_text())["findings"], {"weights": "learned"}
     point = {"slope": 0.8, "offset": 0.3, "youden": 0.0, "sensitive": 0.0}
     points = {name: {**point, "box": box} for name, box in zip(findings, (0.0, NEVER), strict=True)}
     candidates = {"floor": 0.01, "smoothing": 0.0, "box_fraction": 0.5, "max_candidates": 9}
-    made_for = {"weights": file_fingerprint(tiny_place.models / "model.pt"), "findings": findings}
-    write_plan(tiny_place.models / "plan.json", made_for, {"candidates": candidates, "points": points})
+    made_for = {"weights": file_fingerprint(tiny_place.models / "model.pt"), "findings": findings, "image_score": score}
+    plan = {"candidates": candidates, "points": points, "score": "image"}
+    write_plan(tiny_place.models / "plan.json", made_for, plan)
     (tiny_place.folder / "places.json").write_text(json.dumps(where))
     configs = [ROOT / "configs" / "train.json", TINY, tiny_place.folder / "places.json"]
     return package_bundle(configs, ROOT, tiny_place.folder / "package")

@@ -95,6 +95,8 @@ def test_the_main_figures_are_shown_with_those_by_size(left: Path, capsys: pytes
     show_metrics.main(str(left / "metrics.json"))
     rows = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     value = metrics["froc/mean/size_mid/sens_at_1fp"]
-    assert f"{value:.3f} (" in rows["mean, one to four patches"]
-    assert rows["mean, one to four patches"].split()[-2:] == ["1.00", "20"]
-    assert rows["mean, larger"].split()[2:] == ["no", "lesions", "0"]
+    findings = sum(metrics[f"n_lesions/{name}/size_mid"] > 0 for name in FINDINGS)
+    row = rows[f"mean of {findings} findings, one to four patches"]
+    assert f"{value:.3f} (" in row
+    assert row.split()[-2:] == ["1.00", "20"]
+    assert rows["mean of 0 findings, larger"].split()[5:] == ["no", "lesions", "0"]

@@ -15,6 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from bundle.results.dicom.instance import Maker, complete, quiet_highdicom
 from bundle.results.dicom.shown import candidate_table
 from bundle.results.dicom.source import DicomSource
+from bundle.results.findings_file import UNCALIBRATED
 from bundle.results.marks import font
 from bundle.results.overlay import draw_overlay
 
@@ -96,15 +97,17 @@ def draw_capture(
     """
     findings = list(document["findings"])
     scores = {name: values.get("image") for name, values in document["findings"].items()}
+    probability = str(document.get("probability", UNCALIBRATED)).partition(";")[0].partition(":")[0]
     said = ", ".join(f"{name} {score:.2f}" for name, score in scores.items() if score is not None)
     overlay = draw_overlay(
         source.image,
         candidate_table(shown, findings),
         findings,
         maps,
-        min_score=[(levels or {}).get(name, 0.5) for name in findings],
+        min_score=0.0,  # they are chosen
+        tint_from=[(levels or {}).get(name, 0.5) for name in findings],
         max_per_finding=max(1, len(shown)),
-        caption=f"{maker.algorithm} {maker.version}. Image scores: {said}." if said else "",
+        caption=f"{maker.algorithm} {maker.version}. Image scores, {probability}: {said}." if said else "",
         long_side=LONG_SIDE,
         pixel_aspect=source.pixel_aspect,
     )

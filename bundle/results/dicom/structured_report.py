@@ -49,9 +49,10 @@ def structured_report(
     One group of TID 1410 for each shown candidate, tracked as "Mass 1", "Mass 2" by falling score: Finding, Chest as
     its site, the score, and the box as SCOORD POLYLINE, closed, with the geometric purpose Bounded by. Then one group
     of TID 1501 for each finding of the network, shown or not, tracked as "Mass, whole image": the image score. Scores
-    are (111012, DCM, "Certainty of Finding") in percent, 100 · score; they order candidates and are no probabilities
-    of disease. The notice is a Comment at the document's root, and so are the notes of the image's reader, if there
-    are any. The report is complete, preliminary and unverified.
+    are (111012, DCM, "Certainty of Finding") in percent, 100 · score; those of candidates order them and are no
+    probabilities of disease, those of the image as far as they are calibrated. The notice is a Comment at the
+    document's root, and so are the notes of the image's reader, if there are any. The report is complete, preliminary
+    and unverified.
 
     Args:
         source: the image.
