@@ -1,6 +1,7 @@
 """A plan's file: what was frozen on validation, what for, and what inference takes of it."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 from bundle.atomic import write_json
 from bundle.fingerprint import file_fingerprint
 from bundle.made_for import differing
+from bundle.probability import OperatingPoints
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 2
 IMAGE = "image"  # the image score that inference shows
@@ -97,3 +101,25 @@ def shown_points(points: Mapping[str, Mapping[str, float]]) -> dict[str, dict[st
         finding: {names[key]: value for key, value in point.items() if key in names}
         for finding, point in points.items()
     }
+
+
+def operating_points(
+    findings: Sequence[str],
+    points: Mapping[str, Mapping[str, float]] | None,
+    points_of: str | None = None,
+    weights: str | Path | None = None,
+    **limits: float | str | None,
+) -> OperatingPoints:
+    """Operating points, of the weights that they were frozen for and of no others.
+
+    Args:
+        findings: names of the K findings.
+        points: as a package carries them.
+        points_of: the fingerprint of their weights; None does not say.
+        weights: the file that is used. Where it has another fingerprint, the points are left out, with a warning.
+        limits: `min_score`, `min_image_score` of `OperatingPoints`.
+    """
+    if points and points_of and weights is not None and file_fingerprint(weights) != points_of:
+        logger.warning("%s is not what the operating points were frozen for: uncalibrated, thresholds .5.", weights)
+        points = None
+    return OperatingPoints(findings, points, **limits)  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.atomic import write_file
+from bundle.atomic import atomic_path, write_file
 from bundle.export.packaged_configs import packaged_configs
-from bundle.training import save_atomically
+from bundle.fingerprint import file_fingerprint
 
 WEIGHTS = "models/model.pt"
 # copied from the repository as they are; configs, code and weights are written
@@ -57,13 +57,15 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
         )
     configs, state = packaged_configs(parser, root), _without_text(weights)
     (output / WEIGHTS).unlink(missing_ok=True)  # it says that the package is complete
-    for name, content in configs.items():
-        write_file(output / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
-    for name in COPIED:
-        (output / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, output / name)
-    _replace_folder(root / "bundle", output / "bundle")
-    save_atomically(state, output / WEIGHTS)  # last
+    with atomic_path(output / WEIGHTS) as temporary:  # there last
+        torch.save(state, temporary)
+        configs["inference.json"]["points_of"] = file_fingerprint(temporary)
+        for name, content in configs.items():
+            write_file(output / "configs" / name, json.dumps(content, indent=4, ensure_ascii=False) + "\n")
+        for name in COPIED:
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, output / name)
+        _replace_folder(root / "bundle", output / "bundle")
     return output
 
 

@@ -102,12 +102,16 @@ def test_3_what_is_drawn_is_learnt(drawing, tiny_package, tmp_path):
         assert draw(drawing, name, tmp_path).status_code == 200
     before = [value for name in drawn for value in contrast(drawing, name, tmp_path)]
     original = (tiny_package / "models" / "model.pt").read_bytes()
+    _, told = drawing.infer(tmp_path, drawn[0])
+    assert told["probability"].startswith("calibrated")
 
     state = train(drawing, max_epochs=150, learning_rate=0.02)
     assert state["status"] == "DONE", "\n".join(state["details"])
 
     after = [value for name in drawn for value in contrast(drawing, name, tmp_path)]  # no restart
     assert np.mean(after) > np.mean(before) + 0.02
+    _, told = drawing.infer(tmp_path, drawn[0])
+    assert told["probability"].startswith("uncalibrated")  # the plan is of the weights before
     figures = drawing.info()["train_stats"]["patch_clip"]
     assert figures["images"] == 3
     inside = figures["mean_inside_minus_outside_boxes"]
