@@ -7,7 +7,6 @@ import itk
 import nibabel
 import numpy as np
 import pytest
-from pydicom import dcmread
 
 from tests.label.conftest import radiograph
 from tests.label.server import hashes, plane
@@ -25,7 +24,6 @@ def inferred(tiny_place, tiny_package, studies, as_nifti, tmp_path_factory):
     config = tiny_package / "configs" / "inference.json"
     for number, source in enumerate((studies, as_nifti)):
         settings = {"config_file": config, "bundle_root": tiny_package, "dataset_dir": source, "map_side": "$None"}
-        settings["dicom"] = True
         settings["output_dir"] = folder / str(number)
         arguments = [f"--{key}={value}" for key, value in settings.items()]
         tiny_place.execute([sys.executable, "-m", "monai.bundle", "run", "inferring", *arguments])
@@ -34,8 +32,6 @@ def inferred(tiny_place, tiny_package, studies, as_nifti, tmp_path_factory):
         document = json.loads(path.read_text())
         if "map" in document:
             maps = nibabel.load(path.parent / document["map"]["file"])
-            report = path.with_name(f"{path.stem}_sr.dcm")
-            document["dicom"] = report if report.is_file() else None
             found[document["file"]] = document, np.asarray(maps.dataobj)[:, :, 0].transpose(2, 1, 0)
     assert set(found) == {file.split("/")[-1] for file in FILES}
     return found
@@ -117,9 +113,7 @@ def test_what_is_served_is_what_inference_writes(file, serving, studies, as_nift
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_what_is_shown_is_the_plans_in_inference_dicom_and_the_viewer(
-    file, serving, studies, as_nifti, inferred, tmp_path
-):
+def test_what_is_shown_is_the_plans_in_inference_and_the_viewer(file, serving, studies, as_nifti, inferred, tmp_path):
     """The first finding shows all that it may, the last nothing, whatever their scores."""
     document, _ = inferred[file.split("/")[-1]]
     findings = list(document["findings"])
@@ -136,21 +130,6 @@ def test_what_is_shown_is_the_plans_in_inference_dicom_and_the_viewer(
     for x0, y0, x1, y1 in (candidate["box"] for candidate in shown):
         inside[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = True
     assert ((plane(boxes) > 0) == inside).all()
-
-    if document["dicom"] is None:
-        assert not file.endswith(".dcm")
-        return
-    corners = [np.reshape(data, (-1, 2)) for data in polylines(dcmread(document["dicom"]))]
-    written = sorted([*xy.min(0).tolist(), *xy.max(0).tolist()] for xy in corners)
-    assert np.array(written) == pytest.approx(np.array(sorted(candidate["box"] for candidate in shown)), abs=0.02)
-
-
-def polylines(item):
-    """Graphic Data of all SCOORD items of a report."""
-    if item.get("ValueType") == "SCOORD":
-        yield item.GraphicData
-    for child in item.get("ContentSequence", []):
-        yield from polylines(child)
 
 
 @pytest.mark.parametrize("file", FILES[:4])

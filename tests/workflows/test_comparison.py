@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bundle.comparison.plan import SCALINGS
 from tests.tiny import FINDINGS
 from tests.workflows.conftest import ROOT
 
@@ -28,6 +29,7 @@ def settings(place, **more):
         "replicates": 40,
         "gallery": 3,
         "output_dir": place.folder / "compared",
+        "plan_file": place.folder / "compared" / "plan.json",  # not beside weights that other tests package
         "other_ckpt_path": place.others / "model.pt",
         "zero_shot": json.dumps({"fluid": {"finding": "Effusion", "positive": ["fluid"], "negative": ["no fluid"]}}),
         **more,
@@ -36,10 +38,10 @@ def settings(place, **more):
 
 @pytest.mark.slow
 def test_plan_figures_and_report(compared):
-    plan = json.loads((compared.models / "plan.json").read_text())
+    plan = json.loads((compared.folder / "compared" / "plan.json").read_text())
     assert plan["images"] == 5  # validation
     assert len(plan["methods"]) == 11
-    assert all(setting["scaling"] in ("none", "raw", "probability") for setting in plan["methods"].values())
+    assert all(setting["scaling"] in SCALINGS for setting in plan["methods"].values())
     folder = compared.folder / "compared"
     comparison = json.loads((folder / "comparison.json").read_text())
     about = json.loads((folder / "comparison_notes.json").read_text())
@@ -61,6 +63,10 @@ def test_plan_figures_and_report(compared):
         "auroc/mean",
         "ap/mean",
         "calibration/mean/ece",
+        "ece/mean",
+        "shown/false_marks_per_image",
+        "shown/sensitivity",
+        "shown/finding_free_marked",
         "retrieval/image_to_report/r_at_1",
         "zero_shot/fluid/auroc",
     ):
@@ -78,7 +84,7 @@ def test_plan_figures_and_report(compared):
 
 @pytest.mark.slow
 def test_the_plan_is_kept_and_never_made_on_the_test_section(compared):
-    plan = compared.models / "plan.json"
+    plan = compared.folder / "compared" / "plan.json"
     before = plan.read_bytes(), plan.stat().st_mtime_ns
     compared.run(
         "evaluating", "train", "evaluate", "compare", **settings(compared, output_dir=compared.folder / "again")

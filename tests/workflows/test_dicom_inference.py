@@ -49,6 +49,11 @@ def test_inference_writes_dicom_results_when_asked(trained, package, tmp_path):
         assert NOTICE.encode() in path.read_bytes()
         assert dcmread(path).StudyInstanceUID == dcmread(source).StudyInstanceUID
     assert errors(program("dcentvfy", source, *results)) == []
+    document = json.loads((tmp_path / "in" / "out" / "sub" / "a.json").read_text())
+    shown = sorted(candidate["box"] for candidate in document["candidates"] if candidate["shown"])
+    corners = [np.reshape(data, (-1, 2)) for data in polylines(dcmread(results[-1]))]
+    boxes = sorted([*xy.min(0).tolist(), *xy.max(0).tolist()] for xy in corners)
+    assert np.array(boxes) == pytest.approx(np.array(shown), abs=0.02)  # the report shows what the JSON does
     version = json.loads((ROOT / "configs" / "metadata.json").read_text())["version"]
     assert dcmread(results[0]).SoftwareVersions == version
     assert json.loads((tmp_path / "in" / "out" / "sub" / "a.json").read_text())["note"] == NOTICE
@@ -57,6 +62,14 @@ def test_inference_writes_dicom_results_when_asked(trained, package, tmp_path):
     before = [path.read_bytes() for path in results]
     infer(trained, package, tmp_path / "in", tmp_path / "in" / "out", *more)
     assert [path.read_bytes() for path in sorted((tmp_path / "in" / "out").rglob("*.dcm"))] == before
+
+
+def polylines(item):
+    """Graphic Data of all SCOORD items of a report."""
+    if item.get("ValueType") == "SCOORD":
+        yield item.GraphicData
+    for child in item.get("ContentSequence", []):
+        yield from polylines(child)
 
 
 def test_dicom_false_writes_none(trained, package, tmp_path):

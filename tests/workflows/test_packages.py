@@ -17,7 +17,8 @@ from bundle.export.archive import zip_bundle
 from bundle.export.check_bundle import BundleFaultsError, check_bundle
 from bundle.export.export import export_package
 from bundle.export.package import WEIGHTS, package_bundle
-from bundle.fingerprint import file_sha256
+from bundle.fingerprint import file_fingerprint, file_sha256
+from bundle.frozen_plan import write_plan
 from tests.workflows.conftest import ROOT, TINY
 
 ADDRESS = "https://example.org/cxr"
@@ -26,7 +27,16 @@ ADDRESS = "https://example.org/cxr"
 @pytest.fixture(scope="module")
 def package(trained, tmp_path_factory):
     folder = tmp_path_factory.mktemp("packages")
-    where = {"output_dir": str(trained.eval), "ckpt_dir": str(trained.models), "dataset_dir": str(trained.data)}
+    models = folder / "models"
+    models.mkdir()
+    shutil.copyfile(trained.models / "model.pt", models / "model.pt")
+    findings, score = json.loads(TINY.read_text())["findings"], {"weights": "learned"}
+    made_for = {"weights": file_fingerprint(models / "model.pt"), "findings": findings, "image_score": score}
+    point = {"slope": 0.5, "offset": -0.7, "youden": 0.2, "sensitive": 0.1, "box": 0.4}
+    candidates = json.loads((ROOT / "configs" / "train.json").read_text())["candidates"]
+    points = dict.fromkeys(findings, point)
+    write_plan(models / "plan.json", made_for, {"candidates": candidates, "points": points, "score": "image"})
+    where = {"output_dir": str(trained.eval), "ckpt_dir": str(models), "dataset_dir": str(trained.data)}
     (folder / "places.json").write_text(json.dumps({**where, "notice": "for tests"}))
     configs = [ROOT / "configs" / "train.json", TINY, folder / "places.json"]
     return package_bundle(configs, ROOT, folder / "package")
@@ -141,12 +151,15 @@ def test_onnxruntime_alone_sees_what_inferring_sees(package, trained, tmp_path, 
         result = json.loads((folder / "out" / "radiograph.json").read_text())
         names: dict = {}
         exec(code, names)
-        scores = dict(zip(names["findings"], names["image_score"][0], strict=True))
+        assert result["probability"].startswith("calibrated")
+        scores = dict(zip(names["findings"], names["probability"], strict=True))
         assert scores.keys() == result["findings"].keys()
         for finding, said in result["findings"].items():
             assert said["image"] == pytest.approx(float(scores[finding]), abs=1e-4)
         best = {c["finding"]: c["score"] for c in reversed(result["candidates"])}
         assert best
+        limits = [score for finding, score in scores.items() if score >= 0.2]
+        assert len(names["present"]) == len(limits)
         for finding, score in best.items():
             k = names["findings"].index(finding)
             assert np.abs(names["pred"][0, k] - score).min() < 1e-4
