@@ -88,7 +88,7 @@ class Checkout:
 
     def _within(self, event: str, path: str) -> bool:
         if event == "os.chdir" and path == self.root:
-            return os.getcwd() != self.root  # pytest itself stays there, where it was told a file that there is not
+            return str(Path.cwd()) != self.root  # pytest itself stays there, where it was told a file that there is not
         return path.startswith(self.folders) and any(f"{path}{os.sep}".startswith(f + os.sep) for f in self.folders)
 
     def _refuse(self, what: str) -> None:
