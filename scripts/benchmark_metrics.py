@@ -18,6 +18,7 @@ from bundle.metrics.bootstrap import draw_counts, froc_replicates, interval
 from bundle.metrics.records import FindingRecords
 from bundle.results import MapsToCandidatesd
 from bundle.training import load_weights
+from scripts.text_table import text_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PATCHES, FINDINGS = 256, 8
@@ -51,12 +52,7 @@ def main(
         rows += [bootstrap_row(images, repeats), *candidate_rows(images, repeats)]
     torch.set_num_threads(threads)
     rows += share_rows(batch, repeats, weights) if batch else []
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
-        if markdown and number == 0:
-            print(f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    print(text_table(rows, markdown))
 
 
 def median_time(call: Callable[[], object], repeats: int, warm: bool = True) -> float:

@@ -24,6 +24,7 @@ from pydicom.uid import (
 from scipy.ndimage import gaussian_filter
 
 from bundle.reading import ReadingOptions, read_radiograph
+from scripts.text_table import text_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNTAXES = {
@@ -74,12 +75,7 @@ def main(
     size = f"{smallest} to {largest} px"
     rows += [reading_row(f"{len(each)} files, {name}, {size}", each) for name, each in times.items() if len(each)]
     rows += [reading_row(f"{files} files, all of these", np.concatenate(list(times.values()))), import_row(repeats)]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    for number, row in enumerate(rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cells).rstrip())
-        if markdown and number == 0:
-            print(f"|{'|'.join('-' * (width + 2) for width in widths)}|")
+    print(text_table(rows, markdown))
 
 
 def shares(total: int, parts: int) -> list[int]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import fire
 
+from scripts.text_table import text_table
+
 SHOWN = {
     "false marks an image, all findings together": ("shown/false_marks_per_image", ""),
     "sensitivity as shown, of all lesions": ("shown/sensitivity", "shown/n_lesions"),
@@ -42,7 +44,7 @@ def shown_table(metrics: Metrics, markdown: bool) -> str:
         nothing = all(metrics.get(key) == 0 for key in keys)
         said = "nothing is shown" if nothing else "; ".join(_figure(metrics, key) for key in keys)
         rows.append([f"{name}: false marks an image; sensitivity as shown", said])
-    return _table(rows, markdown)
+    return text_table(rows, markdown)
 
 
 def findings_table(metrics: Metrics, markdown: bool) -> str:
@@ -71,7 +73,7 @@ def findings_table(metrics: Metrics, markdown: bool) -> str:
             shown = _figure(metrics, f"froc/mean/{tier}/sens_at_1fp") if any(counts) else "no lesions"
             row = f"mean of {sum(count > 0 for count in counts)} findings, {words}"
             rows.append([row, "", shown, "", "", ceiling(f"mean/{tier}"), "", str(sum(counts))])
-    return _table(rows, markdown)
+    return text_table(rows, markdown)
 
 
 def _findings(metrics: Metrics) -> list[str]:
@@ -83,15 +85,6 @@ def _figure(metrics: Metrics, key: str) -> str:
     if value is None:
         return "-"
     return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.2f}-{high:.2f})")
-
-
-def _table(rows: list[list[str]], markdown: bool) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    if not markdown:
-        return "\n".join("  ".join(row).rstrip() for row in padded)
-    lines = [f"| {' | '.join(row)} |" for row in padded]
-    return "\n".join([lines[0], f"|{'|'.join('-' * (width + 2) for width in widths)}|", *lines[1:]])
 
 
 if __name__ == "__main__":

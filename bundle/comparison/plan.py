@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from bundle.comparison.judge import judge
 from bundle.comparison.observe import Observed, Truth, geometry
 from bundle.frozen_plan import shown_points
 from bundle.grid import plane_size
-from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.calibration import fit_platt
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
 from bundle.metrics.froc_metric import FROCMetric
@@ -96,11 +96,7 @@ def records_of(
     Returns:
         Records, with the image probabilities as score `image`.
     """
-    froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
-    froc(_candidates(observed, truths, setting, grid), truths)
-    auroc = AUROCMetric(findings)
-    auroc([{"image": row} for row in observed.probability], truths)
-    return froc.records().with_scores(auroc.records())
+    return judge(_candidates(observed, truths, setting, grid), observed.probability, truths, findings, criterion)
 
 
 def _candidates(observed: Observed, truths: Sequence[Truth], setting: Setting, grid: Grid) -> list[torch.Tensor]:

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from bundle.comparison.box_places import TrainingBoxes
+from bundle.comparison.judge import judge
 from bundle.comparison.observe import Truth
-from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.candidates import COLUMNS, extract_candidates_batch
-from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import Floats, Integers, Records
 
@@ -169,8 +168,4 @@ def judge_unseeing(
     """
     size = torch.stack([torch.as_tensor(truth["stored_size"]).cpu() for truth in truths])
     candidates, scores = baseline.say(size, probability)
-    froc = FROCMetric(baseline.findings, criterion.name, criterion.threshold, criterion.box_fraction)
-    froc(candidates, truths)
-    auroc = AUROCMetric(baseline.findings)
-    auroc([{"image": row} for row in scores], truths)
-    return froc.records().with_scores(auroc.records())
+    return judge(candidates, scores, truths, baseline.findings, criterion)

@@ -117,7 +117,7 @@ def summarise_images(
             ):
                 figure, draws = getattr(figures, name), None if drawn is None else drawn[name]
                 table.put(f"{key}/{name}", figure.value, figure.reason, draws, share_of(unit[part]))
-        _calibration(table, finding, mine, label, chosen, counts, unit)
+        _calibration(table, finding, mine, probability, label, chosen, counts, unit)
     for kind in ("ap/{}", "prevalence/{}", "calibration/{}/ece", "calibration/{}/brier", "ece/{}", "brier/{}"):
         table.mean(kind)
     for point in OPERATING_POINTS if points else ():
@@ -132,6 +132,7 @@ def _calibration(
     table: FigureTable,
     finding: str,
     score: Floats,
+    probability: Floats,
     label: Floats,
     chosen: Mapping[str, float],
     counts: Counts | None,
@@ -144,7 +145,6 @@ def _calibration(
         for name in ("ece", "brier"):
             table.put(f"{name}/{finding}", math.nan, "no calibration was fitted on validation")
         return
-    probability = calibrated(score, chosen["slope"], chosen["offset"])
     table.put(f"{key}/slope", chosen["slope"])
     table.put(f"{key}/offset", chosen["offset"])
     error, reason = calibration_error(probability, label)

@@ -59,7 +59,7 @@ def compare(
     - `<key>/difference`, for all but the reference and but the ceilings: reference minus method. Above 0, the reference
       finds more lesions; for false positives, below 0, it has fewer of them. `<key>/ratio`, for false positives:
       reference over method; 0.5 means half as many;
-    - each with `/low` and `/high` (`bundle.metrics.table.FigureTable.interval`), from one set of draws for all methods
+    - each with `/low` and `/high` (`bundle.metrics.intervals.figure_interval`), from one set of draws for all methods
       and findings;
     - `n_images/<f>`, `n_lesions/<f>`, `n_lesions/<f>/<tier>`: what all methods were judged by.
 

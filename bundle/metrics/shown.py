@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from bundle.metrics.froc import ROUNDING
 from bundle.metrics.means import drawn_sums
 from bundle.metrics.records import COUNTED, Floats, Integers, Records
-from bundle.metrics.table import NOTHING_COUNTS, Counts, FigureTable, Metrics, Notes, draw_units, share_of
-
-NO_LESIONS = "no lesions among the images that count"
+from bundle.metrics.table import NO_LESIONS, NOTHING_COUNTS, Counts, FigureTable, Metrics, Notes, draw_units, share_of
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,8 @@ def box_thresholds(
     Returns:
         (K,) thresholds; +inf where showing nothing of a finding is best.
     """
-    curves = [_curve(records, k, probability, image, max_per_finding) for k in range(len(records.findings))]
+    everything = shown(records, probability, image, np.full(len(image), -np.inf), max_per_finding)
+    curves = [_curve(records, k, everything) for k in range(len(records.findings))]
     pieces = []
     for k, (_, rate, found) in enumerate(curves):
         for start, end in _hull(rate, found):
@@ -101,14 +100,10 @@ def box_thresholds(
     return chosen
 
 
-def _curve(
-    records: Records, k: int, probability: Floats, image: Floats, max_per_finding: int
-) -> tuple[Floats, Floats, Floats]:
+def _curve(records: Records, k: int, mine: Shown) -> tuple[Floats, Floats, Floats]:
     """Thresholds, falling from +inf; false marks an image and lesions found at each, among the images that count."""
     images, lesions, candidates = records.images, records.lesions, records.candidates
     counted = images.status[:, k] == COUNTED
-    anything = np.full(len(image), -np.inf)
-    mine = shown(records, probability, image, anything, max_per_finding)
     place = np.searchsorted(images.index, candidates.index)
     wrong = mine.candidate & (candidates.finding == k) & (candidates.lesion < 0) & counted[place]
     at = np.searchsorted(images.index, lesions.index)
@@ -190,9 +185,9 @@ def summarise_shown(
         kind = share_of(unit[at[own]])
         table.put(f"shown/sensitivity/{finding}", share.value, NO_LESIONS, share.draws, kind)
     defined = [rate for rate in pairs if not np.isnan(rate.value)]
-    drawn = None if counts is None or not defined else np.sum([rate.drawn for rate in defined], 0)
+    draws = [rate.draws for rate in defined if rate.draws is not None]
     total = sum(rate.value for rate in defined) if defined else np.nan
-    table.put("shown/false_marks_per_image", total, NOTHING_COUNTS, drawn)
+    table.put("shown/false_marks_per_image", total, NOTHING_COUNTS, np.sum(draws, 0) if draws else None)
     if len(defined) < len(pairs):
         table.notes["shown/false_marks_per_image"] = f"sum of {len(defined)} of {len(pairs)} findings: {NOTHING_COUNTS}"
     share = _share_of_lesions(mine.lesion, judged, at, len(images.index), unit, counts)
@@ -216,12 +211,11 @@ class _Ratio:
     def __init__(self, part: Floats, whole: Floats, unit: Integers, counts: Counts | None) -> None:
         self.value = float(part.sum() / whole.sum()) if whole.sum() else float("nan")
         self.draws: Floats | None = None
-        self.drawn = np.zeros(0)
         if counts is not None:
             sums = np.stack([np.bincount(unit, each, len(counts)) for each in (part, whole)])
             parts, wholes = drawn_sums(counts, sums)
             with np.errstate(invalid="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
-                self.draws = self.drawn = parts / wholes
+                self.draws = parts / wholes
 
 
 def _share_of_lesions(

@@ -22,6 +22,7 @@ Metrics = dict[str, float | None]
 Notes = dict[str, str]
 Counts = NDArray[np.int32]
 
+NO_LESIONS = "no lesions among the images that count"
 NOTHING_COUNTS = "no image counts: no labels 0, no complete boxes"
 INTERVALS = "intervals (Wilson's for shares, Newcombe's for areas, percentiles for all else)"
 
@@ -231,7 +232,7 @@ def area_of(positive: Integers, negative: Integers) -> Area:
 
 def no_lesions(data: FindingRecords) -> str:
     """Why a finding has no lesions, where it has none."""
-    return "no lesions among the images that count" if len(data.image) else NOTHING_COUNTS
+    return NO_LESIONS if len(data.image) else NOTHING_COUNTS
 
 
 def put_oracle(table: FigureTable, key: str, data: FindingRecords, reason: str) -> None:
