@@ -19,7 +19,10 @@ logger = logging.getLogger(__name__)
 Config = dict[str, Any]
 
 # what inference.json shares with train.json, by name
-SHARED = ("findings", "reading", "image_size", "tower_size", "hidden_channels", "sparse", "image_score", "candidates")
+SHARED = (
+    *("findings", "reading", "image_size", "tower_size", "hidden_channels", "sparse", "image_score"),
+    *("patch_factor", "patch_prior", "candidates"),
+)
 SHARED_IF_THERE = ("notice", "algorithm_name", "algorithm_version")
 FIGURES = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
 # what of a network inference does not need: the prompts' embeddings lie with the weights
@@ -95,7 +98,7 @@ def _clip_without_text(parser: ConfigParser) -> Config:
 
 def _metadata(metadata: Config, inference: Mapping[str, Any], parser: ConfigParser) -> Config:
     side, findings = inference["image_size"], inference["findings"]
-    grid = inference["tower_size"] // inference["clip"]["vision"]["patch_size"]
+    grid = inference["tower_size"] // inference["clip"]["vision"]["patch_size"] * inference["patch_factor"]
     formats = metadata["network_data_format"]
     formats["inputs"]["image"]["spatial_shape"] = [side, side]
     formats["outputs"]["pred"] |= {

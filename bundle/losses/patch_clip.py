@@ -1,14 +1,16 @@
 """Patch-CLIP's fine-tuning loss: four contrastive terms against the prompt pairs, masked where nothing is known."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
 from bundle.prompt_pair import FINDING, NEGATIVE
 
-PatchReduction = Literal["mean", "sum", "balanced"]
+PatchReduction = Literal["mean", "sum", "balanced", "focal"]
+# Lin et al.'s γ
+FOCUS = 2.0
 
 
 class PatchCLIPLoss(nn.Module):
@@ -34,7 +36,11 @@ class PatchCLIPLoss(nn.Module):
         patch_reduction: R_j, over the patches of one image and finding: "sum" is the paper's, and grows with P;
             "mean" (default) divides by the patches that count; "balanced" gives the batch's positive patches of a
             finding half of its weight and the negative ones the other half: (mean⁺ + mean⁻) / 2, averaged over the
-            findings with either.
+            findings with either; "focal" weighs each patch by what it has not learnt, f_j = (1 - e^-CE_j)² CE_j, and
+            divides by lesions instead of patches: F⁺ + F⁻, where F⁺ is the mean over the (image, finding) pairs with
+            boxed patches of Σ f_j / √n over their n boxed patches, and F⁻ the mean over the pairs that count of Σ f_j
+            over their other patches. Neither grows where few images of a batch have boxes (Lin et al., "Focal Loss for
+            Dense Object Detection", 2017; the division is ours).
 
     Raises:
         ValueError: an unknown `patch_reduction`.
@@ -50,8 +56,8 @@ class PatchCLIPLoss(nn.Module):
         patch_reduction: PatchReduction = "mean",
     ) -> None:
         super().__init__()
-        if patch_reduction not in ("mean", "sum", "balanced"):
-            raise ValueError(f"patch_reduction is '{patch_reduction}'; give 'mean', 'sum' or 'balanced'.")
+        if patch_reduction not in get_args(PatchReduction):
+            raise ValueError(f"patch_reduction is '{patch_reduction}'; give one of {get_args(PatchReduction)}.")
         self.weights = {
             "global": global_weight,
             "pooled": pooled_weight,
@@ -97,6 +103,11 @@ class PatchCLIPLoss(nn.Module):
             means = [(ce * side).sum((0, 2)) / side.sum((0, 2)).clamp(min=1) for side in sides]  # each (K,)
             present = sides[0].any(2).any(0) | sides[1].any(2).any(0)
             return (means[0] + means[1]).sum() / 2 / present.sum().clamp(min=1)
+        if self.patch_reduction == "focal":
+            focal = (1 - torch.exp(-ce)) ** FOCUS * ce  # 0 where not judged
+            boxed = (judged & mask).sum(-1)  # (B, K)
+            inside = (focal * mask).sum(-1) / boxed.clamp(min=1).to(ce.dtype).sqrt()
+            return _masked_mean(inside, boxed > 0) + _masked_mean((focal * ~mask).sum(-1), judged.any(-1))
         per_pair = ce.sum(-1)  # (B, K)
         if self.patch_reduction == "mean":
             per_pair = per_pair / judged.sum(-1).clamp(min=1)

@@ -20,11 +20,13 @@ class VisionFeatures(NamedTuple):
         global_embedding: (B, D), the class token after the final LayerNorm, projected; not normalised.
         patch_tokens: (B, P, W), the last block's output *before* the final LayerNorm.
         class_token: (B, W), likewise.
+        levels: of a tower with a `ConvStem`, what each of its stages gives; else empty.
     """
 
     global_embedding: torch.Tensor
     patch_tokens: torch.Tensor
     class_token: torch.Tensor
+    levels: Sequence[torch.Tensor] = ()
 
 
 class VisionTower(nn.Module):
@@ -56,9 +58,26 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> VisionFeatures:
         """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
-        out = self.model(pixel_values=pixels, interpolate_pos_encoding=self._interpolate)
-        tokens = out.last_hidden_state
-        return VisionFeatures(self.projection(out.pooler_output), tokens[:, 1:], tokens[:, 0])
+        levels: Sequence[torch.Tensor] = ()
+        if self.stem is None:
+            out = self.model(pixel_values=pixels, interpolate_pos_encoding=self._interpolate)
+            tokens, pooled = out.last_hidden_state, out.pooler_output
+        else:  # the same, step by step: transformers' embeddings would keep the stem's stages to themselves
+            levels = self.stem.levels(pixels)
+            embeddings = self.model.embeddings
+            patches = self.stem.project(levels[-1]).flatten(2).transpose(1, 2)
+            first = embeddings.class_embedding.expand(pixels.shape[0], 1, -1).to(patches.dtype)
+            places = torch.cat([embeddings.position_embedding.weight[:1], self.patch_positions()])
+            entered = self.model.pre_layrnorm(torch.cat([first, patches], 1) + places)
+            tokens = self.model.encoder(inputs_embeds=entered).last_hidden_state
+            pooled = self.model.post_layernorm(tokens[:, 0])
+        return VisionFeatures(self.projection(pooled), tokens[:, 1:], tokens[:, 0], levels)
+
+    @property
+    def stem(self) -> ConvStem | None:
+        """The early-convolution stem, where there is one."""
+        embedding = self.model.embeddings.patch_embedding
+        return embedding if isinstance(embedding, ConvStem) else None
 
     def patch_positions(self) -> torch.Tensor:
         """The positional embedding of each patch: (P, W)."""

@@ -32,7 +32,7 @@ class Downscaler(nn.Module):
                 f"Downscaler: in_size {in_size} leads to {reached}, but out_size is {out_size}. "
                 f"For out_size {out_size} give in_size one of {fitting}, or set out_size to {reached}."
             )
-        self.in_size, self.out_size = in_size, out_size
+        self.in_size, self.out_size, self.hidden_channels = in_size, out_size, hidden_channels
         self.layers = nn.Sequential(
             self._convolution(1, hidden_channels),
             nn.BatchNorm2d(hidden_channels),
@@ -58,4 +58,12 @@ class Downscaler(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 1, in_size, in_size) -> (B, 3, out_size, out_size)."""
-        return self.layers(image)
+        return self.finish(self.begin(image))
+
+    def begin(self, image: torch.Tensor) -> torch.Tensor:
+        """The first half: (B, 1, in_size, in_size) -> (B, hidden_channels, n, n), n = `output_size`(in_size)."""
+        return self.layers[:3](image)
+
+    def finish(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The second half: what `begin` gives -> (B, 3, out_size, out_size)."""
+        return self.layers[3:](hidden)

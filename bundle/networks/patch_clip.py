@@ -10,6 +10,7 @@ from torch import nn
 from bundle.comments import without_comments
 from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
+from bundle.networks.fine_grid import FineGrid
 from bundle.networks.freezing import Freezing
 from bundle.networks.heads import (
     ContrastiveProjection,
@@ -24,6 +25,7 @@ from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
 from bundle.networks.text_bank import TextBank, evaluating
+from bundle.prompt_pair import FINDING
 
 
 class PatchCLIP(nn.Module):
@@ -33,6 +35,12 @@ class PatchCLIP(nn.Module):
     equation to its class and lists the departures.
 
     Symbols: B images, K findings, P = Gh·Gw patches, D joint embedding, side 0 "no {finding}" and 1 "{finding}".
+
+    Two departures are options. With `patch_factor` the patches are finer than the tower's (`FineGrid`), and so are the
+    maps and all that is said of patches below; detail comes from the stem's stage of that size, or from the
+    downscaler's hidden features where the tower has no such stem. With `patch_prior` = π a patch's logit of the finding
+    is s⟨p, t+⟩ + b, with a learned b that starts at log(π / (1 - π)): almost all patches are negative (Lin et al.,
+    "Focal Loss for Dense Object Detection", 2017, section 4.1).
 
     Args:
         findings: names of the K findings, in the order of every K axis.
@@ -45,8 +53,11 @@ class PatchCLIP(nn.Module):
         trainable: name patterns (fnmatch, against parameter names) of what trains; the rest is frozen, stays in
             eval mode inside `train()`, and lets gradients through. None trains everything.
         init_projection_from_clip: start W_c as CLIP's visual projection (both are W -> D).
+        patch_factor: patches along a side for one of the tower's; 1 is the paper's.
+        patch_prior: see above, in 0..1; None, the paper's, has no bias.
 
     Attributes:
+        grid: (Gh, Gw) of the maps.
         has_prompts: whether the prompt pairs are known, by a text tower or by weights that were loaded.
 
     Raises:
@@ -73,6 +84,8 @@ class PatchCLIP(nn.Module):
         image_score: Mapping[str, Any] | None = None,
         trainable: Sequence[str] | None = None,
         init_projection_from_clip: bool = False,
+        patch_factor: int = 1,
+        patch_prior: float | None = None,
     ) -> None:
         super().__init__()
         if clip.vision.image_size != downscaler.out_size:
@@ -82,7 +95,9 @@ class PatchCLIP(nn.Module):
             )
         self.findings = list(findings)
         self.downscaler, self.clip = downscaler, clip
-        self.grid = clip.vision.grid
+        self.fine = _fine_grid(downscaler, clip, patch_factor)
+        self.grid = clip.vision.grid if self.fine is None else self.fine.grid
+        self.patch_bias = _patch_bias(patch_prior)
         width, dim, k = clip.vision.width, clip.embedding_dim, len(self.findings)
         self.projection = ContrastiveProjection(width, dim)
         if init_projection_from_clip:
@@ -164,12 +179,27 @@ class PatchCLIP(nn.Module):
                 "text_embedding": F.normalize(self.clip.text(input_ids, attention_mask).float(), dim=-1),
                 "logit_scale": self.scale(),
             }
+        features = self.refined(features)
         patch_embedding = self.projection(features.patch_tokens)  # (B, P, D)
         return self.read(features, patch_embedding, patch_mask) if full else self.maps(patch_embedding)
 
     def features(self, image: torch.Tensor) -> VisionFeatures:
         """The vision tower's tokens of images (B, 1, Hc, Wc); a step of `forward`, for subclasses."""
-        return self.clip.vision(self.downscaler((image - self.pixel_mean) / self.pixel_std))
+        hidden = self.downscaler.begin((image - self.pixel_mean) / self.pixel_std)
+        features = self.clip.vision(self.downscaler.finish(hidden))
+        return features._replace(levels=features.levels or (hidden,)) if self.fine is not None else features
+
+    def refined(self, features: VisionFeatures) -> VisionFeatures:
+        """The features with patch tokens on the maps' grid; a step of `forward`, for subclasses."""
+        if self.fine is None:
+            return features
+        detail = next((level for level in features.levels if level.shape[-1] == self.grid[0]), features.levels[0])
+        return features._replace(patch_tokens=self.fine(features.patch_tokens, detail))
+
+    def patch_positions(self) -> torch.Tensor:
+        """The positional embedding of each patch of the maps' grid: (P, W)."""
+        positions = self.clip.vision.patch_positions()
+        return positions if self.fine is None else self.fine.positions(positions)
 
     def scale(self) -> torch.Tensor:
         """The scalar s = exp(logit scale), at most 100."""
@@ -177,8 +207,14 @@ class PatchCLIP(nn.Module):
 
     def maps(self, patch_embedding: torch.Tensor) -> torch.Tensor:
         """Patch embeddings (B, P, D) -> patch probabilities (B, K, Gh, Gw); a step of `forward`, for subclasses."""
-        logits = pair_logits(patch_embedding, self.prompts(), self.scale())  # (B, P, K, 2)
-        return finding_probability(logits).transpose(1, 2).unflatten(-1, self.grid)
+        return finding_probability(self._patch_logits(patch_embedding)).unflatten(-1, self.grid)
+
+    def _patch_logits(self, patch_embedding: torch.Tensor) -> torch.Tensor:
+        """(B, P, D) -> (B, K, P, 2)."""
+        logits = pair_logits(patch_embedding, self.prompts(), self.scale()).transpose(1, 2)
+        if self.patch_bias is None:
+            return logits
+        return logits + F.pad(self.patch_bias.float().reshape(1), (FINDING, 0))  # (2,): 0 on the side "no"
 
     def read(
         self, features: VisionFeatures, patch_embedding: torch.Tensor, patch_mask: torch.Tensor | None
@@ -191,7 +227,7 @@ class PatchCLIP(nn.Module):
             patch_mask: as for `forward`.
         """
         prompts, scale = self.prompts(), self.scale()
-        patch_logits = pair_logits(patch_embedding, prompts, scale).transpose(1, 2)  # (B, K, P, 2)
+        patch_logits = self._patch_logits(patch_embedding)  # (B, K, P, 2)
         probability = finding_probability(patch_logits)  # (B, K, P)
         global_embedding = F.normalize(features.global_embedding.float(), dim=-1)  # (B, D)
         pooled_embedding = self.projection(self.pooled(features.patch_tokens))  # (B, D)
@@ -224,7 +260,7 @@ class PatchCLIP(nn.Module):
         """Tokens (B, P, W), probabilities (B, K, P) -> sparse embedding (B, K, D) and whether it exists (B, K)."""
         b, k, _ = probability.shape
         index, valid = self.selection(probability, None if patch_mask is None else patch_mask.flatten(2).bool())
-        placed = tokens + self.clip.vision.patch_positions().to(tokens.dtype)  # (B, P, W)
+        placed = tokens + self.patch_positions().to(tokens.dtype)  # (B, P, W)
         rows = torch.arange(b, device=tokens.device)[:, None, None]
         chosen = placed[rows, index].flatten(0, 1)  # (B·K, n, W)
         embedding = self.projection(self.sparse(chosen, valid.flatten(0, 1))).unflatten(0, (b, k))
@@ -271,6 +307,29 @@ class PatchCLIP(nn.Module):
                 "Without a text tower the prompts cannot be made anew: set `findings` to the weights' list."
             )
         self._prompts_current, self.has_prompts = False, True
+
+
+def _fine_grid(downscaler: Downscaler, clip: CLIPTowers, factor: int) -> FineGrid | None:
+    if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
+        raise ValueError(f"patch_factor is {factor!r}; give a whole number, 1 (the tower's grid) or more.")
+    if factor == 1:
+        return None
+    tower = clip.vision
+    detail = (downscaler.hidden_channels, downscaler.output_size(downscaler.in_size))
+    if tower.stem is not None:
+        sizes = [tower.image_size >> (i + 1) for i in range(len(tower.stem.channels))]
+        fitting = [i for i, size in enumerate(sizes) if size == tower.grid[0] * factor]
+        level = fitting[0] if fitting else 0
+        detail = (tower.stem.channels[level], sizes[level])
+    return FineGrid(tower.width, tower.grid, factor, *detail)
+
+
+def _patch_bias(prior: float | None) -> nn.Parameter | None:
+    if prior is None:
+        return None
+    if not 0 < prior < 1:
+        raise ValueError(f"patch_prior is {prior}; give a probability between 0 and 1, or null for no bias.")
+    return nn.Parameter(torch.tensor(float(prior)).logit())
 
 
 def _refresh_prompts(module: PatchCLIP, *_: Any) -> None:

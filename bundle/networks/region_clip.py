@@ -132,7 +132,7 @@ class RegionCLIP(PatchCLIP):
         boxes = image.new_full((image.shape[0], 0, 4), math.nan) if regions is None else regions
         boxes = canvas_to_grid(boxes.float(), canvas, self.grid)
 
-        features = self.features(image)
+        features = self.refined(self.features(image))
         patch_embedding, region_embedding = self._look(features, boxes)
         features = self._fused(features, patch_embedding)
         if regions is None and not numbers:
@@ -157,7 +157,7 @@ class RegionCLIP(PatchCLIP):
             regions = torch.cat([tokens, roi_align(tokens, boxes, self.grid)], 1)
         else:
             patches = patch_boxes(self.grid).to(boxes.device).expand(boxes.shape[0], -1, -1)
-            positions = self.clip.vision.patch_positions()
+            positions = self.patch_positions()
             regions = self.processor(
                 tokens, features.class_token, positions, torch.cat([patches, boxes], 1), self.grid
             )  # (B, P + R, W)

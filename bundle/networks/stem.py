@@ -34,6 +34,7 @@ class ConvStem(nn.Module):
                 f"{2 ** len(channels)}, but the tower's patch_size is {patch_size}. Give log2(patch_size) stages."
             )
         layers: list[nn.Module] = []
+        self.channels, self._ends = list(channels), [3 * sum(depths[: i + 1]) for i in range(len(depths))]
         for out, count in zip(channels, depths, strict=True):
             for i in range(count):
                 layers += [
@@ -49,6 +50,15 @@ class ConvStem(nn.Module):
     def weight(self) -> torch.Tensor:
         """The tower reads its patch embedding's dtype from `.weight`."""
         return self.project.weight
+
+    def levels(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """(B, 3, S, S) -> what each stage gives, (B, channels[i], S / 2^(i + 1), S / 2^(i + 1))."""
+        found = []
+        for number, layer in enumerate(self.stages, start=1):
+            pixels = layer(pixels)
+            if number in self._ends:
+                found.append(pixels)
+        return found
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) -> (B, width, S / patch_size, S / patch_size)."""

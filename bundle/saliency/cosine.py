@@ -51,4 +51,4 @@ def _judge(network: PatchCLIP, tokens: torch.Tensor) -> torch.Tensor:
     """Tokens (B, P, W) -> (B, K, Gh, Gw)."""
     tower = network.clip.vision
     margin = margins(network, tower.projection(tower.model.post_layernorm(tokens)))  # (B, P, K)
-    return margin.sigmoid().transpose(1, 2).unflatten(-1, network.grid)
+    return margin.sigmoid().transpose(1, 2).unflatten(-1, network.clip.vision.grid)

@@ -44,4 +44,4 @@ def grad_cam_maps(network: PatchCLIP, image: torch.Tensor, block: int = -1, norm
         tokens = (trace.normalised if normalised else trace.inputs)[block]
         weights = torch.stack([of_tokens[:, 1:].mean(1) for (of_tokens,) in trace.gradients([tokens])], 1)  # (B, K, W)
         maps = torch.einsum("bkw,bpw->bkp", weights, tokens[:, 1:])
-        return maps.relu().unflatten(-1, network.grid).float()  # (B, K, Gh, Gw)
+        return maps.relu().unflatten(-1, network.clip.vision.grid).float()  # (B, K, Gh, Gw)

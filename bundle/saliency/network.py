@@ -58,7 +58,7 @@ class SaliencyNetwork(nn.Module):
                 f"METHODS['{method}'](network, image)."
             )
         self.network, self.method, self.scaling, self.options = network, method, scaling, options
-        self.findings, self.grid = network.findings, network.grid
+        self.findings, self.grid = network.findings, network.clip.vision.grid
         # configuration, not weights
         self.register_buffer("scale", self._checked(scale), persistent=False)
 

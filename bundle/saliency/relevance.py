@@ -34,4 +34,4 @@ def relevance_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
         for gradients in trace.gradients(trace.attention):
             pairs = zip(gradients, trace.attention, strict=True)
             rows.append(class_token_row([(slope * weights).relu().mean(1) for slope, weights in pairs]))  # (B, P)
-        return torch.stack(rows, 1).unflatten(-1, network.grid).float()  # (B, K, Gh, Gw)
+        return torch.stack(rows, 1).unflatten(-1, network.clip.vision.grid).float()  # (B, K, Gh, Gw)

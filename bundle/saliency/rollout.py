@@ -29,4 +29,4 @@ def rollout_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
         blocks = [weights.mean(1) for weights in trace.attention]  # (B, 1 + P, 1 + P) each
         share = class_token_row(blocks) / 2 ** len(blocks)  # (B, P)
         maps = share[:, None].repeat(1, len(network.findings), 1)
-        return maps.unflatten(-1, network.grid).float()  # (B, K, Gh, Gw)
+        return maps.unflatten(-1, network.clip.vision.grid).float()  # (B, K, Gh, Gw)

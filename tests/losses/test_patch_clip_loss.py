@@ -92,7 +92,7 @@ def test_unknown_contributes_nothing():
         assert output[name].grad[1:].abs().max() > 0
 
 
-@pytest.mark.parametrize("reduction", ["sum", "mean", "balanced"])
+@pytest.mark.parametrize("reduction", ["sum", "mean", "balanced", "focal"])
 def test_an_all_unknown_batch_gives_a_finite_zero(reduction):
     output, target = case(4, seed=2)
     target["label"].fill_(math.nan)
@@ -118,6 +118,30 @@ def test_balanced_by_hand():
     assert float(terms["patch"]) == pytest.approx((positive + negative) / 2, abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_focal_equals_the_slow_loop(seed):
+    output, target = case(3, seed)
+    fast = PatchCLIPLoss(patch_reduction="focal")(output, target)["patch"]
+    inside, outside = [], []
+    for b in range(5):
+        for k in range(3):
+            y, mask = target["label"][b, k].item(), target["patch_mask"][b, k].flatten()
+            complete = y == 0 or (bool(target["boxed"][b, k]) and (y != 1 or bool(mask.any())))
+            focal = []
+            for j in range(16):
+                ce = cross_entropy(output["patch_logits"][b, k, j], bool(mask[j]))
+                focal.append((1 - math.exp(-float(ce.detach()))) ** 2 * float(ce.detach()))
+            if mask.any():
+                lesion = [f for f, m in zip(focal, mask, strict=True) if m]
+                inside.append(sum(lesion) / math.sqrt(len(lesion)))
+            if complete:
+                outside.append(sum(f for f, m in zip(focal, mask, strict=True) if not m))
+            elif mask.any():
+                outside.append(0.0)
+    wanted = sum(inside) / max(1, len(inside)) + sum(outside) / max(1, len(outside))
+    assert float(fast.detach()) == pytest.approx(wanted, abs=1e-12)
+
+
 def test_weights_and_names():
     output, target = case(2, seed=3)
     loss = PatchCLIPLoss(2.0, 3.0, 5.0, 7.0, 11.0)
@@ -128,5 +152,5 @@ def test_weights_and_names():
 
 
 def test_unknown_reduction_is_refused():
-    with pytest.raises(ValueError, match=r"'avg'.*'mean', 'sum' or 'balanced'"):
+    with pytest.raises(ValueError, match=r"'avg'; give one of \('mean', 'sum', 'balanced', 'focal'\)"):
         PatchCLIPLoss(patch_reduction="avg")
