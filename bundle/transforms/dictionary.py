@@ -8,7 +8,6 @@ The keys that they read and write are those of `bundle.data.datalist.datalist_se
 - `input_ids`, `attention_mask`: (L,) int64, the report.
 """
 
-import hashlib
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from monai.transforms import MapTransform
 from monai.transforms.traits import RandomizableTrait
 
 from bundle.comments import without_comments
+from bundle.data.boxed_sampler import keeps_boxes
 from bundle.data.loading import BOX_ROWS
 from bundle.data.report_text import tokenize_reports
 from bundle.grid import boxes_to_patch_mask, transform_boxes
@@ -159,9 +159,9 @@ class BoxesToCanvasd(MapTransform):
 class KeepBoxesd(MapTransform):
     """Forget the boxes of all but a share of the images, for label efficiency; labels, images and reports stay.
 
-    Image i keeps its boxes if u_i < fraction, with u_i in [0, 1) made of SHA-256(seed, `index`): so the boxes of a
-    smaller share are among those of a larger one. What belongs to the boxes (`BOX_ROWS`) goes with them. A positive
-    finding without its boxes is no longer `boxed`; a finding labelled 0 has none to forget.
+    Which images keep theirs is `bundle.data.boxed_sampler.keeps_boxes` of their `index`. What belongs to the boxes
+    (`BOX_ROWS`) goes with them. A positive finding without its boxes is no longer `boxed`; a finding labelled 0 has
+    none to forget.
 
     Args:
         keys: the boxes.
@@ -178,14 +178,9 @@ class KeepBoxesd(MapTransform):
             raise ValueError(f"KeepBoxesd: fraction must lie in 0..1, got {fraction}.")
         self.fraction, self.seed = fraction, seed
 
-    def keeps(self, index: int) -> bool:
-        """Whether this image keeps its boxes."""
-        digest = hashlib.sha256(f"{self.seed}/{index}".encode()).digest()
-        return int.from_bytes(digest[:7]) / 2**56 < self.fraction
-
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         d = dict(data)
-        if not self.keeps(int(d["index"])):
+        if not keeps_boxes(self.seed, int(d["index"]), self.fraction):
             for key in (*self.keys, *(key for key in BOX_ROWS if key in d)):
                 d[key] = d[key][:0]
             d["boxed"] = torch.as_tensor(d["boxed"]) & (torch.as_tensor(d["label"]) == 0)
