@@ -26,7 +26,7 @@ SHARED = (
 SHARED_IF_THERE = ("notice", "algorithm_name", "algorithm_version")
 FIGURES = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
 # what of a network inference does not need: the prompts' embeddings lie with the weights
-TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip")
+TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip", "separate_prompts")
 
 
 def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:

@@ -24,6 +24,7 @@ from bundle.networks.image_score import ImageScore
 from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
+from bundle.networks.separate_prompts import separate_prompts as set_apart
 from bundle.networks.text_bank import TextBank, evaluating
 from bundle.prompt_pair import FINDING
 
@@ -55,6 +56,8 @@ class PatchCLIP(nn.Module):
         init_projection_from_clip: start W_c as CLIP's visual projection (both are W -> D).
         patch_factor: patches along a side for one of the tower's; 1 is the paper's.
         patch_prior: see above, in 0..1; None, the paper's, has no bias.
+        separate_prompts: start from a text projection that makes the prompts orthonormal
+            (`bundle.networks.separate_prompts`); False is the paper's.
 
     Attributes:
         grid: (Gh, Gw) of the maps.
@@ -86,6 +89,7 @@ class PatchCLIP(nn.Module):
         init_projection_from_clip: bool = False,
         patch_factor: int = 1,
         patch_prior: float | None = None,
+        separate_prompts: bool = False,
     ) -> None:
         super().__init__()
         if clip.vision.image_size != downscaler.out_size:
@@ -125,6 +129,9 @@ class PatchCLIP(nn.Module):
             distinct = list(dict.fromkeys(texts))
             self._prompt_numbers = torch.tensor([distinct.index(text) for text in texts])
             self.prompt_bank = TextBank(distinct, tokenizer, clip.text, clip.context_length)
+            if separate_prompts:
+                with torch.no_grad(), evaluating(clip):
+                    set_apart(clip.text.projection, self.prompt_bank.pooled(self._prompt_numbers), self._prompt_counts)
         self.freezing = Freezing(self, trainable)
         self.register_state_dict_pre_hook(_refresh_prompts)
         self.register_load_state_dict_pre_hook(_reconcile)

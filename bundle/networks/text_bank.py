@@ -86,13 +86,13 @@ class TextBank(nn.Module):
                 f"0 to {len(self) - 1}, and -1 for padding."
             )
         wanted = distinct[distinct >= 0]
-        embedding = F.normalize(tower.projection(self._pooled(wanted)).float(), dim=-1)  # (N, D)
+        embedding = F.normalize(tower.projection(self.pooled(wanted)).float(), dim=-1)  # (N, D)
         if len(wanted) < len(distinct):
             embedding = F.pad(embedding, (0, 0, 1, 0))  # -1 is the lowest number: its row comes first
         return embedding[place.to(embedding.device)]
 
-    def _pooled(self, wanted: torch.Tensor) -> torch.Tensor:
-        """Distinct numbers (N,) -> (N, H)."""
+    def pooled(self, wanted: torch.Tensor) -> torch.Tensor:
+        """Numbers of texts (N,) -> (N, H), the tower's features before the projection."""
         (tower,) = self._tower
         if not len(wanted):
             return tower.projection.weight.new_zeros(0, tower.projection.in_features)
