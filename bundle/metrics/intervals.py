@@ -101,9 +101,13 @@ def figure_interval(value: float, draws: Floats, kind: Kind | None, level: float
 def share_interval(value: float, draws: Floats, share: Share, level: float = 0.95) -> tuple[float, float]:
     """Wilson's interval of a share, with as many independent lesions as its bootstrap variance speaks for.
 
-        n = min(of, m (1 - m) / Var · (G - 1) / G), at least 1,   m and Var over the replicates, G patients;
-        n = G where all replicates agree, so that Var = 0 says nothing;
+        n' = min(of, m (1 - m) / Var · (G - 1) / G),   m and Var over the replicates, G patients;
+        n = (x + 1) / (x / n' + 1 / min(n', G)), at least 1,   x = n' min(m, 1 - m);
         (p + z²/2n ± z sqrt(p (1 - p) / n + z²/4n²)) / (1 + z²/n).
+
+    What patients' lesions have in common is seen only in those that are rare, the x missed ones (or found): of few of
+    them Var says little, and is too small more often than not. So one more is added, of a patient whose lesions all
+    go together: 1/n is the mean of x times 1/n' and once 1/G. Where all replicates agree, x = 0: n = G.
 
     Next to an end it is too short (Brown, Cai and DasGupta): with x = n p up to 2 (up to 3 where n > 50) its lower end
     is at most the Poisson limit chi²(2x; 1 - level) / 2n, and likewise its upper end with x = n (1 - p).
@@ -124,7 +128,9 @@ def share_interval(value: float, draws: Floats, share: Share, level: float = 0.9
         n = share.patients
     else:
         m = defined.mean()
-        n = min(share.of, m * (1 - m) / defined.var() * (share.patients - 1) / share.patients)
+        own = min(share.of, m * (1 - m) / defined.var() * (share.patients - 1) / share.patients)
+        rare = own * min(m, 1 - m)
+        n = (rare + 1) / (rare / own + 1 / min(own, share.patients)) if own > 0 else 1.0
     return wilson(value, max(n, 1.0), level)
 
 

@@ -47,9 +47,16 @@ def test_it_holds_the_truth_exactly_so_often(lesions, truth):
 
 class TestShare:
     def test_its_variance_says_of_how_many(self):
-        draws = np.array([0.5, 0.7] * 50)  # m = .6, Var = .01: as of 24, of 13 patients 22.15
-        assert share_interval(0.6, draws, Share(100, 13)) == pytest.approx(wilson(0.6, 24 * 12 / 13))
-        assert share_interval(0.6, draws, Share(20, 13)) == pytest.approx(wilson(0.6, 20))  # not of more than there are
+        draws = np.array([0.5, 0.7] * 50)  # m = .6, Var = .01: as of 24
+        assert share_interval(0.6, draws, Share(100, 1e9)) == pytest.approx(wilson(0.6, 24))
+        assert share_interval(0.6, draws, Share(20, 1e9)) == pytest.approx(wilson(0.6, 20))  # no more than there are
+
+    def test_one_more_miss_is_of_a_patient_whose_lesions_go_together(self):
+        draws = np.array([0.5, 0.7] * 50)  # as of 24 · 12 / 13 = 22.15, of which .4 are missed: 8.86
+        once = 1 / ((8.861538 / 22.153846 + 1 / 13) / 9.861538)
+        assert share_interval(0.6, draws, Share(100, 13)) == pytest.approx(wilson(0.6, once))
+        none = share_interval(0.9999, np.array([0.9998, 1.0] * 50), Share(62, 40))  # hardly any: nearly of the patients
+        assert none == pytest.approx(wilson(0.9999, 40), abs=1e-3)
 
     def test_where_replicates_agree_it_is_of_the_patients(self):
         assert share_interval(1.0, np.ones(9), Share(62, 40)) == pytest.approx(wilson(1.0, 40))
