@@ -21,7 +21,7 @@ from bundle.comparison.plan import Grid, as_setting, choose, choose_points, reco
 from bundle.comparison.unseeing import Unseeing, judge_unseeing
 from bundle.fingerprint import file_fingerprint
 from bundle.frozen_plan import read_plan, shown_points, write_plan
-from bundle.metrics.matching import HitCriterion
+from bundle.metrics.matching import BEST_HIT, HitCriterion
 from bundle.metrics.paired import compare
 from bundle.metrics.records import Records
 from bundle.metrics.records_io import save_records
@@ -54,6 +54,7 @@ class Comparison:
         criterion: hit criterion, one of `bundle.metrics.matching.CRITERIA`.
         threshold: of the criterion.
         box_fraction: of criterion `patch`.
+        assignment: whether a candidate may find several lesions, one of `bundle.metrics.matching.ASSIGNMENTS`.
         judged_elsewhere: name -> {"records": folder, "supervision": words}: methods that make boxes, not maps, judged
             by their own `run evaluating` on the same test section. What is not there, or was not made for `judged_on`,
             is left out, and the log and the notes say why.
@@ -92,6 +93,7 @@ class Comparison:
         criterion: str = "centre",
         threshold: float | None = None,
         box_fraction: float | None = None,
+        assignment: str = BEST_HIT,
         judged_elsewhere: Mapping[str, Mapping[str, str]] | None = None,
         replicates: int = 1000,
         seed: int = 0,
@@ -119,7 +121,7 @@ class Comparison:
         self.files = {name: Path(file) for name, file in files.items() if file is not None}
         self.device, self.precision = device, precision
         self.grid = grid or Grid()
-        self.criterion = HitCriterion(criterion, threshold, box_fraction)
+        self.criterion = HitCriterion(criterion, threshold, box_fraction, assignment)
         self.judged_elsewhere, self.judged_on = without_comments(judged_elsewhere), judged_on
         self.left_out = {name: why for name, why in without_comments(left_out).items() if why}
         self.replicates, self.seed, self.section = replicates, seed, section

@@ -1,6 +1,7 @@
 """Candidates and image scores of a section as the records that figures are made of."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import astuple
 
 import torch
 
@@ -30,7 +31,7 @@ def judge(
     Returns:
         Records, with the image scores as score `image`.
     """
-    froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
+    froc = FROCMetric(findings, *astuple(criterion))
     froc(candidates, truths)
     auroc = AUROCMetric(findings)
     auroc([{"image": row} for row in scores], truths)

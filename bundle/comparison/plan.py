@@ -3,7 +3,7 @@
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ def choose(
     plain = truths if criterion.name == "patch" else [{k: v for k, v in t.items() if k != "grid_size"} for t in truths]
     for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, sorted(grid.floors, reverse=True)):
         setting = Setting(scaling, highest, floor, smoothing, slope, offset)
-        froc = FROCMetric(findings, criterion.name, criterion.threshold, criterion.box_fraction)
+        froc = FROCMetric(findings, *astuple(criterion))
         froc(_candidates(observed, truths, setting, grid), plain)  # without the grid no ceiling is computed
         score = froc.aggregate().item()
         if best is None or score > best_score or (np.isnan(best_score) and not np.isnan(score)):

@@ -36,7 +36,7 @@ class UnseeingRows:
         parser = prepared_workflow([str(file) for file in files], "evaluating", overrides).parser
         names = ("datalist", "training_section", "test_section", "findings", "image_dir", "reading", "hit_criterion")
         datalist, training, test, findings, images, reading, hit = map(parser.get_parsed_content, names)
-        self.criterion = HitCriterion(hit["criterion"], hit["threshold"], hit["box_fraction"])
+        self.criterion = HitCriterion(hit["criterion"], hit["threshold"], hit["box_fraction"], hit["assignment"])
         self.baselines: dict[str, Unseeing] = {}
         if self.criterion.name == "patch":
             logger.warning("No baselines without a look: criterion 'patch' needs the patches of a network.")

@@ -8,6 +8,7 @@ from monai.handlers.ignite_metric import IgniteMetricHandler
 from bundle.metrics.auroc_metric import AUROCMetric
 from bundle.metrics.froc import FP_RATES
 from bundle.metrics.froc_metric import FROCMetric
+from bundle.metrics.matching import BEST_HIT
 
 
 class RecordsHandler(IgniteMetricHandler):
@@ -35,6 +36,7 @@ class FROC(RecordsHandler):
         criterion: hit criterion.
         threshold: of the criterion.
         box_fraction: of criterion `patch`.
+        assignment: whether a candidate may find several lesions.
         fp_rates: false positives per image to average over.
         output_transform: from `engine.state.output` to the pair (list of candidates, list of ground truths).
         save_details: whether to put the score of each finding into `engine.state.metric_details`.
@@ -46,11 +48,12 @@ class FROC(RecordsHandler):
         criterion: str = "centre",
         threshold: float | None = None,
         box_fraction: float | None = None,
+        assignment: str = BEST_HIT,
         fp_rates: Sequence[float] = FP_RATES,
         output_transform: Callable[[Any], Any] = lambda x: x,
         save_details: bool = True,
     ) -> None:
-        metric = FROCMetric(findings, criterion, threshold, box_fraction, fp_rates)
+        metric = FROCMetric(findings, criterion, threshold, box_fraction, assignment, fp_rates)
         super().__init__(metric_fn=metric, output_transform=output_transform, save_details=save_details)
 
     def details(self) -> dict[str, float]:

@@ -12,7 +12,7 @@ from bundle.metrics.arrays import as_array
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
 from bundle.metrics.cumulative import CumulativeRows, groups
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, froc_score, sensitivity_at
-from bundle.metrics.matching import Geometry, HitCriterion, Match, match, match_batch, oracle_batch
+from bundle.metrics.matching import BEST_HIT, Geometry, HitCriterion, Match, match, match_batch, oracle_batch
 from bundle.metrics.records import (
     COUNTED,
     UNBOXED,
@@ -68,6 +68,7 @@ class FROCMetric(CumulativeRows):
         criterion: hit criterion, one of `bundle.metrics.matching.CRITERIA`.
         threshold: of the criterion; None for `centre`.
         box_fraction: of criterion `patch` alone.
+        assignment: one of `bundle.metrics.matching.ASSIGNMENTS`.
         fp_rates: false positives per image at which `aggregate` averages the sensitivity.
 
     Raises:
@@ -89,12 +90,13 @@ class FROCMetric(CumulativeRows):
         criterion: str = "centre",
         threshold: float | None = None,
         box_fraction: float | None = None,
+        assignment: str = BEST_HIT,
         fp_rates: Sequence[float] = FP_RATES,
     ) -> None:
         self.findings = tuple(findings)
         if not self.findings or len({*self.findings, "mean"}) != len(self.findings) + 1:
             raise ValueError(f"findings must be named, differ and not be 'mean', got {self.findings}")
-        self.criterion = HitCriterion(criterion, threshold, box_fraction)
+        self.criterion = HitCriterion(criterion, threshold, box_fraction, assignment)
         self.fp_rates = tuple(fp_rates)
         k = len(self.findings)
         # images: group, K labels, K states, patch area; lesions: finding, place, score, box, oracle, cnr;

@@ -8,9 +8,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bundle.grid import boxes_to_patch_mask, transform_boxes
+from bundle.metrics.assignment import one_to_one
 from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, PEAK_X, PEAK_Y, SCORE, visible_patches
 
 CRITERIA = ("centre", "patch", "iou", "iobb")
+BEST_HIT, HUNGARIAN = ASSIGNMENTS = ("best_hit", "hungarian")
 _CHUNK = 32  # images matched at once: more would compare ever more candidates with the boxes of other images
 
 
@@ -25,22 +27,31 @@ class HitCriterion:
     - `iou`: area(candidate ∩ box) / area(candidate ∪ box) >= threshold.
     - `iobb`: area(candidate ∩ box) / area(candidate) >= threshold; this lets a small candidate in a large lesion hit.
 
+    And how often it may count:
+
+    - `best_hit`: for every lesion that it hits, and each lesion takes the best score of those that hit it.
+    - `hungarian`: for one lesion at most, and a lesion for one candidate (`match`).
+
     Attributes:
         name: one of `CRITERIA`.
         threshold: in (0, 1]; None for `centre`.
         box_fraction: in (0, 1]; for `patch` alone.
+        assignment: one of `ASSIGNMENTS`.
 
     Raises:
-        ValueError: for an unknown name, or a threshold that is missing, superfluous or out of range.
+        ValueError: for an unknown name or assignment, or a threshold that is missing, superfluous or out of range.
     """
 
     name: str = "centre"
     threshold: float | None = None
     box_fraction: float | None = None
+    assignment: str = BEST_HIT
 
     def __post_init__(self) -> None:
         if self.name not in CRITERIA:
             raise ValueError(f"unknown hit criterion {self.name!r}; known: {', '.join(CRITERIA)}")
+        if self.assignment not in ASSIGNMENTS:
+            raise ValueError(f"unknown assignment {self.assignment!r}; known: {', '.join(ASSIGNMENTS)}")
         if (self.threshold is None) != (self.name == "centre"):
             raise ValueError(f"criterion {self.name!r} {'takes no' if self.name == 'centre' else 'needs a'} threshold")
         if (self.box_fraction is None) != (self.name != "patch"):
@@ -60,6 +71,9 @@ class HitCriterion:
         return self.box_fraction or 0.0
 
     def __str__(self) -> str:
+        return self._rule() + (", one candidate a lesion (Hungarian)" if self.assignment == HUNGARIAN else "")
+
+    def _rule(self) -> str:
         if self.name == "centre":
             return "centre: the peak lies inside the box"
         if self.name == "patch":
@@ -93,8 +107,9 @@ class Match:
     Attributes:
         hits: (M, N) bool, candidate i hits lesion j.
         hit_lesion: (M,) int64, the lesion that the candidate hits, or -1: a false positive. Where it hits several,
-            the one whose centre is nearest to the peak stands here, for the record only.
-        lesion_scores: (N,) float64, the best score among the candidates that hit the lesion; -inf where none does.
+            the one that it is assigned to, else the one whose centre is nearest to the peak, for the record only.
+        lesion_scores: (N,) float64, the best score among the candidates that hit the lesion, or the score of the
+            candidate that is assigned to it; -inf where there is none.
     """
 
     hits: NDArray[np.bool_]
@@ -114,6 +129,10 @@ def match(
     A candidate can hit only lesions of its own finding. It scores for every lesion it hits: a peak where two boxes of
     one finding overlap finds both, because each box alone would have been found by it. Several candidates may hit one
     lesion; the lesion takes the best score and the others are neither hits nor false positives.
+
+    By assignment `hungarian` a peak in two boxes finds one of them: `bundle.metrics.assignment.one_to_one`. Candidates
+    that hit but are left over are neither hits nor false positives here either, as picai_eval has it by default.
+    Without a candidate that hits several lesions both assignments are the same.
 
     Args:
         candidates: (M, 8) table with the columns `bundle.metrics.candidates.COLUMNS`.
@@ -144,7 +163,16 @@ def match(
     candidate, lesion = np.nonzero(hits)  # few of all pairs
     lesion_scores = np.full(len(boxes), -np.inf)
     np.maximum.at(lesion_scores, lesion, table[candidate, SCORE])
-    return Match(hits, _nearest(table, boxes, candidate, lesion), lesion_scores)
+    hit_lesion = _nearest(table, boxes, candidate, lesion)
+    if criterion.assignment == HUNGARIAN:
+        for k in np.unique(table[hits.sum(1) > 1, FINDING]):  # elsewhere each lesion's best hit is its own
+            rows, columns = np.flatnonzero((table[:, FINDING] == k) & hits.any(1)), np.flatnonzero(finding == k)
+            overlap = overlap_ratio(table[rows, None, BOX], boxes[columns], "iou")
+            row, column = one_to_one(hits[np.ix_(rows, columns)], table[rows, SCORE], overlap)
+            lesion_scores[columns] = -np.inf
+            lesion_scores[columns[column]] = table[rows[row], SCORE]
+            hit_lesion[rows[row]] = columns[column]
+    return Match(hits, hit_lesion, lesion_scores)
 
 
 def match_batch(

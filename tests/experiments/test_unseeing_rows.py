@@ -40,7 +40,7 @@ def test_figures_of_a_cells_records(tmp_path):
 
 def test_by_patches_there_are_none(tmp_path):
     path = write_tiny_data(tmp_path)
-    hit = {"criterion": "patch", "threshold": 0.5, "box_fraction": 0.5}
+    hit = {"criterion": "patch", "threshold": 0.5, "box_fraction": 0.5, "assignment": "best_hit"}
     rows = UnseeingRows(FILES, {"dataset_dir": str(tmp_path), "hit_criterion": hit})
     truths = section_truths(path, "test", FINDINGS)
     boxes = training_boxes(path, "training", FINDINGS)
