@@ -8,6 +8,9 @@
                    "sex": "F", "age": 61, "view": "PA", "site": "...", "vendor": "..."}],
      "validation": [...], "test": [...]}
 
+Where several readers drew, each box has a `reader`, and the image's `readers` are those who looked at it for all
+findings (`bundle.data.readers`). The reference is what any of them saw: all boxes, those of one lesion merged into one.
+
 `image` and `patient_id` are needed, and images lie inside the data folder. A finding without a label is unknown, unless
 it has boxes: then it is present. `boxed` names the findings whose boxes are complete; other boxes may be some of
 several. Every top-level list of such entries is a section, whatever its name, and no patient may be in two; white space
@@ -27,6 +30,7 @@ from typing import Any
 from bundle.data.datalist_check import check_document, check_findings, parse_document
 from bundle.data.datalist_entry import encode_entry
 from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.data.readers import boxes_by_reader
 from bundle.reading.options import ReadingOptions
 
 __all__ = [
@@ -55,9 +59,9 @@ class Datalist:
         findings: the names, in the file's order.
         sections: section name -> its entries. An entry is as in the file, but `image` is an absolute path,
             `patient_id` text without white space around it, `labels` an object of 0 and 1, `boxes` and `boxed` lists,
-            a lesion that was boxed more than once having one box (`bundle.data.repeated_boxes`); where images were
-            checked, `stored_size` is (H, W) and `stored_orientation` what brings its pixels upright (`orientation` of
-            `read_radiograph`).
+            a lesion that was boxed more than once having one box (`bundle.data.repeated_boxes`), and `drawn` the boxes
+            as they stand in the file; where images were checked, `stored_size` is (H, W) and `stored_orientation` what
+            brings its pixels upright (`orientation` of `read_radiograph`).
     """
 
     path: Path
@@ -162,8 +166,9 @@ def datalist_section(
     Returns:
         One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section,
         or in the sections in a row), `group` (number of its patient in them), `patient_id`, `report` (empty where there
-        is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), and `info`: `sex`,
-        `view`, `site`, `vendor` (empty where unknown) and `age` (NaN where unknown).
+        is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), `readers` (what
+        each drew, `bundle.data.readers.boxes_by_reader`), and `info`: `sex`, `view`, `site`, `vendor` (empty where
+        unknown) and `age` (NaN where unknown).
 
     Raises:
         DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.
@@ -225,6 +230,7 @@ def _item(entry: dict[str, Any], index: int, findings: Sequence[str], keep: Sequ
         "patient_id": entry["patient_id"],
         "report": entry.get("report") or "",
         **encode_entry(entry, findings),
+        "readers": boxes_by_reader(entry, findings),
         "info": info,
         **{key: entry.get(key) for key in keep},
     }

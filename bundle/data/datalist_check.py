@@ -13,6 +13,7 @@ from typing import Any
 
 from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, show
 from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.data.readers import reader_complaints
 from bundle.data.repeated_boxes import Repeats, without_repeats
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import Layout, RadiographError, check_radiograph
@@ -136,7 +137,8 @@ def check_document(
         by_entry[place.short].append(Fault(place.where, field, found, wanted))
     for place in places:
         needs_report = place.section in needing
-        for complaint in entry_complaints(place.entry, names or None, place.size, needs_report=needs_report):
+        own = entry_complaints(place.entry, names or None, place.size, needs_report=needs_report)
+        for complaint in (*own, *reader_complaints(place.entry)):
             by_entry[place.short].append(Fault(place.where, *complaint))
     for place, field, found, wanted in _patient_complaints(sections):
         by_entry[place.short].append(Fault(place.where, field, found, wanted))
@@ -261,6 +263,7 @@ def _normalised(place: _Place, repeats: Repeats) -> dict[str, Any]:
         "labels": {name: int(label) for name, label in (entry.get("labels") or {}).items()},
         "boxes": without_repeats(entry.get("boxes") or [], repeats),
         "boxed": entry.get("boxed") or [],
+        "drawn": entry.get("boxes") or [],
     }
     if place.layout is not None:
         result |= {"stored_size": place.layout.size, "stored_orientation": place.layout.orientation}

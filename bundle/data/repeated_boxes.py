@@ -10,6 +10,8 @@ from scipy.sparse.csgraph import connected_components
 
 SAME_LESION = 0.75
 """IoU from which on two boxes of one finding in one image are of one lesion; of lesions side by side it is near 0."""
+BETWEEN_READERS = 0.5
+"""The same of boxes by two readers that have names: they draw one lesion tighter or wider, one reader draws it once."""
 
 
 @dataclass
@@ -29,8 +31,9 @@ class Repeats:
     def __str__(self) -> str:
         """For a log."""
         text = (
-            f"Several boxes of one lesion (one finding, IoU at least {SAME_LESION}), as readers draw them: each lesion "
-            f"counts once, with their mean. Lesions: {self.lesions}; boxes merged into another: {self.boxes}."
+            f"Several boxes of one lesion (one finding, IoU at least {SAME_LESION}, between two named readers "
+            f"{BETWEEN_READERS}), as readers draw them: each lesion counts once, with their mean. "
+            f"Lesions: {self.lesions}; boxes merged into another: {self.boxes}."
         )
         kept = f" Captions or attributes differ in {self.differing} of them: the first box's are kept."
         return text + kept * bool(self.differing)
@@ -39,9 +42,10 @@ class Repeats:
 def without_repeats(boxes: Sequence[dict[str, Any]], found: Repeats) -> list[dict[str, Any]]:
     """The boxes of one image, those of one lesion merged.
 
-    Two boxes of one finding are of one lesion if their IoU is at least `SAME_LESION`, or if a chain of such pairs leads
-    from one to the other. The merged box takes the first one's place; its corners are the means of theirs. Its caption,
-    each of its attributes and all else is what the first box that says it says.
+    Two boxes of one finding are of one lesion if their IoU is at least `SAME_LESION`, or `BETWEEN_READERS` where each
+    names another reader, or if a chain of such pairs leads from one to the other. The merged box takes the first one's
+    place; its corners are the means of theirs. Its caption, each of its attributes and all else is what the first box
+    that says it says.
 
     Args:
         boxes: of a datalist's entry, checked.
@@ -54,7 +58,10 @@ def without_repeats(boxes: Sequence[dict[str, Any]], found: Repeats) -> list[dic
     if len(set(finding)) == len(finding):
         return list(boxes)
     corners, names = np.array([box["box"] for box in boxes], dtype=float), np.array(finding)
-    alike = (box_iou(corners, corners) >= SAME_LESION) & (names[:, None] == names)
+    drew = [box.get("reader") for box in boxes]
+    others = np.array([[mine != other and None not in (mine, other) for other in drew] for mine in drew])
+    enough = np.where(others, BETWEEN_READERS, SAME_LESION)
+    alike = (box_iou(corners, corners) >= enough) & (names[:, None] == names)
     lesions: dict[int, list[dict[str, Any]]] = {}  # in the order of their first boxes
     for box, lesion in zip(boxes, connected_components(alike)[1].tolist(), strict=True):
         lesions.setdefault(lesion, []).append(box)

@@ -16,6 +16,7 @@ from bundle.data.datalist import (
     datalist_section,
 )
 from bundle.data.datalist_fault import PRINTED_FAULTS
+from bundle.data.readers import NAME
 from tests.data.datalist_document import Document, faults_of, write_image
 
 UNKNOWN = "one of the findings Atelectasis, Effusion, Mass"
@@ -56,6 +57,23 @@ FAULTS = {
     "box without finding": ({"boxes": [{"box": [0, 0, 1, 1]}]}, "boxes[0].finding", "nothing", UNKNOWN),
     "box as list": ({"boxes": [[0, 0, 1, 1]]}, "boxes[0]", "[0, 0, 1, 1]", "an object with finding and box"),
     "boxes as object": ({"boxes": {}}, "boxes", "{}", "a list of objects with finding and box"),
+    "reader as number": (mass([0, 0, 1, 1], reader=1), "boxes[0].reader", "1", NAME),
+    "reader with a bar": (mass([0, 0, 1, 1], reader="a|b"), "boxes[0].reader", "'a|b'", NAME),
+    "readers as text": ({"readers": "R1"}, "readers", "'R1'", f"a list, each {NAME}"),
+    "readers without a name": ({"readers": ["R1", " "]}, "readers", "['R1', ' ']", f"a list, each {NAME}"),
+    "a reader twice": ({"readers": ["R1", "R1"]}, "readers", "['R1', 'R1']", "each reader once"),
+    "box of another reader": (
+        {**mass([0, 0, 1, 1], reader="R3"), "readers": ["R1", "R2"]},
+        "boxes[0].reader",
+        "'R3'",
+        "one of the image's readers, R1, R2",
+    ),
+    "box of no reader": (
+        {**mass([0, 0, 1, 1]), "readers": ["R1"]},
+        "boxes[0].reader",
+        "nothing",
+        "one of the image's readers, R1",
+    ),
     "box and label 0": (
         {**mass([0, 0, 1, 1]), "labels": {"Mass": 0}},
         "boxes[0]",
