@@ -36,10 +36,14 @@ class Step:
             if isinstance(value, torch.Tensor)
         }
         known = {key: moved[key] for key in self.network_keys}
-        image = self.precision.layout(moved["image"])
+        image = self.precision.layout(self._seen(engine, moved))
         if self.full:
             known["full"] = True  # type: ignore[assignment]
         return engine.inferer(image, engine.network, **known), moved
+
+    def _seen(self, _: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The images (B, 1, Hc, Wc) that the network gets of a batch."""
+        return batch["image"]
 
 
 class TrainingStep(Step):
@@ -54,6 +58,8 @@ class TrainingStep(Step):
         full: see `Step`.
         max_grad_norm: clips the gradient's norm; None does not.
         teacher: such as `bundle.networks.RegionTeacher`: what it makes of the batch joins the network's output.
+        photometric: such as `bundle.transforms.RandomPhotometry`: changes the images that the network gets, by their
+            `index` and the epoch. A teacher looks at them as they are.
 
     Raises:
         FloatingPointError: the loss is not finite; the message names the terms that are not.
@@ -66,9 +72,15 @@ class TrainingStep(Step):
         full: bool = True,
         max_grad_norm: float | None = None,
         teacher: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None,
+        photometric: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor] | None = None,
     ) -> None:
         super().__init__(precision, network_keys, full)
-        self.max_grad_norm, self.teacher = max_grad_norm, teacher
+        self.max_grad_norm, self.teacher, self.photometric = max_grad_norm, teacher, photometric
+
+    def _seen(self, engine: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        if self.photometric is None:
+            return batch["image"]
+        return self.photometric(batch["image"], batch["index"], engine.state.epoch)
 
     def __call__(self, engine: Any, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
         engine.network.train()

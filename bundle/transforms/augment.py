@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from bundle.comments import without_comments
+from bundle.exposed import exposed_rectangle
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ def is_off(ranges: Mapping[str, float] | None) -> bool:
     return not any(astuple(Augmentation(**without_comments(ranges))))
 
 
-def generator_for(seed: int, epoch: int, index: int) -> torch.Generator:
-    """The random numbers of one image in one epoch: the same whoever draws them, and after a resume."""
-    # SplitMix64's multipliers spread neighbouring (seed, epoch, index) over the generator's seeds.
-    mixed = (seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + index * 0x94D049BB133111EB) % 2**63
-    return torch.Generator().manual_seed(mixed)
+def generator_for(seed: int, epoch: int, index: int, stream: int = 0) -> torch.Generator:
+    """The random numbers of one image in one epoch, for one purpose: the same whoever draws them, also resumed."""
+    # SplitMix64's multipliers spread neighbouring (seed, epoch, index) over the generator's seeds; Pelle Evensen's
+    # does the same for streams
+    mixed = seed * 0x9E3779B97F4A7C15 + epoch * 0xBF58476D1CE4E5B9 + index * 0x94D049BB133111EB
+    return torch.Generator().manual_seed((mixed + stream * 0x9FB21C651E98DF25) % 2**63)
 
 
 def augment(
@@ -57,7 +59,8 @@ def augment(
         generator: source of every random number.
 
     Returns:
-        The changed canvas, clamped to 0..1, and the affine from stored pixels to it, with which boxes move along.
+        The changed canvas, clamped to 0..1, what pads it 0 as before, and the affine from stored pixels to it, with
+        which boxes move along.
     """
     u = (
         torch.rand(9, generator=generator, dtype=torch.float64) * 2 - 1
@@ -66,6 +69,7 @@ def augment(
     angle, zoom = math.radians(ranges.rotate * u[0]), 1 + ranges.scale * float(u[1])
     shift_x, shift_y = ranges.translate * w * float(u[2]), ranges.translate * h * float(u[3])
     mirror = -1.0 if (u[4] + 1) / 2 < ranges.flip else 1.0
+    inside = exposed_rectangle(canvas)
     if ranges.rotate or ranges.scale or ranges.translate or ranges.flip:
         cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
         linear = torch.tensor([[mirror * cos, -sin], [mirror * sin, cos]], dtype=torch.float64)
@@ -73,7 +77,7 @@ def augment(
         move = torch.eye(3, dtype=torch.float64)
         move[:2, :2] = linear
         move[:2, 2] = centre - linear @ centre + torch.tensor([shift_x, shift_y], dtype=torch.float64)
-        canvas = _warp(canvas, move)
+        canvas, inside = _warp(canvas, move), _warp(inside.to(canvas), move) > 0
         affine = move @ affine
     if ranges.gamma:
         canvas = canvas.clamp(min=1e-6) ** math.exp(ranges.gamma * float(u[5]))
@@ -83,7 +87,7 @@ def augment(
     if ranges.noise:
         sigma = ranges.noise * (float(u[7]) + 1) / 2
         canvas = canvas + sigma * torch.randn(canvas.shape, generator=generator)
-    return canvas.clamp(0, 1), affine
+    return canvas.clamp(0, 1) * inside, affine
 
 
 def _warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:

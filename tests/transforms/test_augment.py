@@ -64,3 +64,15 @@ def test_values_stay_in_range():
         moved, _ = augment(canvas, torch.eye(3, dtype=torch.float64), wild, generator_for(0, 0, i))
         assert moved.min() >= 0
         assert moved.max() <= 1
+
+
+def test_what_pads_the_canvas_stays_black():
+    """As in evaluation, whatever contrast, gamma and noise do to the radiograph."""
+    canvas = torch.zeros(1, 64, 64)
+    canvas[:, :, 16:48] = 0.5
+    wild = Augmentation(rotate=0, scale=0, translate=0.1, contrast=0.5, gamma=0.5, noise=0.2)
+    for i in range(5):
+        moved, affine = augment(canvas, torch.eye(3, dtype=torch.float64), wild, generator_for(0, 0, i))
+        left = int(transform_boxes(torch.tensor([[16.0, 0, 48, 64]]), affine)[0, 0])
+        assert moved[..., : left - 1].abs().max() == 0
+        assert moved[:, 10:54, left + 2 : left + 28].mean() > 0.05

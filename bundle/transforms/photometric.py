@@ -1,0 +1,176 @@
+"""Photometric domain randomisation: a batch of radiographs as if other machines had processed them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from bundle.comments import without_comments
+from bundle.exposed import exposed_rectangle
+from bundle.transforms.augment import generator_for
+
+Range = tuple[float, float]
+STREAM = 1  # beside what augmentation draws from the same (seed, epoch, image)
+
+
+@dataclass(frozen=True)
+class Photometry:
+    """Ranges of the random changes; the defaults of shares, gamma and noise leave every image as it is.
+
+    Attributes:
+        latitude_share: share of images whose bands get gains of their own, as multi-band processing gives them.
+        fine: gain of waves shorter than about 8 px of the canvas, log-uniform like the next two.
+        middle: gain of those up to about 32 px.
+        coarse: gain of those up to about 96 px.
+        base: gain of longer ones, about the image's mean; uniform.
+        gamma: exponent of the tone curve, log-uniform.
+        tone_share: share of images whose black and white are moved.
+        black: grey that black becomes; below 0 it is cut off.
+        contrast: white minus black; what lies above 1 is cut off.
+        noise: largest standard deviation of added Gaussian noise; each image's is uniform below it.
+    """
+
+    latitude_share: float = 0.0
+    fine: Range = (0.67, 2.5)
+    middle: Range = (0.6, 1.8)
+    coarse: Range = (0.4, 1.2)
+    base: Range = (0.3, 1.1)
+    gamma: Range = (1.0, 1.0)
+    tone_share: float = 0.0
+    black: Range = (-0.15, 0.5)
+    contrast: Range = (0.35, 0.9)
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.default, float):
+                limit = "0 or more" if field.name == "noise" else "0 to 1"
+                wrong = not 0 <= value <= (float("inf") if field.name == "noise" else 1)
+            else:
+                object.__setattr__(self, field.name, tuple(value))
+                least = -float("inf") if field.name == "black" else 1e-3
+                limit = "two numbers, the lower first" + ("" if field.name == "black" else ", above 0")
+                wrong = len(value) != 2 or not least <= value[0] <= value[1]
+            if wrong:
+                raise ValueError(f"photometric: {field.name} is {value}; give {limit}.")
+
+    @property
+    def off(self) -> bool:
+        """Whether every image stays as it is."""
+        return not (self.latitude_share or self.tone_share or self.noise) and self.gamma == (1.0, 1.0)
+
+
+class RandomPhotometry:
+    """Changes the grey values of a batch, on its device, in front of the network in training.
+
+    With x an image, x_n its means over n x n pixels brought back to its size, and m its mean, in this order:
+
+    1. latitude: y = m + base (x_32 − m) + coarse (x_16 − x_32) + middle (x_4 − x_16) + fine (x − x_4);
+    2. tone curve: y ↦ y^gamma, of y in 0..1;
+    3. black and white: y ↦ black + contrast · y;
+    4. noise, and a cut to 0..1.
+
+    What pads the canvas stays 0 (`bundle.exposed`). What is drawn depends on (seed, epoch, image's index) alone,
+    whatever the batch and the rank, and after a resume; of the noise, on the device too.
+
+    Args:
+        seed: of the experiment.
+        ranges: fields of `Photometry`.
+    """
+
+    def __init__(self, seed: int = 0, ranges: Mapping[str, Any] | None = None) -> None:
+        self.seed, self.ranges = seed, Photometry(**without_comments(ranges))
+
+    @torch.no_grad()
+    def __call__(self, image: torch.Tensor, index: torch.Tensor, epoch: int) -> torch.Tensor:
+        """Change a batch.
+
+        Args:
+            image: (B, 1, H, W) float, 0..1, the canvas.
+            index: (B,) int64, the images' numbers in their section.
+            epoch: of the training.
+
+        Returns:
+            (B, 1, H, W), 0..1; `image` itself where all is off.
+        """
+        ranges = self.ranges
+        if ranges.off:
+            return image
+        generators = [generator_for(self.seed, epoch, number, STREAM) for number in index.tolist()]
+        # all drawn always: switching one off keeps the rest
+        u = torch.stack([torch.rand(10, generator=generator) for generator in generators]).to(image)
+        latitude, fine, middle, coarse, base, gamma, tone, black, contrast, noise = u.T[..., None, None, None]
+        inside = exposed_rectangle(image)
+        out = image
+        if ranges.latitude_share:
+            gains = (
+                _log_uniform(fine, ranges.fine),
+                _log_uniform(middle, ranges.middle),
+                _log_uniform(coarse, ranges.coarse),
+                _uniform(base, ranges.base),
+            )
+            chosen = latitude < ranges.latitude_share
+            out = with_latitude(out, inside, *(torch.where(chosen, gain, 1) for gain in gains))
+        if ranges.gamma != (1.0, 1.0):
+            out = out.clamp(1e-4, 1).pow_(_log_uniform(gamma, ranges.gamma))
+        if ranges.tone_share:
+            chosen = tone < ranges.tone_share
+            low = torch.where(chosen, _uniform(black, ranges.black), 0)
+            out = torch.addcmul(low, out.clamp(0, 1), torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
+        if ranges.noise:
+            out = out + ranges.noise * noise * self._noise(image, [each.initial_seed() for each in generators])
+        return out.clamp(0, 1) * inside
+
+    def _noise(self, image: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        """Standard normal values like the batch, drawn on its device."""
+        drawn = [torch.Generator(image.device).manual_seed(seed) for seed in seeds]
+        return torch.stack([torch.randn(image.shape[1:], generator=g, device=image.device) for g in drawn])
+
+
+def with_latitude(
+    image: torch.Tensor,
+    inside: torch.Tensor,
+    fine: torch.Tensor,
+    middle: torch.Tensor,
+    coarse: torch.Tensor,
+    base: torch.Tensor,
+) -> torch.Tensor:
+    """Step 1 of `RandomPhotometry`; the means over blocks are brought back from level to level, bilinearly.
+
+    Args:
+        image: (B, 1, H, W).
+        inside: (B, 1, H, W) bool; elsewhere the image's mean inside stands in, so that its edge is no detail.
+        fine: (B, 1, 1, 1) gain, like the rest.
+        middle: see `Photometry`, like the rest.
+        coarse: see there.
+        base: see there.
+
+    Returns:
+        (B, 1, H, W), not cut to 0..1.
+    """
+    share = inside.to(image).mean((1, 2, 3), keepdim=True).clamp(1e-6)
+    mean = image.mean((1, 2, 3), keepdim=True) / share  # what pads it is 0
+    filled = torch.where(inside, image, mean)
+    four = F.avg_pool2d(filled, 4, ceil_mode=True)
+    sixteen = F.avg_pool2d(four, 4, ceil_mode=True)
+    thirty_two = F.avg_pool2d(sixteen, 2, ceil_mode=True)
+    # the sum of gains times bands, by levels: each level's upsampling is shared by all that is coarser
+    out = (base - coarse) * thirty_two + (1 - base) * mean
+    out = (coarse - middle) * sixteen + _to(out, sixteen)
+    out = (middle - fine) * four + _to(out, four)
+    return _to(out, filled).addcmul_(fine, filled)
+
+
+def _to(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(values, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _uniform(u: torch.Tensor, limits: Range) -> torch.Tensor:
+    return limits[0] + (limits[1] - limits[0]) * u
+
+
+def _log_uniform(u: torch.Tensor, limits: Range) -> torch.Tensor:
+    return limits[0] * (limits[1] / limits[0]) ** u
