@@ -133,3 +133,17 @@ def test_monais_evaluator_runs_on_it(build, image, autocast):
     probability = torch.stack([one["scores"]["image"] for one in seen])
     assert maps.shape == (3, 3, 4, 4)
     torch.testing.assert_close(maps.amax((-2, -1)), probability)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_maps_have_the_towers_grid_however_fine_the_networks_are(build, method):
+    """What attention and gradients say, they say of the tower's patches."""
+    plain, fine = build(), build(patch_factor=2)
+    for part in ("clip", "downscaler"):
+        getattr(fine, part).load_state_dict(getattr(plain, part).state_dict())
+    fine.prompt_embeddings.copy_(plain.prompt_embeddings)
+    image = torch.rand(2, 1, 132, 132, generator=torch.Generator().manual_seed(3))
+    assert fine.grid == (8, 8)
+    maps = METHODS[method](plain, image)
+    assert maps.shape[-2:] == (4, 4)
+    torch.testing.assert_close(METHODS[method](fine, image), maps)
