@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_json
+from bundle.comments import without_comments
 from bundle.fingerprint import file_fingerprint
 from bundle.made_for import differing
 from bundle.probability import OperatingPoints
@@ -58,7 +59,7 @@ def read_plan(path: Path, made_for: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plan_of_weights(
-    path: Path, weights: Path, findings: Sequence[str], image_score: Mapping[str, Any] | None = None
+    path: str | Path, weights: str | Path, findings: Sequence[str], image_score: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """The plan that was frozen for a network, whatever else it compares the network with.
 
@@ -71,9 +72,10 @@ def plan_of_weights(
     Raises:
         PlanError: there is none, or it was made for something else or another score; the message says for what.
     """
-    plan = _plan_in(path)
+    plan = _plan_in(Path(path))
     made_for = plan.get("made_for") or {}
-    own = {"weights": file_fingerprint(weights), "findings": list(findings), "image_score": image_score}
+    score = None if image_score is None else without_comments(image_score)
+    own = {"weights": file_fingerprint(Path(weights)), "findings": list(findings), "image_score": score}
     if other := differing({key: made_for.get(key) for key in own}, own):
         raise PlanError(f"The plan at {path} was made for something else: {other}.")
     if plan["score"] != IMAGE:

@@ -9,7 +9,6 @@ from typing import Any
 from monai.bundle import ConfigParser
 from transformers import CLIPConfig
 
-from bundle.comments import without_comments
 from bundle.frozen_plan import PLAN, PlanError, plan_of_weights, shown_points
 from bundle.made_for import differing, made_for
 from bundle.metrics.records_io import records_made_for
@@ -23,7 +22,7 @@ SHARED = (
     *("findings", "reading", "image_size", "tower_size", "hidden_channels", "sparse", "image_score"),
     *("patch_factor", "patch_prior", "candidates"),
 )
-SHARED_IF_THERE = ("notice", "algorithm_name", "algorithm_version")
+SHARED_IF_THERE = ("local_normalisation", "notice", "algorithm_name", "algorithm_version")
 FIGURES = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
 # what of a network inference does not need: the prompts' embeddings lie with the weights
 TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip", "separate_prompts")
@@ -75,7 +74,7 @@ def _frozen(parser: ConfigParser) -> Config:
     """
     folder, weights, findings = (parser.get_parsed_content(key) for key in ("ckpt_dir", "ckpt_path", "findings"))
     try:
-        score = without_comments(_resolved(parser, parser.get("image_score")))
+        score = _resolved(parser, parser.get("image_score"))
         plan = plan_of_weights(Path(folder) / PLAN, Path(weights), findings, score)
     except PlanError as error:
         logger.warning("The package is uncalibrated, and its thresholds are .5. %s", error)

@@ -21,6 +21,7 @@ from bundle.networks.heads import (
     pair_logits,
 )
 from bundle.networks.image_score import ImageScore
+from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
@@ -58,6 +59,7 @@ class PatchCLIP(nn.Module):
         patch_prior: see above, in 0..1; None, the paper's, has no bias.
         separate_prompts: start from a text projection that makes the prompts orthonormal
             (`bundle.networks.separate_prompts`); False is the paper's.
+        local_normalisation: arguments of `LocalNormalisation`, before CheXzero's; None leaves it out.
 
     Attributes:
         grid: (Gh, Gw) of the maps.
@@ -90,6 +92,7 @@ class PatchCLIP(nn.Module):
         patch_factor: int = 1,
         patch_prior: float | None = None,
         separate_prompts: bool = False,
+        local_normalisation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if clip.vision.image_size != downscaler.out_size:
@@ -111,6 +114,9 @@ class PatchCLIP(nn.Module):
         self.selection = PatchSelection(k, **sparse.pop("selection", {}))
         self.sparse = SparseHead(width, **sparse)
         self.image_score = ImageScore(**without_comments(image_score))
+        self.local_normalisation = (
+            None if local_normalisation is None else LocalNormalisation(**without_comments(local_normalisation))
+        )
         self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
 
@@ -192,7 +198,7 @@ class PatchCLIP(nn.Module):
 
     def features(self, image: torch.Tensor) -> VisionFeatures:
         """The vision tower's tokens of images (B, 1, Hc, Wc); a step of `forward`, for subclasses."""
-        hidden = self.downscaler.begin((image - self.pixel_mean) / self.pixel_std)
+        hidden = self.downscaler.begin(self.normalised(image))
         features = self.clip.vision(self.downscaler.finish(hidden))
         return features._replace(levels=features.levels or (hidden,)) if self.fine is not None else features
 
@@ -207,6 +213,12 @@ class PatchCLIP(nn.Module):
         """The positional embedding of each patch of the maps' grid: (P, W)."""
         positions = self.clip.vision.patch_positions()
         return positions if self.fine is None else self.fine.positions(positions)
+
+    def normalised(self, image: torch.Tensor) -> torch.Tensor:
+        """Images (B, 1, Hc, Wc), 0..1, as the downscaler gets them; a step of `forward`, for subclasses."""
+        if self.local_normalisation is not None:
+            image = self.local_normalisation(image)
+        return (image - self.pixel_mean) / self.pixel_std
 
     def scale(self) -> torch.Tensor:
         """The scalar s = exp(logit scale), at most 100."""

@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.comments import without_comments
 from bundle.fingerprint import file_fingerprint, weights_fingerprint
 from bundle.grid import boxes_in_grid, canvas_to_grid
 from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
+from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.patch_clip import PatchCLIP
 from bundle.networks.roi_align import roi_align
 from bundle.networks.text_bank import TextBank
@@ -43,6 +45,8 @@ class RegionTeacher(nn.Module):
         weights: a checkpoint of this house (such as plain CLIP's), of which `clip.*` and `downscaler.*` are read; None
             leaves `clip` as it is, such as pretrained.
         view: see above.
+        local_normalisation: arguments of `LocalNormalisation`, those that `weights` were trained with; of the whole
+            canvas, before a region is cut out. None leaves it out.
         cache: keep what it sees, by image and box, in memory: each region is then looked at once in a process, by
             itself, so that what it gives does not depend on the batch. Only where nothing random changes the images
             (`bundle.transforms.augment.is_off`).
@@ -64,6 +68,7 @@ class RegionTeacher(nn.Module):
         weights: str | Path | None = None,
         view: View = "crop",
         cache: bool = False,
+        local_normalisation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if view not in ("crop", "roi_align"):
@@ -78,6 +83,9 @@ class RegionTeacher(nn.Module):
         if downscaler is not None and weights is None:
             raise ValueError("RegionTeacher: a downscaler needs `weights`; it would teach untrained.")
         self.clip, self.downscaler, self.view = clip, downscaler, view
+        self.local_normalisation = (
+            None if local_normalisation is None else LocalNormalisation(**without_comments(local_normalisation))
+        )
         self.input_size = clip.vision.image_size if downscaler is None else downscaler.in_size
         self.fingerprint = weights_fingerprint(self.state_dict()) if weights is None else self._load(Path(weights))
         self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)
@@ -114,6 +122,8 @@ class RegionTeacher(nn.Module):
                 "'roi_align' both look at the same. Give a teacher of that size, or view 'crop', which resizes."
             )
         self.to(image.device)
+        if self.local_normalisation is not None:
+            image = self.local_normalisation(image)
         valid = boxes_in_grid(regions, canvas)
         seen = image.new_zeros(*valid.shape, self.clip.embedding_dim, dtype=torch.float32)
         if self._seen is None:

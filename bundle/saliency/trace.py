@@ -108,7 +108,7 @@ def tracing(
                 hooks.callback(block.layer_norm1.register_forward_hook(keep_input).remove)
                 if attention:
                     hooks.callback(block.self_attn.register_forward_hook(keep_attention).remove)
-            pixels = network.downscaler((image.float() - network.pixel_mean) / network.pixel_std)
+            pixels = network.downscaler(network.normalised(image.float()))
             if gradient:
                 hooks.callback(tower.model.pre_layrnorm.register_forward_hook(_begin).remove)
                 hooks.enter_context(torch.enable_grad())

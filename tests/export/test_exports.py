@@ -21,13 +21,14 @@ from tests.tiny_network import tiny_patch_clip
 CANVAS = 132
 
 
-@pytest.fixture(params=["patch", "capped", "region"])
+@pytest.fixture(params=["patch", "capped", "region", "local"])
 def network(request):
     """Prompts far enough apart for patches above and below the selection's threshold."""
     arguments = {
         "patch": {},
         "capped": {"sparse": {"selection": {"max_patches": 3}}},
         "region": {"network": RegionCLIP, "processor": {"num_heads": 2}, "fuse": True},
+        "local": {"local_normalisation": {"cell": 7}},
     }[request.param]
     net = tiny_patch_clip(None, text=False, **arguments).eval()
     generator = torch.Generator().manual_seed(1)
@@ -69,6 +70,11 @@ def test_exports_agree_for_any_batch(network, export, run, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["model"]
     again = largest_differences(exportable, run(path), CANVAS, batches=(2, 5), seed=7)
     assert max(again.values()) < 1e-5
+    padded = torch.rand(3, 1, CANVAS, CANVAS)
+    padded[1, ..., :30] = padded[1, ..., 110:] = padded[2, :, :25] = 0
+    with torch.inference_mode():
+        for one, other in zip(run(path)(padded), exportable(padded), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
 def test_large_weights_lie_beside_the_onnx_file(tmp_path, monkeypatch):
