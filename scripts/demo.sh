@@ -15,12 +15,6 @@ if [ ! -f data/demo/datalist.json ]; then
   "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --seed 0
 fi
 
-if [ ! -f models/demo/.pretrained ]; then
-  say "Pretraining on images and reports"
-  bundle training --config_file "['configs/pretrain.json','configs/demo.json']"
-  touch models/demo/.pretrained
-fi
-
 if [ ! -f models/demo/.trained ]; then
   say "Training Patch-CLIP on boxes"
   bundle training --config_file "['configs/train.json','configs/demo.json']" --tracking configs/tracking_mlflow.json

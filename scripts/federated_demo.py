@@ -1,7 +1,7 @@
 """Federated learning with MONAI's client: sites train the bundle together, the average is judged on the test section.
 
 python -m scripts.federated_demo --config_file "['configs/train.json','configs/demo.json']" --dataset_dir data/demo \
-    --output eval/federated --initial_weights models/demo/pretrain/model.pt
+    --output eval/federated
 """
 
 import json
