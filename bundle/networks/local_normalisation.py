@@ -10,14 +10,14 @@ from bundle.exposed import exposed_rectangle
 class LocalNormalisation(nn.Module):
     """Every pixel against mean and spread of its neighbourhood; what pads the canvas stays 0 and counts for nothing.
 
-        y = clip(1/2 + gain (x − μ) / (σ + floor · s + 1e-4), 0, 1)
+        y = clip(a x + b, 0, 1),  a = gain / (σ + floor · s + 1e-4),  b = 1/2 − a μ
 
     The canvas is divided into cells of c x c pixels. Of a cell, μ and σ are mean and standard deviation of the exposed
     pixels (`bundle.exposed`) of the cells up to 2·reach away along each axis, a cell at distance d weighted by the
-    convolution of two boxes of 2·reach + 1 cells: max(0, 2·reach + 1 − d) along each axis. From the cells' centres they
-    are interpolated bilinearly to the pixels, beyond the outermost kept. s² is the mean of σ² over the exposed pixels:
-    it keeps flat neighbourhoods, whose noise would fill the range, quiet. No weights are learnt. An increasing linear
-    change of grey, x ↦ a + b·x that is not cut, changes nothing but by the 1e-4.
+    convolution of two boxes of 2·reach + 1 cells: max(0, 2·reach + 1 − d) along each axis. s² is the mean of σ² over
+    the exposed pixels: it keeps flat neighbourhoods, whose noise would fill the range, quiet. From the cells' centres a
+    and b are interpolated bilinearly to the pixels, kept beyond the outermost. No weights are learnt. An increasing
+    linear change of grey, x ↦ p + q x that is not cut, changes nothing but by the 1e-4.
 
     It belongs to the weights that were trained with it: they carry its settings, and others are refused.
 
@@ -43,27 +43,24 @@ class LocalNormalisation(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) float, 0..1 -> the same, float32."""
-        image = image.float()
-        inside = exposed_rectangle(image).to(image.dtype)
         height, width = image.shape[-2:]
-        # number, sum and sum of squares: nothing outside adds to any of them
-        moments = torch.cat([inside, image, image.square()], 1)
-        moments = F.pad(moments, (0, -width % self.cell, 0, -height % self.cell))
-        cells = F.avg_pool2d(moments, self.cell)  # (B, 3, H / c, W / c)
+        # whole cells
+        image = F.pad(image.float(), (0, -width % self.cell, 0, -height % self.cell))
+        inside = exposed_rectangle(image).to(image.dtype)
+        # share of exposed pixels, sum and sum of squares over c²: nothing outside adds to any of them
+        count, *sums = (F.avg_pool2d(each, self.cell) for each in (inside, image, image.square()))
         side = 2 * self.reach + 1
-        near = F.avg_pool2d(F.avg_pool2d(F.pad(cells, [2 * self.reach] * 4), side, 1), side, 1)
-        number, total, squares = near.split(1, 1)
+        near = F.pad(torch.cat([count, *sums], 1), [2 * self.reach] * 4)  # (B, 3, H / c + 4 reach, W / c + 4 reach)
+        number, total, squares = F.avg_pool2d(F.avg_pool2d(near, side, 1), side, 1).split(1, 1)
         number = number.clamp(min=1e-6)
         mean = total / number
         variance = (squares / number - mean.square()).clamp(min=0)
-        count = cells[:, :1]
         overall = (count * variance).sum((2, 3), keepdim=True) / count.sum((2, 3), keepdim=True).clamp(min=1e-6)
-        spread = variance.sqrt() + self.floor * overall.sqrt() + 1e-4
-        local = F.interpolate(
-            torch.cat([mean, spread], 1), scale_factor=float(self.cell), mode="bilinear", align_corners=False
-        )
-        mean, spread = local[..., :height, :width].split(1, 1)
-        return (0.5 + self.gain * (image - mean) / spread).clamp(0, 1) * inside
+        slope = self.gain / (variance.sqrt() + self.floor * overall.sqrt() + 1e-4)
+        line = torch.cat([slope, 0.5 - slope * mean], 1)
+        line = F.interpolate(line, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
+        slope, offset = line.split(1, 1)
+        return (torch.addcmul(offset, slope, image).clamp(0, 1) * inside)[..., :height, :width]
 
     def get_extra_state(self) -> torch.Tensor:
         """The settings go with the weights."""

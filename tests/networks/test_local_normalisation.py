@@ -41,9 +41,9 @@ def by_hand(image, inside, cell, reach, floor, gain):
         return (1 - (y - top)) * upper + (y - top) * lower
 
     out = np.zeros_like(image)
+    slope = gain / (spread + floor * overall + 1e-4)
     for r, c in np.argwhere(inside):
-        scale = between(spread, r, c) + floor * overall + 1e-4
-        out[r, c] = np.clip(0.5 + gain * (image[r, c] - between(mean, r, c)) / scale, 0, 1)
+        out[r, c] = np.clip(between(slope, r, c) * image[r, c] + between(0.5 - slope * mean, r, c), 0, 1)
     return out
 
 
