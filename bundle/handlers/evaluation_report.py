@@ -69,6 +69,8 @@ class EvaluationReport:
         items: the section's items with `index` and `info` (sex, age, view, site, vendor), for subgroups.
         comparison: that has been evaluated: its tables join the report, and the calibration and thresholds of its
             plan are judged.
+        points: calibration and thresholds to be judged where there is no comparison, as a plan holds them (`points` of
+            `bundle.frozen_plan.plan_of_weights`).
         language: to be run at the end: retrieval, negation, zero-shot prompts.
         regions: likewise: captions of regions among hard negatives and in retrieval, pointing by a description.
 
@@ -95,6 +97,7 @@ class EvaluationReport:
         comparison: Comparison | None = None,
         language: LanguageEvaluation | None = None,
         regions: RegionEvaluation | None = None,
+        points: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         for name, handler in (("froc", froc), ("auroc", auroc)):
             if handler is not None and tuple(handler.metric_fn.findings) != tuple(findings):
@@ -117,6 +120,7 @@ class EvaluationReport:
         self.replicates, self.seed, self.primary = replicates, seed, primary
         self.description, self.datalist, self.judged_on, self.gallery_size = description, datalist, judged_on, gallery
         self.items, self.comparison, self.language, self.regions = items, comparison, language, regions
+        self.points = points or {}
         self._gallery = self._empty_gallery()
 
     def attach(self, engine: Any) -> None:
@@ -155,7 +159,7 @@ class EvaluationReport:
             check_records(records, known=datalist_findings(self.datalist))
         logger.info("Writing the report (%d bootstrap replicates) to %s.", self.replicates, self.output_dir)
         metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
-        points = {} if self.comparison is None else self.comparison.points()
+        points = self.points if self.comparison is None else self.comparison.points()
         parts = [*spoken, summarise_images(records, points, self.replicates, self.seed, self.primary)]
         if points and records.images.scores:
             rule = OperatingPoints(self.findings, shown_points(points))

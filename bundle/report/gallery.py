@@ -200,7 +200,9 @@ class Gallery:
         corners = torch.tensor([[0.0, 0.0, width, height]], dtype=torch.float64)
         x0, y0, x1, y1 = (round(v) for v in transform_boxes(corners, affine)[0].tolist())
         canvas = torch.as_tensor(sample["image"]).as_subclass(torch.Tensor).detach()
-        view = canvas[:, max(0, y0) : y1, max(0, x0) : x1].float()  # (1, h, w)
+        # negative padding cuts; what an enlarged picture has beyond the canvas is black
+        edges = (-x0, x1 - canvas.shape[-1], -y0, y1 - canvas.shape[-2])
+        view = F.pad(canvas.float(), edges)  # (1, h, w)
         shrink = min(1.0, self.side / max(view.shape[-2:]))
         size = [max(1, round(n * shrink)) for n in view.shape[-2:]]
         small = F.interpolate(view[None], size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1)

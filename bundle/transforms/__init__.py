@@ -7,6 +7,7 @@ from bundle.transforms.dictionary import FitToCanvasd as FitToCanvasd
 from bundle.transforms.dictionary import KeepBoxesd as KeepBoxesd
 from bundle.transforms.dictionary import SelectSampled as SelectSampled
 from bundle.transforms.dictionary import TokenizeReportd as TokenizeReportd
+from bundle.transforms.other_machine import OtherMachined as OtherMachined
 from bundle.transforms.photometric import RandomPhotometry as RandomPhotometry
 from bundle.transforms.radiograph import LoadRadiographd as LoadRadiographd
 from bundle.transforms.regions import RegionsToCanvasd as RegionsToCanvasd

@@ -77,7 +77,7 @@ def augment(
         move = torch.eye(3, dtype=torch.float64)
         move[:2, :2] = linear
         move[:2, 2] = centre - linear @ centre + torch.tensor([shift_x, shift_y], dtype=torch.float64)
-        canvas, inside = _warp(canvas, move), _warp(inside.to(canvas), move) > 0
+        canvas, inside = warp(canvas, move), warp(inside.to(canvas), move) > 0
         affine = move @ affine
     if ranges.gamma:
         canvas = canvas.clamp(min=1e-6) ** math.exp(ranges.gamma * float(u[5]))
@@ -90,7 +90,7 @@ def augment(
     return canvas.clamp(0, 1) * inside, affine
 
 
-def _warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
+def warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
     """Resample so that what was at p is at move(p); outside is 0, as in the padding."""
     h, w = canvas.shape[-2:]
     # grid_sample wants, for each new pixel, the old place in units of half the canvas about its centre

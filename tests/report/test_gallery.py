@@ -11,6 +11,7 @@ from PIL import Image
 
 from bundle.grid import grid_to_stored
 from bundle.report.gallery import FALSE_POSITIVE, HIT, MISS, Gallery, draw_sighting
+from bundle.transforms.augment import warp
 from bundle.transforms.canvas import fit_to_canvas
 
 FINDINGS = ("Effusion", "Mass")
@@ -89,6 +90,20 @@ def test_size_zero_keeps_nothing_and_reads_nothing() -> None:
     gallery = Gallery(FINDINGS, size=0)
     gallery.add({})
     assert gallery.choose({}) == []
+
+
+def test_marks_lie_on_the_lesion_of_an_image_that_reaches_beyond_the_canvas() -> None:
+    """Such as another machine's larger field."""
+    gallery, case = Gallery(FINDINGS, size=3, side=240), sample(0, [0.9])
+    move = torch.tensor([[1.2, 0, -0.1 * CANVAS], [0, 1.2, -0.1 * CANVAS], [0, 0, 1]], dtype=torch.float64)
+    affine = move @ case["canvas_from_stored"]
+    to_stored = grid_to_stored(affine, (CANVAS, CANVAS), (GRID, GRID))
+    gallery.add({**case, "image": warp(case["image"], move), "canvas_from_stored": affine, "to_stored": to_stored})
+    (sighting,) = (s for s in gallery.sightings() if s.kind == HIT)
+    bright = np.argwhere(sighting.picture > 128)
+    x0, y0, x1, y1 = sighting.boxes[0]
+    assert np.abs(bright.min(0) - [y0, x0]).max() <= 1.5
+    assert np.abs(bright.max(0) + 1 - [y1, x1]).max() <= 1.5
 
 
 def test_marks_lie_on_the_lesion_of_an_image_that_the_canvas_padded() -> None:

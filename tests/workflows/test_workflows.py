@@ -11,6 +11,8 @@ from monai.bundle import ConfigWorkflow
 from pydicom import dcmread
 
 from bundle.export.package import package_bundle
+from bundle.fingerprint import file_fingerprint
+from bundle.frozen_plan import write_plan
 from tests.deadly import deadly
 from tests.tiny import FINDINGS, write_dicom
 from tests.workflows.conftest import ROOT, TINY
@@ -62,6 +64,36 @@ def test_evaluating_writes_metrics_report_and_records(trained):
     report = (trained.eval / "report.html").read_text()
     assert "SecretReport" not in report
     assert "SECRET-ID" not in report
+
+
+def test_another_machines_images_are_judged_by_the_frozen_plan(trained):
+    arguments = {"replicates": 0, "gallery": 2, "output_dir": trained.folder / "plain"}
+    plan = trained.models / "plan.json"
+    with pytest.raises(AssertionError, match=r"There is no plan at .*plan\.json"):
+        trained.run("evaluating", "train", "evaluate", "other_machine", **arguments)
+    point = {"slope": 1.0, "offset": 0.0, "youden": 0.0, "box": 0.0}
+    content = {
+        "candidates": {"floor": 0.001, "smoothing": 0.0, "box_fraction": 0.5, "max_candidates": 3},
+        "points": dict.fromkeys(FINDINGS, point),
+        "score": "image",
+    }
+    made_for = {"weights": file_fingerprint(trained.models / "model.pt"), "findings": FINDINGS}
+    write_plan(plan, {**made_for, "image_score": {"weights": "learned"}}, content)
+    try:
+        trained.run("evaluating", "train", "evaluate", **arguments)
+        trained.run("evaluating", "train", "evaluate", "other_machine", **arguments)
+    finally:
+        plan.unlink()
+    plain, other = (
+        trained.metrics(folder) for folder in (trained.folder / "plain", trained.folder / "plain" / "other_machine")
+    )
+    assert 0 <= other["shown/sensitivity"] <= 1
+    assert other["shown/false_marks_per_image"] > 0
+    assert not any(key.startswith("shown/") for key in plain)
+    assert [other[f"n_lesions/{finding}"] for finding in FINDINGS] == [
+        plain[f"n_lesions/{finding}"] for finding in FINDINGS
+    ]
+    assert other["froc/mean/score"] != plain["froc/mean/score"] or other["auroc/mean"] != plain["auroc/mean"]
 
 
 def test_package_and_inference_stand_alone(trained, tmp_path):
