@@ -386,6 +386,19 @@ def test_other_parameters_are_made_again(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "images").glob("*.dcm")) == [f"{1_000_000 + k}.dcm" for k in range(4)]
 
 
+def test_other_stages_are_said_and_made_again(tmp_path: Path) -> None:
+    """And what is as in version 3 leaves no trace."""
+    (tmp_path / "stages.json").write_text('{"presentation": {"collimated": 0.0}, "processing": {"black": [300, 300]}}')
+    arguments = {"images": 3, "workers": 1, "progress": False}
+    first = make_demo_radiographs(tmp_path / "a", **arguments, stages=tmp_path / "stages.json")
+    said = {"presentation": {"collimated": 0.0}, "processing": {"black": [300, 300]}}
+    assert json.loads(first.read_text())["generator"]["stages"] == said
+    before = (tmp_path / "a/images/000000.dcm").read_bytes()
+    make_demo_radiographs(tmp_path / "a", **arguments)
+    assert "stages" not in json.loads(first.read_text())["generator"]
+    assert (tmp_path / "a/images/000000.dcm").read_bytes() != before
+
+
 @pytest.mark.parametrize(("images", "options"), [(2, {}), (10, {"validation": 5, "test": 5}), (10, {"test": 0})])
 def test_empty_splits_are_refused(tmp_path: Path, images: int, options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="wanted at least one in each"):

