@@ -13,7 +13,10 @@ from monai.engines.utils import IterationEvents
 
 from bundle.precision import Precision
 
-TRUTH = ("index", "group", "label", "boxed", "boxes", "box_finding", "box_cnr", "canvas_from_stored", "stored_size")
+TRUTH = (
+    *("index", "group", "label", "boxed", "boxes", "box_finding", "box_cnr"),
+    *("canvas_from_stored", "stored_size", "pixel_mm"),
+)
 
 
 class Step:

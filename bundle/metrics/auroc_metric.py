@@ -110,5 +110,6 @@ class AUROCMetric(CumulativeRows):
             label=label,
             status=np.where(label == 0, COUNTED, UNKNOWN),
             patch_area=np.full(len(table), np.nan),
+            pixel_mm=np.full((len(table), 2), np.nan),
             scores={name: table[:, 2 + k * (i + 1) : 2 + k * (i + 2)] for i, name in enumerate(self.scores)},
         )

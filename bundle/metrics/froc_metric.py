@@ -40,6 +40,7 @@ class _Truth:
         cnr: (N,).
         place: (N,) of each box among the image's, padding included.
         geometry: of the patches, where known.
+        pixel_mm: (2,), NaN where not known.
     """
 
     index: int
@@ -51,6 +52,7 @@ class _Truth:
     cnr: NDArray[np.float64]
     place: NDArray[np.int64]
     geometry: Geometry | None
+    pixel_mm: NDArray[np.float64]
 
 
 class FROCMetric(CumulativeRows):
@@ -99,9 +101,9 @@ class FROCMetric(CumulativeRows):
         self.criterion = HitCriterion(criterion, threshold, box_fraction, assignment)
         self.fp_rates = tuple(fp_rates)
         k = len(self.findings)
-        # images: group, K labels, K states, patch area; lesions: finding, place, score, box, oracle, cnr;
+        # images: group, K labels, K states, pixel in mm, patch area; lesions: finding, place, score, box, oracle, cnr;
         # candidates and their hit
-        super().__init__(widths=(2 + 2 * k, 9, len(COLUMNS) + 1), identity=1 + 2 * k)
+        super().__init__(widths=(4 + 2 * k, 9, len(COLUMNS) + 1), identity=1 + 2 * k)
 
     def __call__(self, y_pred: Sequence[torch.Tensor], y: Sequence[Mapping[str, Any]]) -> list[Match]:
         """Match a batch of images and keep their rows.
@@ -118,7 +120,9 @@ class FROCMetric(CumulativeRows):
                 - `group` (optional): int, the patient, for the bootstrap; for all images or for none;
                 - `box_cnr` (optional): (N,) contrast-to-noise ratio, NaN where not known;
                 - `to_stored` (3, 3), `stored_size` (H, W), `grid_size` (Gh, Gw) (optional): the patches, for the
-                  oracle ceiling, the area of a patch and criterion `patch`.
+                  oracle ceiling, the area of a patch and criterion `patch`;
+                - `pixel_mm` (optional): (2,) distance of stored pixels in mm, between rows and between columns, NaN
+                  where not known.
 
         Returns:
             For each image its match.
@@ -137,7 +141,7 @@ class FROCMetric(CumulativeRows):
             place = np.append(truth.place, -1)
             self.add(
                 truth.index,
-                np.concatenate([[truth.group], truth.label, truth.status, [area]]),
+                np.concatenate([[truth.group], truth.label, truth.status, truth.pixel_mm, [area]]),
                 np.column_stack([truth.finding, truth.place, found.lesion_scores, truth.boxes, ceiling, truth.cnr]),
                 np.column_stack([table, place[found.hit_lesion]]),
             )
@@ -188,6 +192,7 @@ class FROCMetric(CumulativeRows):
                 label=images[:, 2 : 2 + k],
                 status=images[:, 2 + k : 2 + 2 * k].astype(np.int64),
                 patch_area=images[:, -1],
+                pixel_mm=images[:, 2 + 2 * k : 4 + 2 * k],
             ),
             lesions=LesionRecords(
                 index=lesions[:, 0].astype(np.int64),
@@ -223,7 +228,8 @@ class FROCMetric(CumulativeRows):
         label, group = as_array(truth["label"]).reshape(-1), truth.get("group")
         status = self._status(index, label, as_array(truth["boxed"]).reshape(-1) > 0, finding)
         patient = np.nan if group is None else float(group)
-        return _Truth(index, patient, label, status, boxes, finding, cnr, real, _geometry(truth))
+        pixel_mm = as_array(truth.get("pixel_mm", np.full(2, np.nan))).reshape(2)
+        return _Truth(index, patient, label, status, boxes, finding, cnr, real, _geometry(truth), pixel_mm)
 
     def _matched(
         self, tables: Sequence[NDArray[np.float64]], truths: Sequence[_Truth]

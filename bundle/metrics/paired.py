@@ -15,7 +15,16 @@ from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_cu
 from bundle.metrics.intervals import Difference
 from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
 from bundle.metrics.records_check import check_records, check_same_truth
-from bundle.metrics.strata import NO_SIZES, SIZE_RULE, SIZE_TIERS, size_tiers, sizes_known, with_lesions
+from bundle.metrics.strata import (
+    NO_SIZES,
+    NONE_OF_SIZE,
+    SIZE_RULE,
+    SIZE_TIERS,
+    put_pooled,
+    size_tiers,
+    sizes_known,
+    with_lesions,
+)
 from bundle.metrics.table import (
     Counts,
     FigureTable,
@@ -55,7 +64,8 @@ def compare(
     - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
       positives per image. In each replicate the reference's sensitivity in it is matched, not its first estimate;
     - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, in patches of the reference,
-      where its records know their area;
+      where its records know their area; `compare/<m>/mean/<tier>/sens_at_<x>fp_pooled`: of all lesions together
+      (`bundle.metrics.strata.put_pooled`);
     - `<key>/difference`, for all but the reference and but the ceilings: reference minus method. Above 0, the reference
       finds more lesions; for false positives, below 0, it has fewer of them. `<key>/ratio`, for false positives:
       reference over method; 0.5 means half as many;
@@ -162,10 +172,11 @@ class _Judge:
         if self.tiers is None:
             return
         for number, tier in enumerate(SIZE_TIERS):
-            for finding, data, mine in zip(table.findings, selections, self.tiers, strict=True):
-                part, prefix = with_lesions(data, mine == number), f"{finding}/{tier}"
-                reason = "no lesions of this size"
-                put_sensitivities(table, prefix, part, self.operating_rates, self.counts, self.unit, reason)
+            parts = [with_lesions(data, mine == number) for data, mine in zip(selections, self.tiers, strict=True)]
+            about = self.operating_rates, self.counts, self.unit, NONE_OF_SIZE
+            for finding, part in zip(table.findings, parts, strict=True):
+                put_sensitivities(table, f"{finding}/{tier}", part, *about)
+            put_pooled(table, f"mean/{tier}", parts, *about)
             for rate in self.operating_rates:
                 table.mean(f"{{}}/{tier}/sens_at_{rate:g}fp")
 

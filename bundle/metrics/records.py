@@ -25,6 +25,7 @@ class ImageRecords:
         status: (I, K) place in `STATUS`: `COUNTED` (label 0, or boxes complete), `UNBOXED` (positive without complete
             boxes) or `UNKNOWN` (no label, no complete boxes). Only counted ones enter the FROC.
         patch_area: (I,) area of a patch in stored pixels, NaN where there is no grid, as for a detector.
+        pixel_mm: (I, 2) distance of stored pixels in mm, between rows and between columns; NaN where not known.
         scores: image scores by name, each (I, K), NaN where the image has none.
     """
 
@@ -33,6 +34,7 @@ class ImageRecords:
     label: Floats
     status: Integers
     patch_area: Floats
+    pixel_mm: Floats
     scores: Mapping[str, Floats] = field(default_factory=dict)
 
 

@@ -19,9 +19,9 @@ def check_records(records: Records, names: Mapping[int, str] | None = None, know
 
     Raises:
         ValueError: where a finding is not known; an image stands twice or out of order; a lesion or candidate is of an
-            image or finding that is not there; a label is not 1, 0 or NaN; a patch area is neither positive and finite
-            nor NaN; a candidate's score is not finite, a lesion's is NaN or +inf, or the image score of a labelled
-            finding is not finite. The message names the images.
+            image or finding that is not there; a label is not 1, 0 or NaN; a patch area or size of a pixel is neither
+            positive and finite nor NaN; a candidate's score is not finite, a lesion's is NaN or +inf, or the image
+            score of a labelled finding is not finite. The message names the images.
     """
     unknown = [finding for finding in records.findings if known is not None and finding not in known]
     if unknown:
@@ -47,6 +47,8 @@ def check_records(records: Records, names: Mapping[int, str] | None = None, know
         raise ValueError(f"labels must be 1, 0 or NaN, but are not for {shown(images.index[wrong.any(1)])}")
     if (wrong := (images.patch_area <= 0) | np.isinf(images.patch_area)).any():
         raise ValueError(f"the area of a patch is not a positive number: {shown(images.index[wrong])}")
+    if (wrong := (images.pixel_mm <= 0) | np.isinf(images.pixel_mm)).any():
+        raise ValueError(f"the size of a pixel in mm is not a positive number: {shown(images.index[wrong.any(1)])}")
     if (wrong := ~np.isfinite(candidates.score)).any():
         raise ValueError(f"the score of a candidate is not finite: {shown(candidates.index[wrong])}")
     if (wrong := np.isnan(lesions.score) | (lesions.score == np.inf)).any():

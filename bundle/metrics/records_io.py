@@ -14,6 +14,7 @@ from bundle.metrics.records_check import check_records
 
 _VERSION = 2
 _READ = (1, _VERSION)  # the first had no patch areas
+_PIXEL = ("row_mm", "column_mm")
 _BOX = ("x0", "y0", "x1", "y1")
 
 
@@ -26,9 +27,9 @@ def save_records(
     """Write `records.json`, `images.csv`, `lesions.csv` and `candidates.csv`.
 
     Tables name findings in words and images by their index; `images.csv` has a row per image and finding and carries
-    the name beside the index. Unknown values are empty, a missed lesion's score is -inf. Each file is written under
-    another name first and then renamed, the header last, so a run that is cut short leaves no half table that looks
-    whole.
+    the name beside the index, and the size of its pixels in mm where that of any image is known. Unknown values are
+    empty, a missed lesion's score is -inf. Each file is written under another name first and then renamed, the header
+    last, so a run that is cut short leaves no half table that looks whole.
 
     Nothing here identifies a patient, and nothing may: `group` is a number, `image_names` are relative paths.
 
@@ -51,10 +52,14 @@ def save_records(
     if absolute:
         raise ValueError(f"image names must be relative to the data folder, got {absolute[0]!r}")
     images, lesions, candidates, findings = records.images, records.lesions, records.candidates, records.findings
+    pixel = () if np.isnan(images.pixel_mm).all() else _PIXEL
     (folder / "records.json").unlink(missing_ok=True)  # the old header must not vouch for new tables
     _write_table(
         folder / "images.csv",
-        ("image", "name", "group", "finding", "label", "status", "patch_area", *(f"score:{n}" for n in images.scores)),
+        (
+            *("image", "name", "group", "finding", "label", "status", "patch_area", *pixel),
+            *(f"score:{n}" for n in images.scores),
+        ),
         (
             (
                 index,
@@ -64,6 +69,7 @@ def save_records(
                 _number(images.label[row, k]),
                 STATUS[images.status[row, k]],
                 _number(images.patch_area[row]),
+                *map(_number, images.pixel_mm[row, : len(pixel)]),
                 *(_number(scores[row, k]) for scores in images.scores.values()),
             )
             for row, (index, group) in enumerate(zip(images.index.tolist(), images.group.tolist(), strict=True))
@@ -115,7 +121,8 @@ def load_records(folder: str | Path) -> Records:
         folder: that holds `records.json`.
 
     Returns:
-        Records equal to those saved. Those of version 1 know no patch areas: NaN.
+        Records equal to those saved. Those of version 1 know no patch areas: NaN, as sizes of pixels that
+        no column holds.
 
     Raises:
         FileNotFoundError: where the header or a table is missing.
@@ -158,6 +165,8 @@ def _load(folder: Path) -> Records:
             raise ValueError(f"{name}.csv names {strange}, but the findings of records.json are {list(findings)}")
     if header["version"] == 1:
         image["patch_area"] = [""] * len(image["image"])
+    unknown = [""] * len(image["image"])
+    pixel_mm = _together({name: image.get(name, unknown) for name in _PIXEL}, _PIXEL)
     scores = {name.removeprefix("score:"): _floats(image[name]) for name in image if name.startswith("score:")}
     records = Records(
         findings=findings,
@@ -168,6 +177,7 @@ def _load(folder: Path) -> Records:
             label=_floats(image["label"]).reshape(-1, k),
             status=np.array([STATUS.index(text) for text in image["status"]], np.int64).reshape(-1, k),
             patch_area=_floats(image["patch_area"]).reshape(-1, k)[:, 0],
+            pixel_mm=pixel_mm[::k],
             scores={name: values.reshape(-1, k) for name, values in scores.items()},
         ),
         lesions=LesionRecords(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bundle.metrics.froc import ROUNDING
 from bundle.metrics.means import drawn_sums
 from bundle.metrics.records import COUNTED, Floats, Integers, Records
+from bundle.metrics.strata import MM_TIERS, NO_MM, NONE_OF_SIZE, lesion_mm, mm_tier
 from bundle.metrics.table import NO_LESIONS, NOTHING_COUNTS, Counts, FigureTable, Metrics, Notes, draw_units, share_of
 
 
@@ -152,6 +153,8 @@ def summarise_shown(
     - `shown/false_marks_per_image`: sum over findings of false marks / images that count for the finding; `/<f>` of
       one finding;
     - `shown/sensitivity`: share of all lesions, of all findings together, that a shown candidate hits; `/<f>` of one;
+    - `shown/sensitivity_by_mm/<tier>`, `shown/n_lesions/<tier>`: the same of lesions of one size, <tier> of
+      `bundle.metrics.strata.MM_TIERS`; absent where the size of no lesion is known;
     - `shown/finding_free_marked`: share of the images without any finding in which anything is shown;
     - `shown/n_lesions`, `shown/n_finding_free`: of how many.
 
@@ -177,11 +180,11 @@ def summarise_shown(
     pairs = []
     for k, finding in enumerate(records.findings):
         false = np.bincount(place[wrong & (candidates.finding == k)], minlength=len(images.index)).astype(float)
-        rate = _Ratio(false, counted[:, k].astype(float), unit, counts)
+        rate = Ratio(false, counted[:, k].astype(float), unit, counts)
         pairs.append(rate)
         table.put(f"shown/false_marks_per_image/{finding}", rate.value, NOTHING_COUNTS, rate.draws)
         own = judged & (lesions.finding == k)
-        share = _share_of_lesions(mine.lesion, own, at, len(images.index), unit, counts)
+        share = share_of_lesions(mine.lesion, own, at, len(images.index), unit, counts)
         kind = share_of(unit[at[own]])
         table.put(f"shown/sensitivity/{finding}", share.value, NO_LESIONS, share.draws, kind)
     defined = [rate for rate in pairs if not np.isnan(rate.value)]
@@ -190,12 +193,21 @@ def summarise_shown(
     table.put("shown/false_marks_per_image", total, NOTHING_COUNTS, np.sum(draws, 0) if draws else None)
     if len(defined) < len(pairs):
         table.notes["shown/false_marks_per_image"] = f"sum of {len(defined)} of {len(pairs)} findings: {NOTHING_COUNTS}"
-    share = _share_of_lesions(mine.lesion, judged, at, len(images.index), unit, counts)
+    share = share_of_lesions(mine.lesion, judged, at, len(images.index), unit, counts)
     table.put("shown/sensitivity", share.value, NO_LESIONS, share.draws, share_of(unit[at[judged]]))
+    tier = mm_tier(lesion_mm(records))
+    known = bool((tier[judged] >= 0).any())
+    if not known:
+        table.notes["shown/sensitivity_by_mm"] = NO_MM
+    for number, name in enumerate(MM_TIERS if known else ()):
+        own = judged & (tier == number)
+        share = share_of_lesions(mine.lesion, own, at, len(images.index), unit, counts)
+        table.put(f"shown/sensitivity_by_mm/{name}", share.value, NONE_OF_SIZE, share.draws, share_of(unit[at[own]]))
+        table.put(f"shown/n_lesions/{name}", int(own.sum()))
     free = (counted & (images.label == 0)).all(1).astype(float)
     marked = np.zeros(len(images.index))
     marked[place[mine.candidate]] = 1
-    bare = _Ratio(marked * free, free, unit, counts)
+    bare = Ratio(marked * free, free, unit, counts)
     kind = share_of(unit[free > 0])
     table.put("shown/finding_free_marked", bare.value, "no image is free of all findings", bare.draws, kind)
     table.put("shown/n_lesions", int(judged.sum()))
@@ -205,8 +217,19 @@ def summarise_shown(
     return metrics, notes
 
 
-class _Ratio:
-    """sum of parts / sum of wholes over images, and in each replicate."""
+class Ratio:
+    """sum of parts / sum of wholes over images, and in each replicate.
+
+    Args:
+        part: (I,).
+        whole: (I,).
+        unit: (I,) unit of every image, 0..G-1.
+        counts: (G, R) draws, or None.
+
+    Attributes:
+        value: NaN where the wholes are 0.
+        draws: (R,), or None.
+    """
 
     def __init__(self, part: Floats, whole: Floats, unit: Integers, counts: Counts | None) -> None:
         self.value = float(part.sum() / whole.sum()) if whole.sum() else float("nan")
@@ -218,8 +241,9 @@ class _Ratio:
                 self.draws = parts / wholes
 
 
-def _share_of_lesions(
+def share_of_lesions(
     found: NDArray[np.bool_], own: NDArray[np.bool_], at: Integers, images: int, unit: Integers, counts: Counts | None
-) -> _Ratio:
+) -> Ratio:
+    """Share of the `own` lesions (L,) that are `found` (L,); `at` (L,) are their images' places among so many."""
     part = np.bincount(at[own & found], minlength=images).astype(float)
-    return _Ratio(part, np.bincount(at[own], minlength=images).astype(float), unit, counts)
+    return Ratio(part, np.bincount(at[own], minlength=images).astype(float), unit, counts)

@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bundle.metrics.bootstrap import froc_replicates
 from bundle.metrics.froc import FP_RATES
+from bundle.metrics.means import drawn_sums
 from bundle.metrics.records import FindingRecords, Floats, Integers, Records, lesion_rows, of_finding
 from bundle.metrics.records_check import check_records
 from bundle.metrics.table import (
@@ -17,11 +19,17 @@ from bundle.metrics.table import (
     draw_units,
     put_oracle,
     put_sensitivities,
+    sensitivities,
+    share_of,
 )
 
 SIZE_TIERS = ("size_small", "size_mid", "size_large")
 SIZE_RULE = "area of the box in patches: size_small below 1, size_mid 1 to 4, size_large above 4"
+MM_TIERS = {"mm_to_15": 15.0, "mm_15_to_30": 30.0, "mm_30_to_100": 100.0, "mm_above_100": np.inf}  # name -> longest
+MM_RULE = "longest side of the box in mm, by the image's pixel spacing; one that is the detector's is a little too long"
+NO_MM = "no figures by lesion size in mm: the pixel spacing of no image with lesions is known"
 NO_SIZES = "no figures by lesion size: the patches' geometry was not given"
+NONE_OF_SIZE = "no lesions of this size"
 _SLACK = 1e-9  # a box of exactly one patch must not fall to either side by the affine's rounding
 
 
@@ -33,12 +41,15 @@ def by_size(
     fp_rates: Sequence[float] = FP_RATES,
     patch_area: ArrayLike | None = None,
 ) -> tuple[Metrics, Notes]:
-    """FROC by lesion size: smaller than a patch, one to four patches, larger.
+    """FROC by lesion size: smaller than a patch, one to four patches, larger; and in millimetres.
 
-    Keys, with <f> a finding or `mean` (of the findings that have such lesions) and <tier> one of `SIZE_TIERS`:
-    `froc/<f>/<tier>/sens_at_<x>fp` with `/low` and `/high`, `froc/<f>/<tier>/oracle`, `n_lesions/<f>/<tier>`.
-    A false positive has no size: those of all images that count stand against every tier. Where no area is given and
-    the records lack that of any image, as a detector's do, there is no key at all.
+    Keys, with <f> a finding or `mean` (of the findings that have such lesions) and <tier> one of `SIZE_TIERS` or
+    `MM_TIERS`: `froc/<f>/<tier>/sens_at_<x>fp` with `/low` and `/high`, `froc/<f>/<tier>/oracle`,
+    `n_lesions/<f>/<tier>`. A mean of findings gives seven lesions of one as much weight as fifty of another; beside it
+    stands `froc/mean/<tier>/sens_at_<x>fp_pooled`, the share of all lesions of the tier that are found, each finding at
+    its own threshold for x. A false positive has no size: those of all images that count stand against every tier.
+    Where no area is given and the records lack that of any image, as a detector's do, there is no key of `SIZE_TIERS`;
+    lesions of images whose pixels are of unknown size are in none of `MM_TIERS`.
 
     With the same replicates and seed the draws are those of `bundle.metrics.summary.summarise`.
 
@@ -52,20 +63,32 @@ def by_size(
             None.
 
     Returns:
-        The metrics, and the notes: the reason of every None, and under `size_tiers` the rule, or why there are none.
+        The metrics, and the notes: the reason of every None, and under `size_tiers` and `mm_tiers` the rule, or why
+        there are none, or for how many lesions.
 
     Raises:
         ValueError: where the areas are not I positive numbers, or the records contradict themselves.
     """
     check_records(records)
-    if patch_area is None and not sizes_known(records):
-        return {}, {"size_tiers": NO_SIZES}
-    tiers = size_tiers(records, records.images.patch_area if patch_area is None else patch_area)
+    by_patch = patch_area is not None or sizes_known(records)
+    longest = [lesion_mm(records)[lesion_rows(records, k)] for k in range(len(records.findings))]
+    known, lesions = (sum(n) for n in zip(*((int((~np.isnan(mm)).sum()), len(mm)) for mm in longest), strict=True))
+    said = {"size_tiers": SIZE_RULE if by_patch else NO_SIZES, "mm_tiers": MM_RULE if known else NO_MM}
+    if 0 < known < lesions:
+        said["mm_tiers"] += f"; known of {known} of {lesions} lesions"
+    if not by_patch and not known:
+        return {}, said
     table = FigureTable(records.findings, level)
-    table.notes |= {"criterion": records.criterion, "size_tiers": SIZE_RULE}
+    table.notes |= {"criterion": records.criterion, **said}
     counts, unit = draw_units(table, records.images, replicates, seed)
     selections = [of_finding(records, k) for k in range(len(records.findings))]
-    put_tiers(table, selections, tiers, SIZE_TIERS, fp_rates, counts, unit, "no lesions of this size")
+    each: list[tuple[Sequence[Integers], Sequence[str]]] = []
+    if by_patch:
+        each += [(size_tiers(records, records.images.patch_area if patch_area is None else patch_area), SIZE_TIERS)]
+    if known:
+        each += [([mm_tier(mm) for mm in longest], [*MM_TIERS])]
+    for tiers, names in each:
+        put_tiers(table, selections, tiers, names, fp_rates, counts, unit, NONE_OF_SIZE)
     return table.finish()
 
 
@@ -86,6 +109,19 @@ def patch_areas(to_stored: ArrayLike) -> Floats:
 def sizes_known(records: Records) -> bool:
     """Whether the records hold the area of a patch for every image."""
     return not np.isnan(records.images.patch_area).any()
+
+
+def lesion_mm(records: Records) -> Floats:
+    """Longest side of each lesion's box in mm, NaN where the image's pixels are of unknown size: (L,)."""
+    box, pixel = records.lesions.box, records.images.pixel_mm
+    row_mm, column_mm = pixel[np.searchsorted(records.images.index, records.lesions.index)].T
+    longest: Floats = np.maximum((box[:, 3] - box[:, 1]) * row_mm, (box[:, 2] - box[:, 0]) * column_mm)
+    return longest
+
+
+def mm_tier(mm: Floats) -> Integers:
+    """Lengths in mm (L,) -> their places in `MM_TIERS`, a length on an edge in the smaller; -1 where NaN: (L,)."""
+    return np.where(np.isnan(mm), -1, np.searchsorted([*MM_TIERS.values()], mm * (1 - _SLACK)))
 
 
 def size_tiers(records: Records, patch_area: ArrayLike) -> list[Integers]:
@@ -143,6 +179,43 @@ def put_tiers(
             put_oracle(table, f"froc/{finding}/{tier}/oracle", part, reason)
         for kind in (*(f"sens_at_{rate:g}fp" for rate in fp_rates), "oracle"):
             table.mean(f"froc/{{}}/{tier}/{kind}")
+        parts = [with_lesions(data, mine == number) for data, mine in zip(selections, tier_of, strict=True)]
+        put_pooled(table, f"froc/mean/{tier}", parts, fp_rates, counts, unit, reason)
+
+
+def put_pooled(
+    table: FigureTable,
+    prefix: str,
+    parts: Sequence[FindingRecords],
+    fp_rates: Sequence[float],
+    counts: Counts | None,
+    unit: Integers,
+    reason: str,
+) -> None:
+    """Put `<prefix>/sens_at_<x>fp_pooled`: sum_k (lesions found of k) / sum_k (lesions of k), k at its threshold for x.
+
+    Args:
+        table: to put into.
+        prefix: of the keys.
+        parts: what counts for each of the K findings.
+        fp_rates: false positives per image, of each finding.
+        counts: (G, R) draws, or None.
+        unit: (I,) unit of every image.
+        reason: why there are no lesions, used where there are none.
+    """
+    having = [part for part in parts if len(part.lesion_score)]
+    number = np.array([len(part.lesion_score) for part in having])
+    kind, draws = share_of(np.concatenate([unit[:0], *(unit[part.lesion_image] for part in having)])), None
+    if counts is not None and having:
+        lesions = np.stack([np.bincount(unit[part.lesion_image], minlength=len(counts)) for part in having])
+        weight = drawn_sums(counts, lesions)  # (K, R)
+        found = [np.nan_to_num(froc_replicates(counts, part, unit, fp_rates)) for part in having]  # K of (X, R)
+        with np.errstate(invalid="ignore"):  # no lesion drawn: 0 / 0 is NaN, as it should be
+            draws = np.einsum("kxr,kr->xr", found, weight) / weight.sum(0)
+    values = [sensitivities(part, fp_rates) for part in having]
+    for i, rate in enumerate(fp_rates):
+        value = float(np.average([each[i] for each in values], weights=number)) if having else np.nan
+        table.put(f"{prefix}/sens_at_{rate:g}fp_pooled", value, reason, None if draws is None else draws[i], kind)
 
 
 def with_lesions(data: FindingRecords, chosen: NDArray[np.bool_]) -> FindingRecords:

@@ -7,11 +7,12 @@ from typing import Any
 from bundle.comparison.localised import NOT_LOCALISED
 from bundle.comparison.outcome import LEFT_OUT
 from bundle.metrics.image_level import WANTED_SENSITIVITY
-from bundle.metrics.strata import SIZE_TIERS
+from bundle.metrics.strata import MM_TIERS, SIZE_TIERS
 from bundle.report.figure import Figure, Metrics
 
 Cell = dict[str, Any]
 
+MM_WORDS = dict(zip(MM_TIERS, ("up to 15 mm", "15 to 30 mm", "30 to 100 mm", "above 100 mm"), strict=True))
 _SIZES = dict(zip(SIZE_TIERS, ("Smaller than a patch", "One to four patches", "Larger"), strict=True))
 
 
@@ -77,20 +78,25 @@ def words(text: str) -> Cell:
 def size_section(
     findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str], figures: Sequence[Figure] = ()
 ) -> Section | None:
-    """Sensitivity by lesion size, from `bundle.metrics.by_size`; None where it is not known."""
-    lesions = {tier: _lesions(metrics, tier) for tier in SIZE_TIERS}
-    if not any(lesions.values()):
+    """Sensitivity by lesion size, from `bundle.metrics.by_size`; None where it is not known.
+
+    In patches of the grid and in mm, whichever are known.
+    """
+    names = {tier: name for tier, name in (_SIZES | MM_WORDS).items() if _lesions(metrics, tier)}
+    lesions = {tier: _lesions(metrics, tier) for tier in names}
+    if not names:
         return None
     key = "froc/{}/{}/{}"
     means, rows = [], []
-    for tier, name in _SIZES.items():
+    for tier, name in names.items():
         counts = [*lesions[tier].values()]
         cells = [words(str(sum(counts))), words(f"{sum(n > 0 for n in counts)} of {len(counts)}")]
-        cells += [_size_cell(metrics, notes, key.format("mean", tier, k), counts) for k in ("sens_at_1fp", "oracle")]
+        columns = ("sens_at_1fp", "oracle", "sens_at_1fp_pooled")
+        cells += [_size_cell(metrics, notes, key.format("mean", tier, k), counts) for k in columns]
         means.append((name, cells))
     for finding in findings:
         cells = []
-        for tier in SIZE_TIERS:
+        for tier in names:
             count, top = lesions[tier][finding], metrics.get(key.format(finding, tier, "oracle"))
             cell = _size_cell(metrics, notes, key.format(finding, tier, "sens_at_1fp"), [count])
             below = f"n = {count}" + ("" if top is None else f", ceiling {top:.2f}")
@@ -102,16 +108,21 @@ def size_section(
         [
             "The area of a lesion's box, in patches of the grid. False positives have no size: those of all images "
             "stand against every tier.",
+            *([f"In millimetres: {notes['mm_tiers']}."] if "mm_tiers" in notes else []),
         ],
         [
             Table(
-                "Means of the findings that have lesions of the size: these need not be the same in every row.",
-                ("Size", "Lesions", "Findings", "Sensitivity at 1 FP per image and finding", "Ceiling of the grid"),
+                "Means of the findings that have lesions of the size: these need not be the same in every row. The "
+                "last column is of all lesions of the size together, whatever their finding.",
+                (
+                    *("Size", "Lesions", "Findings", "Sensitivity at 1 FP per image and finding"),
+                    *("Ceiling of the grid", "Sensitivity, all lesions together"),
+                ),
                 means,
             ),
             Table(
                 "Sensitivity at one false positive per image, 95% interval, number of lesions and ceiling of the grid.",
-                ("Finding", *_SIZES.values()),
+                ("Finding", *names.values()),
                 rows,
             ),
         ],
@@ -182,9 +193,10 @@ def comparison_section(
                 [(name, cells(name, areas)) for name in methods],
             ),
             Table(
-                "Sensitivity at 1 FP per image and finding, by lesion size, in patches of the grid.",
+                "Sensitivity at 1 FP per image and finding, by lesion size, in patches of the grid: mean of the "
+                "findings, and below it of all lesions together.",
                 ("Method", *_SIZES.values()),
-                [(name, [_size_cell(metrics, notes, key.format(name), n) for key, n in sizes]) for name in methods],
+                [(name, [_pooled_below(metrics, notes, key.format(name), n) for key, n in sizes]) for name in methods],
             ),
             Table(
                 "Localisation on the images that have the finding: pointing game, mean IoU and Dice over thresholds, "
@@ -332,3 +344,10 @@ def _lesions(metrics: Metrics, tier: str) -> dict[str, int]:
 def _size_cell(metrics: Metrics, notes: Mapping[str, str], key: str, lesions: Sequence[int]) -> Cell:
     """A figure of so many lesions a finding, which says so where there are none."""
     return words("no lesions") if lesions and not any(lesions) else figure_cell(metrics, notes, key)
+
+
+def _pooled_below(metrics: Metrics, notes: Mapping[str, str], key: str, lesions: Sequence[int]) -> Cell:
+    """`_size_cell` of a mean of findings, with the share of all lesions together in the line under it."""
+    pooled = figure_cell(metrics, notes, f"{key}_pooled")
+    below = f"{pooled['text']} ({pooled['interval']})" if pooled["interval"] else ""
+    return _size_cell(metrics, notes, key, lesions) | {"below": below}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bundle.metrics.table import Metrics
-from bundle.report.sections import Section, Table, figure_cell
+from bundle.report.sections import MM_WORDS, Cell, Section, Table, figure_cell, words
 
 
 def shown_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> Section | None:
@@ -13,9 +13,19 @@ def shown_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[str,
     keys = ("shown/false_marks_per_image", "shown/sensitivity")
     rows = [("All findings together", [figure_cell(metrics, notes, key) for key in keys])]
     rows += [(name, [figure_cell(metrics, notes, f"{key}/{name}") for key in keys]) for name in findings]
+    rows += [
+        (
+            f"Lesions {size}",
+            [words(""), figure_cell(metrics, notes, f"shown/sensitivity_by_mm/{tier}") | _of(metrics, tier)],
+        )
+        for tier, size in MM_WORDS.items()
+        if f"shown/sensitivity_by_mm/{tier}" in metrics
+    ]
+    unknown = notes.get("shown/sensitivity_by_mm", "")
     marks = Table(
         "Calibration and thresholds were frozen on validation; inference, DICOM results and MONAI Label show the same. "
-        "Sensitivity is of all lesions, whatever their finding.",
+        "Sensitivity is of all lesions, whatever their finding; by size: of the longest side of the box."
+        + (f" There are {unknown}." if unknown else ""),
         ("Finding", "False marks an image", "Sensitivity as shown"),
         rows,
     )
@@ -26,6 +36,11 @@ def shown_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[str,
     images = Table(
         "Of whole images.",
         ("", "Value"),
-        [(words, [figure_cell(metrics, notes, key)]) for words, key in whole],
+        [(name, [figure_cell(metrics, notes, key)]) for name, key in whole],
     )
     return Section("shown", "What a reader meets", [], [marks, images])
+
+
+def _of(metrics: Metrics, tier: str) -> Cell:
+    """How many lesions there are, for the line under a cell."""
+    return {"below": f"n = {metrics[f'shown/n_lesions/{tier}']:.0f}"}

@@ -4,6 +4,7 @@ The keys that they read and write are those of `bundle.data.datalist.datalist_se
 
 - `canvas_from_stored`: (3, 3) float64, stored pixels, upright, to canvas pixels;
 - `stored_size`: (2,) int64, (H, W);
+- `pixel_mm`: (2,) float64, distance of these pixels in mm, between rows and between columns, NaN where not known;
 - `patch_mask`: (K, Gh, Gw) bool;
 - `input_ids`, `attention_mask`: (L,) int64, the report.
 """

@@ -27,7 +27,8 @@ class LoadRadiographd(MapTransform):
     the turned picture.
 
     The metadata of `read_radiograph` go with the MetaTensor, as far as they are of the turned picture; `stored_size`,
-    and `reading`, the metadata as they are for whoever handles one sample (batches leave it behind), join the sample.
+    `pixel_mm` ((2,) float64, distance between rows and between columns of it, NaN where the file does not say), and
+    `reading`, the metadata as they are for whoever handles one sample (batches leave it behind), join the sample.
 
     Args:
         keys: keys of paths.
@@ -54,6 +55,7 @@ class LoadRadiographd(MapTransform):
                     d[BOXES] = turned_boxes(d[BOXES], turn, stored)
             d[key] = MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine), meta=meta)
             d["stored_size"] = torch.tensor(array.shape[-2:])
+            d["pixel_mm"] = torch.tensor(meta["spacing"] or (torch.nan, torch.nan), dtype=torch.float64)
         return d
 
 

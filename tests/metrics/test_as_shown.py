@@ -1,6 +1,7 @@
 """What frozen thresholds show: against loops over images, and thresholds against all that could be chosen."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,28 @@ def figures(records, probability, limits):
     free = [at for at in place.values() if (records.images.label[at] == 0).all() and (status[at] == COUNTED).all()]
     marked = {place[int(records.candidates.index[row])] for row in rows}
     return rate, len(found & set(judged)) / len(judged), len(marked & set(free)) / len(free)
+
+
+def test_by_size_in_mm_is_a_loop_over_lesions():
+    records, probability = drawn()
+    assert not any("by_mm" in key for key in summarise_shown(records, probability, *LIMITS, replicates=0)[0])
+    records = replace(records, images=replace(records.images, pixel_mm=np.full((IMAGES, 2), 1.0)))
+    metrics, _ = summarise_shown(records, probability, *LIMITS, replicates=50)
+    _, found = looped(records, probability, *LIMITS)
+    sizes: dict[str, list[bool]] = {"mm_to_15": [], "mm_15_to_30": [], "mm_30_to_100": [], "mm_above_100": []}
+    for row, (index, k, box) in enumerate(
+        zip(records.lesions.index, records.lesions.finding, records.lesions.box, strict=True)
+    ):
+        if records.images.status[index, k] == COUNTED:
+            side = max(box[2] - box[0], box[3] - box[1])
+            sizes["mm_to_15" if side <= 15 else "mm_15_to_30" if side <= 30 else "mm_30_to_100"].append(row in found)
+    for tier, hits in sizes.items():
+        key = f"shown/sensitivity_by_mm/{tier}"
+        assert metrics[f"shown/n_lesions/{tier}"] == len(hits)
+        if hits:
+            assert metrics[key] == pytest.approx(np.mean(hits))
+            assert metrics[f"{key}/low"] < metrics[key] <= metrics[f"{key}/high"]
+    assert metrics["shown/sensitivity_by_mm/mm_above_100"] is None
 
 
 KEYS = ("shown/false_marks_per_image", "shown/sensitivity", "shown/finding_free_marked")

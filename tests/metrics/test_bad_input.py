@@ -121,6 +121,8 @@ def broken(what: str) -> Records:
         return replace(records, images=replace(images, index=with_value(images.index, 9, 8)))
     if what == "area":
         return replace(records, images=replace(images, patch_area=with_value(images.patch_area, 4, 0)))
+    if what == "pixel":
+        return replace(records, images=replace(images, pixel_mm=with_value(images.pixel_mm, (4, 1), -1)))
     if what == "order":
         return replace(records, images=replace(images, index=images.index[::-1].copy()))
     if what == "absent image":
@@ -136,6 +138,7 @@ def broken(what: str) -> Records:
     [
         ("candidate NaN", "the score of a candidate is not finite: image 6"),
         ("candidate inf", "the score of a candidate is not finite: image 6"),
+        ("pixel", "the size of a pixel in mm is not a positive number: image 4"),
         ("lesion NaN", r"the score of a lesion is NaN or \+inf: image \d+"),
         ("image NaN", r"the image score 'pooled' of a labelled finding is not finite: image \d+"),
         ("twice", "the records hold image 8 more than once"),

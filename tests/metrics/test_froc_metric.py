@@ -202,6 +202,11 @@ class TestInput:
         metric([candidates()] * 3, [truth(8, [0], **small), truth(4, [0], **large), truth(5, [0], **detector)])
         np.testing.assert_array_equal(metric.records().images.patch_area, [80, NAN, 40])
 
+    def test_each_image_has_its_own_pixels(self):
+        metric = FROCMetric(ONE)
+        metric([candidates()] * 2, [truth(8, [0], pixel_mm=torch.tensor([0.1, 0.2])), truth(4, [0])])
+        np.testing.assert_array_equal(metric.records().images.pixel_mm, np.float32([[NAN, NAN], [0.1, 0.2]]))
+
     @pytest.mark.parametrize(
         ("image", "message"),
         [

@@ -132,6 +132,17 @@ def test_the_first_version_knew_no_patch_areas(records, tmp_path):
     assert_equal(replace(records, images=images), load_records(tmp_path))
 
 
+def test_the_size_of_pixels_has_columns_where_it_is_known(records, tmp_path):
+    images = replace(records.images, pixel_mm=np.where(np.arange(40).reshape(20, 2) < 2, np.nan, 0.1))
+    known = replace(records, images=images)
+    save_records(known, tmp_path / "known")
+    assert_equal(known, load_records(tmp_path / "known"))
+    save_records(records, tmp_path / "unknown")  # as all records were before
+    heads = [(tmp_path / name / "images.csv").read_text().splitlines()[0] for name in ("known", "unknown")]
+    assert ["row_mm,column_mm" in head for head in heads] == [True, False]
+    assert np.isnan(load_records(tmp_path / "unknown").images.pixel_mm).all()
+
+
 def test_a_missing_header_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         load_records(tmp_path)

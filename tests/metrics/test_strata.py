@@ -8,9 +8,12 @@ import torch
 
 from bundle.grid import grid_to_stored
 from bundle.metrics import froc_curve, sensitivity_at, summarise
+from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.froc import FP_RATES
-from bundle.metrics.strata import SIZE_TIERS, by_size, patch_areas, size_tiers
-from tests.metrics.drawn import candidates, random_evaluation, records_of, truth
+from bundle.metrics.records import of_finding
+from bundle.metrics.strata import MM_TIERS, SIZE_TIERS, by_size, lesion_mm, mm_tier, patch_areas, put_pooled, size_tiers
+from bundle.metrics.table import FigureTable
+from tests.metrics.drawn import NAN, candidates, random_evaluation, records_of, truth
 
 FINDINGS = ["A", "B", "C"]
 
@@ -116,4 +119,76 @@ def test_an_area_that_the_records_lack_leaves_no_figure(records, unknown):
     area[unknown] = np.nan
     metrics, notes = by_size(with_areas(records, area), 20)
     assert metrics == {}
-    assert notes == {"size_tiers": "no figures by lesion size: the patches' geometry was not given"}
+    assert notes == {
+        "size_tiers": "no figures by lesion size: the patches' geometry was not given",
+        "mm_tiers": "no figures by lesion size in mm: the pixel spacing of no image with lesions is known",
+    }
+
+
+def with_pixels(records, pixel_mm):
+    images = replace(records.images, pixel_mm=np.broadcast_to(pixel_mm, (len(records.images.index), 2)).copy())
+    return replace(records, images=images)
+
+
+class TestMillimetres:
+    def test_the_longest_side_by_the_pixels_of_its_own_image(self):
+        truths = [
+            truth(i, [1], [(0, 0, 0, 10, 30)], pixel_mm=mm) for i, mm in enumerate([(1, 1), (0.1, 1), (NAN, NAN)])
+        ]
+        records = records_of([candidates()] * 4, [*truths, truth(3, [1], [square(5)])], findings=["A"])
+        np.testing.assert_array_equal(lesion_mm(records), [30, 10, NAN, NAN])
+
+    def test_edges_belong_to_the_smaller(self):
+        lengths = np.array([1, 15, 15 * (1 + 1e-12), 15.1, 30, 31, 100, 101, 1e6, NAN])
+        assert mm_tier(lengths).tolist() == [0, 0, 0, 1, 1, 2, 2, 3, 3, -1]
+
+    def test_each_tier_has_its_lesions(self, records):
+        own = with_pixels(records, (2.0, 0.5))  # boxes have 15 to 39 px
+        own.images.pixel_mm[::3] = NAN
+        metrics, notes = by_size(own, replicates=20)
+        box, index = records.lesions.box, records.lesions.index
+        longest = np.maximum(2.0 * (box[:, 3] - box[:, 1]), 0.5 * (box[:, 2] - box[:, 0]))
+        counted, known = np.zeros(len(index), bool), index % 3 > 0
+        for row, (image, k) in enumerate(zip(index, records.lesions.finding, strict=True)):
+            counted[row] = records.images.status[image, k] == 0
+        low = 0.0
+        for tier, high in MM_TIERS.items():
+            inside = counted & known & (longest > low) & (longest <= high)
+            assert sum(metrics[f"n_lesions/{finding}/{tier}"] for finding in FINDINGS) == inside.sum()
+            low = high
+        assert notes["mm_tiers"].endswith(f"; known of {(counted & known).sum()} of {counted.sum()} lesions")
+
+    def test_a_detector_has_sizes_in_mm_too(self, records):
+        own = with_pixels(with_areas(records, np.full(60, NAN)), (1.0, 1.0))
+        metrics, _ = by_size(own, replicates=0)
+        assert "froc/mean/mm_15_to_30/sens_at_1fp_pooled" in metrics
+        assert not any("size_" in key for key in metrics)
+
+
+def test_pooled_counts_every_lesion_once(records):
+    """Against loops over findings and lesions, and, in each replicate, over patients that are really drawn."""
+    metrics, _ = by_size(records, replicates=0, patch_area=np.full(60, 600.0))
+    tiers, found, total = size_tiers(records, np.full(60, 600.0)), 0, 0
+    for k, tier in enumerate(tiers):
+        data = of_finding(records, k)
+        curve = froc_curve(data.fp_score, data.lesion_score, len(data.image))
+        lowest = curve.thresholds[(curve.fp_per_image <= 1).sum() - 1]
+        found += sum(score >= lowest for score in data.lesion_score[tier == 0])
+        total += (tier == 0).sum()
+    assert metrics["froc/mean/size_small/sens_at_1fp_pooled"] == pytest.approx(found / total)
+
+
+def test_pooled_replicates_are_of_lesions_that_are_drawn(records):
+    selections = [of_finding(records, k) for k in range(3)]
+    unit = np.unique(records.images.group, return_inverse=True)[1]
+    counts, table = draw_counts(unit.max() + 1, 25, 3), FigureTable(records.findings)
+    put_pooled(table, "x", selections, [1.0], counts, unit, "none")
+    for replicate, drawn in enumerate(counts.T):
+        hits = lesions = 0.0
+        for data in selections:
+            fp, lesion = (np.repeat(np.arange(len(at)), drawn[unit[at]]) for at in (data.fp_image, data.lesion_image))
+            if not len(lesion):
+                continue
+            curve = froc_curve(data.fp_score[fp], data.lesion_score[lesion], int(drawn[unit[data.image]].sum()))
+            hits, lesions = hits + sensitivity_at(curve, 1) * len(lesion), lesions + len(lesion)
+        assert table.draws["x/sens_at_1fp_pooled"][replicate] == pytest.approx(hits / lesions)

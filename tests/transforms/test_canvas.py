@@ -90,3 +90,15 @@ def test_the_place_of_a_turned_radiograph_turns_along(tmp_path: Path) -> None:
     assert image.meta["spacing"] == (0.2, 0.3)
     assert image.meta["pixel_aspect"] == pytest.approx(2 / 3)
     torch.testing.assert_close(image.affine[:2, :2], torch.tensor([[0.0, -0.2], [-0.3, 0.0]], dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("directions", "wanted"), [("LF", [0.2, 0.5]), ("FL", [0.5, 0.2])])
+def test_the_size_of_the_pixels_is_that_of_the_upright_picture(tmp_path: Path, directions, wanted) -> None:
+    spacing = {"PatientOrientation": list(directions), "PixelSpacing": [0.2, 0.5]}
+    path = write_dicom(tmp_path / "in.dcm", np.full((30, 40), 400), **spacing)
+    assert LoadRadiographd()({"image": str(path)})["pixel_mm"].tolist() == wanted
+
+
+def test_pixels_of_unknown_size_are_said_to_be_unknown(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "in.dcm", np.full((30, 40), 400), PixelSpacing=None)
+    assert LoadRadiographd()({"image": str(path)})["pixel_mm"].isnan().all()
