@@ -23,6 +23,7 @@ from bundle.fingerprint import file_fingerprint
 from bundle.frozen_plan import read_plan, shown_points, write_plan
 from bundle.metrics.matching import BEST_HIT, HitCriterion
 from bundle.metrics.paired import compare
+from bundle.metrics.planned import planned_from
 from bundle.metrics.records import Records
 from bundle.metrics.records_io import save_records
 from bundle.precision import Precision
@@ -61,6 +62,9 @@ class Comparison:
         judged_on: what the records of the test section are made for (`bundle.made_for.made_for`).
         left_out: name -> why other methods are left out, for the notes; one whose reason is empty is not.
         unseeing: name -> baseline that sees no map: no plan is made for it, and every other method is held against it.
+        planned: name -> `method`, `claim`, `margin`, `figure` of `bundle.metrics.planned.Planned`: the comparisons that
+            get p-values. The plan names them, and is refused where it names others; a plan of before there were any is
+            refused where some are wanted.
         replicates: of the bootstrap.
         seed: of the bootstrap.
         device: to compute on.
@@ -103,6 +107,7 @@ class Comparison:
         false_marks: float = 1.0,
         image_score: Mapping[str, Any] | None = None,
         unseeing: Mapping[str, Unseeing] | None = None,
+        planned: Mapping[str, Mapping[str, float | str]] | None = None,
     ) -> None:
         if reference not in methods:
             raise ValueError(f"comparison: the reference {reference!r} is not among the methods {list(methods)}.")
@@ -126,6 +131,7 @@ class Comparison:
         self.left_out = {name: why for name, why in without_comments(left_out).items() if why}
         self.replicates, self.seed, self.section = replicates, seed, section
         self.false_marks = float(false_marks)
+        self.planned = planned_from({name: without_comments(each) for name, each in without_comments(planned).items()})
         self.image_score = None if image_score is None else without_comments(image_score)
         self.score = self.methods[reference].score
         self.result: Outcome | None = None
@@ -137,6 +143,11 @@ class Comparison:
             PlanError: there is a plan for other files, methods or settings.
         """
         if not self.plan_file.is_file():
+            for name, each in self.planned.items():
+                if each.method not in {*self.methods, *self.unseeing, *self.judged_elsewhere}:
+                    logger.warning(
+                        "Planned comparison %r: %s is no method here, it will not be shown.", name, each.method
+                    )
             logger.info("Choosing floor, smoothing and scaling of %d methods on validation.", len(self.methods))
             truths, seen = self._observe(self.validation)
             chosen = {}
@@ -212,7 +223,7 @@ class Comparison:
                 continue
             records[name] = found
             methods[name] = {"supervision": source["supervision"], "setting": "boxes of its own"}
-        metrics, notes = compare(records, self.reference, self.replicates, self.seed)
+        metrics, notes = compare(records, self.reference, self.replicates, self.seed, planned=self.planned)
         for more, more_notes in (
             localization_figures(seen, truths, records, self.replicates, self.seed),
             above_baselines(records, [*self.unseeing], self.replicates, self.seed),
@@ -249,6 +260,7 @@ class Comparison:
             "criterion": str(self.criterion),
             "false_marks": self.false_marks,
             "image_score": self.image_score,
+            "planned": {name: asdict(each) for name, each in self.planned.items()} or None,
         }
 
 

@@ -18,7 +18,7 @@ from bundle.data.datalist import datalist_findings
 from bundle.frozen_plan import shown_points
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import images_of
-from bundle.metrics.froc import froc_curve
+from bundle.metrics.group_gaps import gaps_between_groups
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records, of_finding
 from bundle.metrics.records_check import check_records
@@ -27,7 +27,7 @@ from bundle.metrics.shown import summarise_shown
 from bundle.metrics.strata import by_size
 from bundle.metrics.subgroups import by_subgroup
 from bundle.metrics.summary import summarise
-from bundle.metrics.table import Metrics, Notes
+from bundle.metrics.table import Metrics, Notes, threshold_at
 from bundle.probability import OperatingPoints
 from bundle.report.draw import draw_report
 from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
@@ -167,10 +167,13 @@ class EvaluationReport:
             probability = rule.probability(torch.from_numpy(score)).numpy()
             limits = (rule.image, rule.box, rule.max_per_finding)
             parts.append(summarise_shown(records, probability, *limits, self.replicates, self.seed))
+            if self.items is not None:
+                parts.append(
+                    gaps_between_groups(records, self._info(), probability, *limits, self.replicates, self.seed)
+                )
         parts.append(by_size(records, self.replicates, self.seed))
         if self.items is not None:
-            info = {int(item["index"]): item["info"] for item in self.items}
-            parts.append(by_subgroup(records, info, self.replicates, self.seed, primary=self.primary))
+            parts.append(by_subgroup(records, self._info(), self.replicates, self.seed, primary=self.primary))
         for more, more_notes in parts:
             metrics, notes = metrics | more, more_notes | notes
         description = self.description or _description(self.datalist)
@@ -196,6 +199,10 @@ class EvaluationReport:
         )
         logger.info("Report: %s", self.output_dir / "report.html")
 
+    def _info(self) -> dict[int, Mapping[str, Any]]:
+        """Index -> what is known of the image."""
+        return {int(item["index"]): item["info"] for item in self.items or ()}
+
     def _examples(self, records: Records) -> list[Example]:
         """The gallery's pictures with their words."""
         thresholds = {k: operating_score(records, k, OPERATING_RATE) for k in range(len(self.findings))}
@@ -219,13 +226,7 @@ def operating_score(records: Records, finding: int, fp_per_image: float) -> floa
     Returns:
         The score; +inf where even the highest gives more, or no image counts.
     """
-    data = of_finding(records, finding)
-    if not len(data.image):
-        return math.inf
-    # without lesions a missed one stands in: the rate of false positives is defined all the same
-    lesions = data.lesion_score if len(data.lesion_score) else [-math.inf]
-    curve = froc_curve(data.fp_score, lesions, len(data.image))
-    return float(curve.thresholds[(curve.fp_per_image <= fp_per_image).sum() - 1])
+    return threshold_at(of_finding(records, finding), fp_per_image)
 
 
 def _caption(sighting: Sighting, finding: str, threshold: float) -> str:

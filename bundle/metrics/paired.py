@@ -13,6 +13,7 @@ import numpy as np
 from bundle.metrics.bootstrap import mean_fp_at_sensitivity_replicates
 from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve
 from bundle.metrics.intervals import Difference
+from bundle.metrics.planned import Planned, put_planned
 from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
 from bundle.metrics.records_check import check_records, check_same_truth
 from bundle.metrics.strata import (
@@ -51,6 +52,7 @@ def compare(
     fp_rates: Sequence[float] = FP_RATES,
     sensitivities: Sequence[float] = SENSITIVITIES,
     operating_rates: Sequence[float] = (1.0,),
+    planned: Mapping[str, Planned] | None = None,
 ) -> tuple[Metrics, Notes]:
     """Judge several methods on the same images, and each against the reference.
 
@@ -71,7 +73,9 @@ def compare(
       reference over method; 0.5 means half as many;
     - each with `/low` and `/high` (`bundle.metrics.intervals.figure_interval`), from one set of draws for all methods
       and findings;
-    - `n_images/<f>`, `n_lesions/<f>`, `n_lesions/<f>/<tier>`: what all methods were judged by.
+    - `n_images/<f>`, `n_lesions/<f>`, `n_lesions/<f>/<tier>`: what all methods were judged by;
+    - `planned/<name>/...`: of the planned comparisons (`bundle.metrics.planned.put_planned`). The note `exploratory`
+      says that every other difference is.
 
     `mean` of a sensitivity is the mean over the findings with lesions. `mean` of false positives is read off the mean
     curve (`bundle.metrics.froc.mean_curve`): the rate, the same for every finding, at which the *mean* sensitivity is
@@ -92,6 +96,7 @@ def compare(
         fp_rates: false positives per image at which sensitivity is given, and over which the score is the mean.
         sensitivities: at which false positives are given, above 0.
         operating_rates: those of `fp_rates` at which the reference's sensitivity is matched, and sizes are told apart.
+        planned: comparisons that were named beforehand, by name.
 
     Returns:
         The metrics and the notes.
@@ -138,6 +143,7 @@ def compare(
                 table.notes[full] = mine.notes[key]
             if name != reference and key.rsplit("/", 1)[-1] not in _UNPAIRED:
                 _put_pair(table, full, key, standard, mine, reference, name)
+    put_planned(table, planned or {})
     return table.finish()
 
 

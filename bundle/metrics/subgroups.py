@@ -76,8 +76,7 @@ def by_subgroup(
     """
     check_records(records)
     images = records.images
-    if lacking := [n for n in images.index.tolist() if n not in info]:
-        raise ValueError(f"{len(lacking)} images of the records have no info, the first is image {lacking[0]}")
+    _check_info(records, info)
     names = list(images.scores)
     if primary is not None and primary not in names:
         raise ValueError(f"no image score {primary!r}; there are {names}")
@@ -91,13 +90,11 @@ def by_subgroup(
     counts, unit = draw_units(table, images, replicates, seed)
     selections = [of_finding(records, k) for k in range(len(records.findings))]
     for field in fields:
-        values = [group_of(field, info[n].get(field)) for n in images.index.tolist()]
-        present = _ordered(field, values)
-        if present in ([], [UNKNOWN_GROUP]):
+        groups = members(records, info, field)
+        if [*groups] in ([], [UNKNOWN_GROUP]):
             table.notes[f"subgroup/{field}"] = "not known of any image"
             continue
-        for value in present:
-            member = np.array([each == value for each in values])
+        for value, member in groups.items():
             prefix = f"subgroup/{field}/{value}"
             table.put(f"{prefix}/n_images", int(member.sum()))
             table.put(f"{prefix}/n_patients", len(np.unique(images.group[member])))
@@ -112,6 +109,22 @@ def by_subgroup(
             if scores is not None:
                 table.mean(f"{prefix}/auroc/{{}}")
     return table.finish()
+
+
+def members(records: Records, info: Mapping[int, Mapping[str, Any]], field: str) -> dict[str, NDArray[np.bool_]]:
+    """The groups of a field in order (ages rising, others by name, the unknown last) -> which images they hold, (I,).
+
+    Raises:
+        ValueError: where an image has no info.
+    """
+    _check_info(records, info)
+    values = [group_of(field, info[n].get(field)) for n in records.images.index.tolist()]
+    return {name: np.array([each == name for each in values]) for name in _ordered(field, values)}
+
+
+def _check_info(records: Records, info: Mapping[int, Mapping[str, Any]]) -> None:
+    if lacking := [n for n in records.images.index.tolist() if n not in info]:
+        raise ValueError(f"{len(lacking)} images of the records have no info, the first is image {lacking[0]}")
 
 
 def group_of(field: str, value: Any) -> str:

@@ -184,6 +184,24 @@ def put_sensitivities(
         table.put(f"{prefix}/sens_at_{fp_rates[i]:g}fp", value, reason, None if draws is None else draws[i], kind)
 
 
+def threshold_at(data: FindingRecords, fp_rate: float) -> float:
+    """The lowest score at which a finding has no more than so many false positives per image.
+
+    Args:
+        data: what counts for the finding.
+        fp_rate: the rate.
+
+    Returns:
+        The score; +inf where even the highest gives more, or no image counts.
+    """
+    if not len(data.image):
+        return math.inf
+    # without lesions a missed one stands in: the rate of false positives is defined all the same
+    lesions = data.lesion_score if len(data.lesion_score) else [-math.inf]
+    curve = froc_curve(data.fp_score, lesions, len(data.image))
+    return float(curve.thresholds[(curve.fp_per_image <= fp_rate).sum() - 1])
+
+
 def share_of(unit: Integers) -> Share:
     """A share of as many as there are units given, (N,) one each: of their patients."""
     return Share(len(unit), len(np.unique(unit)))

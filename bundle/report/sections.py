@@ -6,7 +6,9 @@ from typing import Any
 
 from bundle.comparison.localised import NOT_LOCALISED
 from bundle.comparison.outcome import LEFT_OUT
+from bundle.metrics.group_gaps import GAPS
 from bundle.metrics.image_level import WANTED_SENSITIVITY
+from bundle.metrics.planned import PLANNED
 from bundle.metrics.strata import MM_TIERS, SIZE_TIERS
 from bundle.report.figure import Figure, Metrics
 
@@ -167,7 +169,8 @@ def comparison_section(
         [
             "Every method was judged on the same images, by its best floor, smoothing and scaling on validation, "
             f"chosen before and frozen. Differences are {reference} minus the method, ratios {reference} over the "
-            "method, with paired bootstrap intervals.",
+            "method, with paired bootstrap intervals."
+            + (f" {notes['exploratory'].capitalize()}." if "exploratory" in notes else ""),
             *(
                 f"Left out: {key.removeprefix(LEFT_OUT)}, because {why}."
                 for key, why in notes.items()
@@ -175,6 +178,7 @@ def comparison_section(
             ),
         ],
         [
+            *_planned(metrics, notes),
             Table(
                 "Means of the findings. Boxes: what box supervision the method had.",
                 (
@@ -215,6 +219,26 @@ def comparison_section(
             ),
         ],
     )
+
+
+def _planned(metrics: Metrics, notes: Mapping[str, str]) -> list[Table]:
+    """The planned comparisons, of `bundle.metrics.planned`; none where none were."""
+    names = [key.removeprefix(PLANNED) for key in notes if key.startswith(PLANNED) and key.count("/") == 1]
+    if not names:
+        return []
+    ends, digits = ("difference", "margin", "p", "p_holm"), (2, 2, 4, 4)
+    rows = [
+        (
+            name,
+            [
+                *(figure_cell(metrics, notes, f"{PLANNED}{name}/{e}", n) for e, n in zip(ends, digits, strict=True)),
+                words(notes[f"{PLANNED}{name}"]),
+            ],
+        )
+        for name in names
+    ]
+    caption = "Comparisons that the plan names: the only ones that are tested. p: corrected for their number by Holm."
+    return [Table(caption, ("Planned", "Difference", "Margin", "p alone", "p", "Claim"), rows)]
 
 
 def _not_localised(notes: Mapping[str, str]) -> list[Table]:
@@ -290,7 +314,21 @@ def subgroup_section(metrics: Metrics, notes: Mapping[str, str]) -> Section | No
         ("Group", *(heading for heading, _ in columns)),
         rows,
     )
-    return Section("subgroups", "Subgroups", [], [table])
+    return Section("subgroups", "Subgroups", [], [table, *_gaps(metrics, notes)])
+
+
+def _gaps(metrics: Metrics, notes: Mapping[str, str]) -> list[Table]:
+    """Differences between groups at the frozen thresholds, of `bundle.metrics.group_gaps`; none without a plan."""
+    groups = list(dict.fromkeys("/".join(k.split("/")[:3]) for k in metrics if k.startswith("gap/")))
+    if not groups:
+        return []
+    rows = []
+    for group in groups:
+        _, name, value = group.split("/")
+        cells = [figure_cell(metrics, notes, f"{group}/{figure}/mean") for figure in GAPS]
+        rows.append((f"{name}: {value.replace('_', ' ')}", cells))
+    heads = ("Group", "Equal opportunity", "Average odds", "Sensitivity to lesions, as shown")
+    return [Table(f"Differences between groups, means of the findings: {notes.get('gaps', '')}.", heads, rows)]
 
 
 def language_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> Section | None:

@@ -158,6 +158,31 @@ def test_a_plan_for_another_score_canvas_or_section_is_refused(tmp_path: Path, m
         tiny_comparison(tmp_path, ["Nodule"]).plan()
 
 
+def test_planned_comparisons_are_frozen_and_a_plan_without_them_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observed, truths = min_max_friend()
+    monkeypatch.setattr(Comparison, "_observe", lambda *_: (truths, {"a": observed}))
+    old = tiny_comparison(tmp_path, FINDINGS).plan()
+    del old["made_for"]["planned"]  # of before there were any
+    (tmp_path / "plan.json").write_text(json.dumps(old))
+    assert tiny_comparison(tmp_path, FINDINGS).plan() == old
+    planned = {"_desc_": "one", "more": {"method": "b", "claim": "superiority", "margin": 0.1}}
+    with pytest.raises(PlanError, match=r"planned None instead of .*Delete it, so that a new one is made"):
+        tiny_comparison(tmp_path, FINDINGS, planned=planned).plan()
+    (tmp_path / "plan.json").unlink()
+    comparison = tiny_comparison(tmp_path, FINDINGS, planned=planned, replicates=20)
+    plan = comparison.plan()
+    wanted = {"method": "b", "claim": "superiority", "margin": 0.1, "figure": "mean/sens_at_1fp"}
+    assert plan["made_for"]["planned"] == {"more": wanted}
+    comparison.evaluate()
+    assert comparison.result is not None
+    assert comparison.result.metrics["planned/more/p_holm"] == 1.0
+    planned["more"] = {**wanted, "margin": 0.0}
+    with pytest.raises(PlanError, match=r"'margin': 0\.1"):
+        tiny_comparison(tmp_path, FINDINGS, planned=planned).plan()
+
+
 def test_what_was_judged_elsewhere_joins_or_the_notes_say_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
