@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bundle.metrics.calibration import brier_score, calibration_error, calibration_error_replicates, fit_platt
+from bundle.metrics.decision_curve import TRUST, worth
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.operating_point import (
     FIGURES,
@@ -16,6 +17,7 @@ from bundle.metrics.operating_point import (
     sensitivity_threshold,
     youden_threshold,
 )
+from bundle.metrics.recalibration import recalibration, recalibration_replicates
 from bundle.metrics.records import Floats, Integers, Records
 from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, share_of
 from bundle.probability import calibrated
@@ -72,7 +74,11 @@ def summarise_images(
       `/threshold`, which has no interval because it was frozen; none without points;
     - `calibration/<f>/ece` (10 bins of equal width) and `/brier`: of the score as the network gives it, no interval;
     - `ece/<f>`, `brier/<f>`: the same after the plan's calibration, whose `/slope` and `/offset` are
-      `calibration/<f>/...`; the mean is of the findings that have one.
+      `calibration/<f>/...`; the mean is of the findings that have one;
+    - `recalibration/<f>/slope`, `/intercept`: what is left to mend after the plan's calibration
+      (`bundle.metrics.recalibration.recalibration`; 1 and 0 are best), no mean;
+    - `net_benefit/<f>/at_<t>`: after the plan's calibration, t of `bundle.metrics.decision_curve.TRUST`, and
+      `/treat_all` of acting on every image; acting on none has 0. No mean.
 
     Args:
         records: of the test section.
@@ -142,8 +148,8 @@ def _calibration(
     table.put(f"{key}/ece", *calibration_error(score, label))
     table.put(f"{key}/brier", *brier_score(score, label))
     if "slope" not in chosen:  # as without any plan; thresholds of candidates may be there all the same
-        for name in ("ece", "brier"):
-            table.put(f"{name}/{finding}", math.nan, "no calibration was fitted on validation")
+        for name in ("ece/{}", "brier/{}", "recalibration/{}/slope", "recalibration/{}/intercept"):
+            table.put(name.format(finding), math.nan, "no calibration was fitted on validation")
         return
     table.put(f"{key}/slope", chosen["slope"])
     table.put(f"{key}/offset", chosen["offset"])
@@ -153,3 +159,14 @@ def _calibration(
     table.put(f"ece/{finding}", error, reason, drawn)
     drawn = None if counts is None or reason else mean_replicates(counts, squares, unit)[0]
     table.put(f"brier/{finding}", *brier_score(probability, label), drawn)
+    slope, intercept, why = recalibration(probability, label)
+    slopes, intercepts = None, None
+    if counts is not None and not why:
+        slopes, intercepts = recalibration_replicates(counts, probability, label, unit)
+    table.put(f"recalibration/{finding}/slope", slope, why, slopes)
+    table.put(f"recalibration/{finding}/intercept", intercept, why, intercepts)
+    for threshold in () if reason else TRUST:
+        own, everywhere = (each[:, None] for each in worth(probability, label, threshold))
+        drawn = None if counts is None else mean_replicates(counts, own, unit)[0]
+        table.put(f"net_benefit/{finding}/at_{threshold:g}", float(np.nanmean(own)), None, drawn)
+        table.put(f"net_benefit/{finding}/at_{threshold:g}/treat_all", float(np.nanmean(everywhere)))

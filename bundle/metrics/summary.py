@@ -8,8 +8,9 @@ from bundle.metrics.froc import FP_RATES
 from bundle.metrics.records import COUNTED, UNBOXED, UNKNOWN, FindingRecords, Floats, Integers, Records, of_finding
 from bundle.metrics.records_check import check_records
 from bundle.metrics.strata import put_tiers
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, put_auroc, put_froc
+from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, put_auroc, put_froc, threshold_at
 
+NO_THRESHOLD = "plus infinity: nothing is called, the best candidate alone has more false positives, or no image counts"
 CNR_TIERS = ("cnr_low", "cnr_mid", "cnr_high")
 
 
@@ -26,6 +27,7 @@ def summarise(
     Keys, with <f> a finding or `mean` (of the findings for which the figure is defined):
 
     - `froc/<f>/sens_at_<x>fp`, `froc/<f>/score` (mean over the rates), `wafroc/<f>`: `bundle.metrics.froc`;
+    - `froc/<f>/threshold_at_<x>fp`: the score from which on candidates are called there, no mean and no interval;
     - `froc/<f>/oracle`: share of lesions that the grid lets a patch hit, the ceiling beside each sensitivity;
     - `auroc/<f>`: area of the primary image score; `auroc/<score>/<f>`: of each, where there are several;
     - `n_images/<f>`, `n_lesions/<f>`, `n_excluded/<f>` with its parts `/unboxed` and `/unknown`: what FROC counts, and
@@ -67,6 +69,8 @@ def summarise(
     for k, (finding, data) in enumerate(zip(records.findings, selections, strict=True)):
         _count(table, records, finding, k, data)
         put_froc(table, f"froc/{finding}", f"wafroc/{finding}", data, fp_rates, counts, unit)
+        for rate in fp_rates:
+            table.put(f"froc/{finding}/threshold_at_{rate:g}fp", threshold_at(data, rate), NO_THRESHOLD)
     for kind in (*(f"sens_at_{rate:g}fp" for rate in fp_rates), "score", "oracle"):
         table.mean("froc/{}/" + kind)
     table.mean("wafroc/{}")

@@ -11,15 +11,16 @@ from bundle.comparison.outcome import Outcome
 from bundle.metrics.records import Records
 from bundle.metrics.table import Metrics, Notes
 from bundle.report.comparison_figure import draw_comparison
+from bundle.report.decision_figure import draw_decisions
 from bundle.report.figures import draw_figures
 from bundle.report.html import Example, render_report
+from bundle.report.operating_section import operating_section
 from bundle.report.region_section import region_section
 from bundle.report.reliability_figure import draw_reliability
 from bundle.report.sections import (
     Section,
     comparison_section,
     language_section,
-    operating_section,
     size_section,
     subgroup_section,
 )
@@ -92,7 +93,7 @@ def _sections(
         sections.append(replace(section, figures=[figure]))
     if records.images.scores:
         reliability = draw_reliability(records, points, primary)
-        drawn = [] if reliability is None else [reliability]
+        drawn = [each for each in (reliability, draw_decisions(records, points, primary)) if each is not None]
         sections.append(operating_section(records.findings, metrics, notes, drawn))
     sections += [subgroup_section(metrics, notes), language_section(records.findings, metrics, notes)]
     sections += [region_section(metrics, notes)]

@@ -17,6 +17,7 @@ from bundle.metrics.summary import CNR_TIERS
 from bundle.report.figure import Figure, Metrics
 from bundle.report.sections import Section, figure_cell
 from bundle.results.colours import finding_colour
+from bundle.results.overlay import score_text
 
 # heading, key of the figure, whether it has an interval
 _COLUMNS = (
@@ -105,7 +106,7 @@ def render_report(
         headings=[heading for heading, _, _ in _COLUMNS],
         results=[_row(row, metrics, notes, [key for _, key, _ in _COLUMNS]) for row in rows],
         rates=[f"{rate:g}" for rate in FP_RATES],
-        sensitivities=[_row(row, metrics, notes, [f"froc/{{}}/sens_at_{r:g}fp" for r in FP_RATES]) for row in rows],
+        sensitivities=[_with_thresholds(row, metrics, notes) for row in rows],
         count_headings=[heading for heading, _ in _COUNTS],
         counts=[_row(row, metrics, notes, [key for _, key in _COUNTS]) for row in findings],
         cnr=_cnr(rows, metrics, notes),
@@ -124,6 +125,15 @@ def _environment() -> jinja2.Environment:
 
 def _row(row: str, metrics: Metrics, notes: Mapping[str, str], patterns: Sequence[str]) -> dict[str, Any]:
     return {"name": row, "cells": [figure_cell(metrics, notes, pattern.format(row)) for pattern in patterns]}
+
+
+def _with_thresholds(row: str, metrics: Metrics, notes: Mapping[str, str]) -> dict[str, Any]:
+    """Sensitivity at each rate, and below it the score from which on candidates are called there."""
+    told = _row(row, metrics, notes, [f"froc/{{}}/sens_at_{rate:g}fp" for rate in FP_RATES])
+    for cell, rate in zip(told["cells"], FP_RATES, strict=True):
+        score = metrics.get(f"froc/{row}/threshold_at_{rate:g}fp")
+        cell["below"] = "" if score is None else f"score {score_text(score)}"
+    return told
 
 
 def _glance(metrics: Metrics, name: str, pattern: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tables of the report beyond the main one: lesion size, comparison, operating points, subgroups, language."""
+"""Tables of the report beyond the main one: lesion size, comparison, subgroups, language."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,6 @@ from typing import Any
 from bundle.comparison.localised import NOT_LOCALISED
 from bundle.comparison.outcome import LEFT_OUT
 from bundle.metrics.group_gaps import GAPS
-from bundle.metrics.image_level import WANTED_SENSITIVITY
 from bundle.metrics.planned import PLANNED
 from bundle.metrics.strata import MM_TIERS, SIZE_TIERS
 from bundle.report.figure import Figure, Metrics
@@ -259,37 +258,6 @@ def _not_localised(notes: Mapping[str, str]) -> list[Table]:
             [(method, [cells.get(baseline, words("")) for baseline in baselines]) for method, cells in named.items()],
         )
     ]
-
-
-def operating_section(
-    findings: Sequence[str], metrics: Metrics, notes: Mapping[str, str], figures: Sequence[Figure] = ()
-) -> Section:
-    """Average precision, operating points, calibration, from `bundle.metrics.image_level.summarise_images`."""
-    rows = [*findings, "mean"]
-    planned = any(key.startswith("operating/") for key in metrics)
-    columns = [("Average precision", "ap/{}"), ("Prevalence", "prevalence/{}"), ("ECE", "calibration/{}/ece")]
-    frozen = [
-        ("Sensitivity, Youden", "operating/youden/{}/sensitivity"),
-        ("Specificity, Youden", "operating/youden/{}/specificity"),
-        (f"Sensitivity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/sensitivity"),
-        (f"Specificity, wanted {WANTED_SENSITIVITY:g}", "operating/sensitive/{}/specificity"),
-        ("ECE, calibrated", "ece/{}"),
-    ]
-    caption = "ECE: expected calibration error, 10 bins of equal width. "
-    if planned:
-        columns += frozen
-        caption += (
-            "Thresholds and calibration (slope and offset) were chosen on validation and frozen; the sensitivity that "
-            "they give here is what it became. ECE: of the network's own score."
-        )
-    else:
-        caption += "Without a plan there is no operating point: compare.json makes one on validation."
-    table = Table(
-        caption,
-        ("Finding", *(heading for heading, _ in columns)),
-        [(row, [figure_cell(metrics, notes, key.format(row)) for _, key in columns]) for row in rows],
-    )
-    return Section("operating", "Operating points and calibration", [], [table], list(figures))
 
 
 def subgroup_section(metrics: Metrics, notes: Mapping[str, str]) -> Section | None:

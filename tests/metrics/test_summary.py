@@ -59,6 +59,11 @@ def test_the_numbers_are_those_of_the_pure_functions(records, summary):
         at = [sensitivity_at(curve, rate) for rate in FP_RATES]
         assert [metrics[f"froc/{finding}/sens_at_{rate:g}fp"] for rate in FP_RATES] == at
         assert metrics[f"froc/{finding}/score"] == np.mean(at)
+        for rate, found in zip(FP_RATES, at, strict=True):  # what is called from the threshold on
+            threshold = metrics[f"froc/{finding}/threshold_at_{rate:g}fp"]
+            threshold = np.inf if threshold is None else threshold
+            assert (data.fp_score >= threshold).sum() <= rate * len(data.image)
+            assert (data.lesion_score >= threshold).mean() == found
         assert metrics[f"wafroc/{finding}"] == wafroc(data.normal_score, data.lesion_score, data.lesion_image)
         assert metrics[f"froc/{finding}/oracle"] == data.lesion_oracle.mean()
         assert metrics[f"n_images/{finding}"] + metrics[f"n_excluded/{finding}"] == 60
