@@ -11,6 +11,7 @@ from pathlib import Path
 import fire
 
 from bundle.comparison.outcome import read_outcome
+from bundle.comparison.readers import read_points
 from bundle.data.datalist import datalist_findings
 from bundle.metrics import load_records
 from bundle.metrics.records_check import check_records
@@ -55,6 +56,7 @@ def main(
             replicates,
             seed,
             description=description or notes.get("description", ""),
+            readers=read_points(source),
         )
     )
 

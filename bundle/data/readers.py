@@ -10,7 +10,7 @@ import numpy as np
 from bundle.data.datalist_entry import Complaint, show
 from bundle.reading.upright import Upright
 
-NAME = "a reader's pseudonym, text without / and |"
+NAME = "a reader's pseudonym, text without / | { }"
 
 
 def reader_complaints(entry: dict[str, Any]) -> Iterator[Complaint]:
@@ -61,4 +61,4 @@ def boxes_by_reader(entry: dict[str, Any], findings: Sequence[str]) -> dict[str,
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and not {"/", "|"} & set(value)
+    return isinstance(value, str) and bool(value.strip()) and not set("/|{}") & set(value)

@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 
 from bundle.atomic import write_json
 from bundle.comparison import Comparison, LanguageEvaluation, RegionEvaluation
+from bundle.comparison.readers import ReaderPoint, summarise_readers, write_points
 from bundle.data.datalist import datalist_findings
 from bundle.frozen_plan import shown_points
 from bundle.handlers.froc import AUROC, FROC
@@ -66,7 +67,7 @@ class EvaluationReport:
         judged_on: the data that are judged (`bundle.made_for.made_for`): the records say so, and no other run takes
             them for its own. None does not say.
         primary: name of the image score that stands for the network; the first of `auroc` if None.
-        items: the section's items with `index` and `info` (sex, age, view, site, vendor), for subgroups.
+        items: the section's items with `index`, `info` (sex, age, view, site, vendor), for subgroups, and `readers`.
         comparison: that has been evaluated: its tables join the report, and the calibration and thresholds of its
             plan are judged.
         points: calibration and thresholds to be judged where there is no comparison, as a plan holds them (`points` of
@@ -172,8 +173,12 @@ class EvaluationReport:
                     gaps_between_groups(records, self._info(), probability, *limits, self.replicates, self.seed)
                 )
         parts.append(by_size(records, self.replicates, self.seed))
+        readers: list[ReaderPoint] = []
         if self.items is not None:
             parts.append(by_subgroup(records, self._info(), self.replicates, self.seed, primary=self.primary))
+            criterion = self.froc.metric_fn.criterion
+            figures, why, readers = summarise_readers(records, self.items, criterion, self.replicates, self.seed)
+            parts.append((figures, why))
         for more, more_notes in parts:
             metrics, notes = metrics | more, more_notes | notes
         description = self.description or _description(self.datalist)
@@ -182,6 +187,7 @@ class EvaluationReport:
         save_records(records, self.output_dir / "records", made_for=self.judged_on)
         write_json(self.output_dir / "metrics.json", metrics)
         write_json(self.output_dir / "notes.json", notes)
+        write_points(readers, self.output_dir)
         outcome = None if self.comparison is None else self.comparison.result
         draw_report(
             self.output_dir,
@@ -196,6 +202,7 @@ class EvaluationReport:
             self._examples(records),
             _merged(self.config),
             description,
+            readers,
         )
         logger.info("Report: %s", self.output_dir / "report.html")
 

@@ -72,20 +72,24 @@ class FigureTable:
             if kind is not None:
                 self.kinds[key] = kind
 
-    def mean(self, pattern: str) -> None:
+    def mean(self, pattern: str, over: Sequence[str] | None = None) -> None:
         """Mean over the findings whose figure is defined; a replicate counts where all of these are defined in it.
 
         A mean of shares is a share, one of areas an area, one of differences a difference.
 
         Args:
             pattern: of the key, with {} for the finding; the mean's key has `mean` there.
+            over: other names to stand there; None for the findings.
         """
-        keys = {finding: pattern.format(finding) for finding in self.findings}
+        names, what = (self.findings, "findings") if over is None else (over, "parts")
+        keys = {finding: pattern.format(finding) for finding in names}
         keys = {finding: key for finding, key in keys.items() if key in self.values}
         defined = [key for key in keys.values() if not math.isnan(self.values[key])]
         target = pattern.format("mean")
         if not defined:
-            self.put(target, math.nan, "undefined for every finding")
+            self.put(
+                target, math.nan, f"undefined for {'every finding' if over is None else 'all of ' + str(len(names))}"
+            )
             return
         draws = [self.draws[key] for key in defined if key in self.draws]
         mean = float(np.mean([self.values[key] for key in defined]))
@@ -93,7 +97,7 @@ class FigureTable:
         self.put(target, mean, None, np.mean(draws, 0) if len(draws) == len(defined) else None, kind)
         if len(defined) < len(keys):
             missing = ", ".join(finding for finding, key in keys.items() if key not in defined)
-            self.notes[target] = f"mean of {len(defined)} of {len(keys)} findings, undefined for: {missing}"
+            self.notes[target] = f"mean of {len(defined)} of {len(keys)} {what}, undefined for: {missing}"
 
     def finish(self) -> tuple[Metrics, Notes]:
         """Figures with `/low` and `/high`, None where not a finite number, and the notes that say why.

@@ -8,6 +8,7 @@ from typing import Any
 
 from bundle.atomic import write_file
 from bundle.comparison.outcome import Outcome
+from bundle.comparison.readers import ReaderPoint
 from bundle.metrics.records import Records
 from bundle.metrics.table import Metrics, Notes
 from bundle.report.comparison_figure import draw_comparison
@@ -15,6 +16,7 @@ from bundle.report.decision_figure import draw_decisions
 from bundle.report.figures import draw_figures
 from bundle.report.html import Example, render_report
 from bundle.report.operating_section import operating_section
+from bundle.report.reader_section import reader_section
 from bundle.report.region_section import region_section
 from bundle.report.reliability_figure import draw_reliability
 from bundle.report.sections import (
@@ -42,6 +44,7 @@ def draw_report(
     examples: Sequence[Example] = (),
     config: Mapping[str, Any] | None = None,
     description: str = "",
+    readers: Sequence[ReaderPoint] = (),
 ) -> Path:
     """Write `figures/*.png`, `figures/*.svg` and `report.html`, the page last.
 
@@ -58,12 +61,13 @@ def draw_report(
         examples: pictures of the gallery.
         config: of the run.
         description: of the data. If it says "simulated", the page carries a banner.
+        readers: their operating points, where there are several.
 
     Returns:
         The page.
     """
     figures = draw_figures(records, metrics, replicates, seed)
-    sections = list(_sections(records, metrics, notes, points, outcome, primary))
+    sections = list(_sections(records, metrics, notes, points, outcome, primary, readers))
     for figure in [*figures, *(figure for section in sections for figure in section.figures)]:
         write_file(output_dir / "figures" / f"{figure.name}.png", figure.png)
         write_file(output_dir / "figures" / f"{figure.name}.svg", figure.svg)
@@ -82,6 +86,7 @@ def _sections(
     points: Mapping[str, Mapping[str, float]],
     outcome: Outcome | None,
     primary: str | None,
+    readers: Sequence[ReaderPoint],
 ) -> list[Section]:
     """The tables beyond the main one."""
     sizes = draw_sizes(records.findings, metrics)
@@ -95,6 +100,7 @@ def _sections(
         reliability = draw_reliability(records, points, primary)
         drawn = [each for each in (reliability, draw_decisions(records, points, primary)) if each is not None]
         sections.append(operating_section(records.findings, metrics, notes, drawn))
+    sections += [reader_section(records.findings, metrics, notes, readers)]
     sections += [subgroup_section(metrics, notes), language_section(records.findings, metrics, notes)]
     sections += [region_section(metrics, notes)]
     return [section for section in sections if section is not None]
