@@ -4,6 +4,7 @@ from bundle.networks.clip import CLIPTowers as CLIPTowers
 from bundle.networks.detector import BoxDetector as BoxDetector
 from bundle.networks.downscaler import Downscaler as Downscaler
 from bundle.networks.frozen_tower import FrozenTower as FrozenTower
+from bundle.networks.learned_pairs import LearnedPairs as LearnedPairs
 from bundle.networks.open_vocabulary import OpenVocabularyDetector as OpenVocabularyDetector
 from bundle.networks.patch_clip import PatchCLIP as PatchCLIP
 from bundle.networks.region import RegionProcessor as RegionProcessor
