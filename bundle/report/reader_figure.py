@@ -6,11 +6,11 @@ import matplotlib
 import numpy as np
 
 from bundle.comparison.readers import ReaderPoint
-from bundle.metrics.froc import FP_RATES
 from bundle.report.figure import DOT, STYLE, Figure, finish, panels
 from bundle.results.colours import INK, PALETTE
 
-_LEFT, _RIGHT = FP_RATES[0] / 2, FP_RATES[-1] * 2
+_TICKS = {1 / 64: "1/64", 1 / 16: "1/16", 0.25: "¼", 1.0: "1", 4.0: "4"}  # of one finding, readers make few
+_LEFT, _RIGHT = 1 / 64, 16.0
 
 
 def draw_readers(points: Sequence[ReaderPoint]) -> Figure | None:
@@ -37,7 +37,7 @@ def draw_readers(points: Sequence[ReaderPoint]) -> Figure | None:
         axes[0].set_xscale("log", base=2)
         axes[0].set_xlim(_LEFT, _RIGHT)
         axes[0].set_ylim(-0.02, 1.02)
-        axes[0].set_xticks(FP_RATES, ["⅛", "¼", "½", "1", "2", "4", "8"])
+        axes[0].set_xticks([*_TICKS], [*_TICKS.values()])
         axes[0].minorticks_off()
         axes[0].legend(loc="lower right", frameon=False, fontsize=8)
     title = "Readers' operating points on the network's FROC curve by the same reference"
