@@ -13,6 +13,7 @@ from pydicom import dcmread
 from bundle.export.package import package_bundle
 from bundle.fingerprint import file_fingerprint
 from bundle.frozen_plan import write_plan
+from bundle.metrics.records_io import records_made_for
 from tests.deadly import deadly
 from tests.tiny import FINDINGS, write_dicom
 from tests.workflows.conftest import ROOT, TINY
@@ -88,6 +89,8 @@ def test_another_machines_images_are_judged_by_the_frozen_plan(trained):
         trained.metrics(folder) for folder in (trained.folder / "plain", trained.folder / "plain" / "other_machine")
     )
     assert 0 <= other["shown/sensitivity"] <= 1
+    judged = records_made_for(trained.folder / "plain" / "other_machine" / "records")
+    assert judged["section"] == ["test", "by another machine"]  # no other run takes them for the plain ones
     assert other["shown/false_marks_per_image"] > 0
     assert not any(key.startswith("shown/") for key in plain)
     assert [other[f"n_lesions/{finding}"] for finding in FINDINGS] == [
