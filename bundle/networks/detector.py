@@ -9,7 +9,9 @@ from torch import nn
 from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
 from transformers.image_transforms import center_to_corners_format, corners_to_center_format
 
+from bundle.comments import without_comments
 from bundle.networks.config_fields import config_fields
+from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.patch_clip import PatchCLIP
 
@@ -41,6 +43,7 @@ class BoxDetector(nn.Module):
             last, the encoder sees; what follows from it and from `backbone` is filled in.
         input_size: side of the network's input in pixels (RT-DETR: 640), a multiple of the coarsest stride: the
             encoder wants each stage to be exactly half of the one before.
+        local_normalisation: as for `PatchCLIP`, on the canvas: what it is compared with sees the same.
 
     Raises:
         ValueError: no finding, a field that the library's configuration does not have, or sizes that do not fit.
@@ -55,6 +58,7 @@ class BoxDetector(nn.Module):
         backbone: Mapping[str, Any] | None = None,
         transformer: Mapping[str, Any] | None = None,
         input_size: int = 640,
+        local_normalisation: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.findings = list(findings)
@@ -67,6 +71,9 @@ class BoxDetector(nn.Module):
                 f"{config.feat_strides[-1]}."
             )
         self.input_size = (input_size, input_size)
+        self.local_normalisation = (
+            None if local_normalisation is None else LocalNormalisation(**without_comments(local_normalisation))
+        )
         self.detector = RTDetrForObjectDetection(config)
         _initialise(self.detector)
         self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)
@@ -104,6 +111,8 @@ class BoxDetector(nn.Module):
         size = image.new_tensor(image.shape[-2:], dtype=torch.float32).flip(0).repeat(2)  # (4,) Wc, Hc, Wc, Hc
         targets = None if boxes is None or box_finding is None else _targets(boxes, box_finding, size)
         with torch.autocast(image.device.type, enabled=False):
+            if self.local_normalisation is not None:
+                image = self.local_normalisation(image)
             resized = F.interpolate(image.float(), self.input_size, mode="bilinear", antialias=True)
             out = self.detector.model((resized - self.pixel_mean) / self.pixel_std, labels=targets)
         queries = out.enc_topk_logits.shape[1]

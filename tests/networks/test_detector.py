@@ -10,6 +10,7 @@ from torch import nn
 
 from bundle.losses import DetectionLoss
 from bundle.networks import BoxDetector
+from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.training import load_weights, save_atomically
 from tests.detectors import BACKBONE, FINDINGS, TRANSFORMER, batch, tiny_detector
 
@@ -63,6 +64,15 @@ def test_boxes_are_canvas_pixels_whatever_the_input_size(height, width):
     wanted = torch.stack([(cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height], -1)
     torch.testing.assert_close(out["detection_boxes"][0], wanted, rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(out["detection_scores"][0], raw.logits[0].sigmoid())
+
+
+def test_local_normalisation_comes_before_the_resizing():
+    plain, local, data = tiny_detector().eval(), tiny_detector().eval(), batch()
+    local.local_normalisation = LocalNormalisation(cell=4, reach=1)
+    with torch.no_grad():
+        wanted = plain(LocalNormalisation(cell=4, reach=1)(data["image"]))
+        torch.testing.assert_close(local(data["image"]), wanted)
+        assert not torch.equal(wanted["detection_scores"], plain(data["image"])["detection_scores"])
 
 
 def test_more_padding_of_the_boxes_changes_nothing():
