@@ -116,7 +116,7 @@ def test_a_student_learns_from_it(teach, build_regions, batch):
 def test_what_is_kept_is_seen_once_and_does_not_depend_on_the_batch(teach, batch, view):
     teacher, anew = teach(view=view, cache=True), teach(view=view)
     runs = []
-    teacher.clip.vision.model.register_forward_hook(lambda *_: runs.append(1))
+    teacher.clip.vision.register_forward_hook(lambda *_: runs.append(1))
     first = teacher(batch)["teacher_region_embedding"]
     assert len(runs) == 3
     turned = {key: value.flip(0) for key, value in batch.items()}

@@ -93,6 +93,7 @@ def test_on_another_system_and_a_missing_tower(place):
 @pytest.mark.parametrize("system", [(), ("region_aware_medclip",), ("regionmed_clip",)])
 def test_texts_are_judged_of_every_network(asked, tmp_path, system):
     where = {"ckpt_dir": asked.models, "output_dir": tmp_path, "replicates": 20, "gallery": 0}
+    where |= {"patch_factor": 2, "patch_prior": 0.5}  # of the weights, which are Patch-CLIP's
     if system == ("regionmed_clip",):
         where["ckpt_path"] = asked.models / "model.pt"  # its processor is closed at first
     asked.run("evaluating", "train", *system, "evaluate", "evaluate_texts", **where)
