@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from bundle.comparison.observe import Observed, Truth
+from bundle.comparison.observe import Observed, Truth, to_stored_from
+from bundle.grid import plane_size
 from bundle.metrics.detection import box_precision, box_precision_replicates
 from bundle.metrics.localization import localize, stack
 from bundle.metrics.means import mean_replicates
@@ -55,7 +56,7 @@ def localization_figures(
         looked = [
             localize(
                 maps,
-                truth["to_stored"],
+                to_stored_from(truth, plane_size(maps)),
                 truth["stored_size"],
                 truth["boxes"],
                 truth["box_finding"],

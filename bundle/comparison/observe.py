@@ -124,9 +124,16 @@ def _placed(truth: Truth, canvas: int, grid: tuple[int, int]) -> Truth:
     return {**truth, "grid_size": grid, "to_stored": affine}
 
 
-def geometry(truths: Sequence[Truth]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(I, 3, 3) grid to stored frame, and (I, 2) stored (H, W), of all images."""
+def to_stored_from(truth: Truth, grid: tuple[int, int]) -> torch.Tensor:
+    """(3, 3), from the frame of a map of this grid, (Gh, Gw), to an image's stored frame: methods' grids may differ."""
+    gh, gw = truth["grid_size"]  # of which `to_stored` is
+    scale = torch.tensor([gw / grid[1], gh / grid[0], 1.0], dtype=torch.float64)
+    return truth["to_stored"].double() @ scale.diag()
+
+
+def geometry(truths: Sequence[Truth], grid: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(I, 3, 3) from maps of this grid, (Gh, Gw), to the stored frame, and (I, 2) stored (H, W), of all images."""
     return (
-        torch.stack([truth["to_stored"] for truth in truths]),
+        torch.stack([to_stored_from(truth, grid) for truth in truths]),
         torch.stack([torch.as_tensor(truth["stored_size"]).cpu() for truth in truths]),
     )

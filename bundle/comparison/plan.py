@@ -101,7 +101,7 @@ def records_of(
 
 def _candidates(observed: Observed, truths: Sequence[Truth], setting: Setting, grid: Grid) -> list[torch.Tensor]:
     maps = observed.maps
-    to_stored, size = geometry(truths)
+    to_stored, size = geometry(truths, plane_size(maps))
     if setting.scaling == "raw":
         maps = scale_by_constant(maps, torch.tensor(setting.scale))
     elif setting.scaling in ("probability", "calibrated"):
@@ -135,7 +135,8 @@ def choose(
     Returns:
         The setting, and its FROC score (NaN where no finding has lesions: the first setting then stands).
     """
-    pad = ~visible_mask(*geometry(truths), plane_size(observed.maps))[:, None]
+    own = plane_size(observed.maps)
+    pad = ~visible_mask(*geometry(truths, own), own)[:, None]
     shown = observed.maps.masked_fill(pad, 0)  # no map is below 0
     highest = tuple(shown.amax((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny).tolist())
     slope, offset = _calibration(observed, truths)

@@ -111,7 +111,7 @@ def _property_faults(folder: Path, data: Path) -> Iterator[str]:
     # without the pretrained folder, which does not come with the bundle: inference's sizes and the smallest text tower
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     small: dict[str, Any] = {"pretrained": None, "tokenizer_folder": None}
-    small |= {"clip": {**inference["clip"], "text": sizes}}
+    small |= {"clip": {**inference["clip"], "text": sizes}, "separate_prompts": False}  # which needs a tower's width
     small |= {"ckpt_dir": str(data / "out"), "num_workers": 0, "batch_size": 2, "image_dir": None}
     evaluated = {
         key: small[key] for key in ("pretrained", "tokenizer_folder", "num_workers", "batch_size", "image_dir")

@@ -12,10 +12,12 @@ import torch
 
 from bundle.comparison import Atlas, Comparison, NoLookMarker, map_methods
 from bundle.comparison.box_places import TrainingBoxes
-from bundle.comparison.observe import Observed
+from bundle.comparison.observe import Observed, geometry
 from bundle.comparison.plan import Grid, Setting, as_setting, choose, records_of, setting_dict
 from bundle.frozen_plan import PlanError, read_plan, write_plan
+from bundle.grid import plane_size
 from bundle.metrics import load_records
+from bundle.metrics.candidates import PEAK, extract_candidates_batch
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import of_finding
@@ -275,3 +277,21 @@ def test_baselines_that_see_no_map_join_and_the_notes_name_what_is_not_above_the
     assert pointing.rows[-1][1][0]["text"] == "0.02"
     with pytest.raises(ValueError, match=r"findings of here are \['Mass'\], wanted \['Nodule'\]"):
         tiny_comparison(tmp_path, ["Nodule"], unseeing={"here": NoLookMarker(places)})
+
+
+def test_a_coarser_map_lies_where_a_finer_one_does():
+    """Methods' maps need not have the grid of the first: each is placed, and judged, in its own."""
+    affine = torch.tensor([[20.0, 0, -3], [0, 10, 7], [0, 0, 1]], dtype=torch.float64)
+    truth = {"grid_size": (8, 4), "to_stored": affine, "stored_size": torch.tensor([90, 80])}
+    for grid in ((8, 4), (4, 2), (2, 1), (16, 8)):
+        to_stored, size = geometry([truth], grid)
+        corners = to_stored[0] @ torch.tensor([[0, grid[1]], [0, grid[0]], [1, 1]], dtype=torch.float64)
+        torch.testing.assert_close(corners[:2], torch.tensor([[-3.0, 77], [7, 87]], dtype=torch.float64))
+        assert size.tolist() == [[90, 80]]
+    fine = torch.zeros(1, 1, 8, 4)
+    fine[0, 0, 2:4, 0:2] = 0.9
+    coarse = torch.zeros(1, 1, 4, 2)
+    coarse[0, 0, 1, 0] = 0.9
+    for maps, near in ((fine, 10.0), (coarse, 1e-6)):  # a plateau's peak is one of its patches
+        (table,) = extract_candidates_batch(maps, *geometry([truth], plane_size(maps)), 0.1, 0.0, 0.5, 5)
+        assert (table[0, PEAK] - torch.tensor([17.0, 37.0])).abs().max() <= near  # the coarse patch's centre
