@@ -294,4 +294,4 @@ def test_a_coarser_map_lies_where_a_finer_one_does():
     coarse[0, 0, 1, 0] = 0.9
     for maps, near in ((fine, 10.0), (coarse, 1e-6)):  # a plateau's peak is one of its patches
         (table,) = extract_candidates_batch(maps, *geometry([truth], plane_size(maps)), 0.1, 0.0, 0.5, 5)
-        assert (table[0, PEAK] - torch.tensor([17.0, 37.0])).abs().max() <= near  # the coarse patch's centre
+        assert (table[0, PEAK] - torch.tensor([18.5, 37.0])).abs().max() <= near  # its centre, as far as it is shown
