@@ -164,7 +164,7 @@ class EvaluationReport:
         parts = [*spoken, summarise_images(records, points, self.replicates, self.seed, self.primary)]
         if points and records.images.scores:
             rule = OperatingPoints(self.findings, shown_points(points))
-            score = records.images.scores[self.primary or next(iter(records.images.scores))]
+            score = records.images.primary_score(self.primary)
             probability = rule.probability(torch.from_numpy(score)).numpy()
             limits = (rule.image, rule.box, rule.max_per_finding)
             parts.append(summarise_shown(records, probability, *limits, self.replicates, self.seed))

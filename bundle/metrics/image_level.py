@@ -95,7 +95,7 @@ def summarise_images(
     counts, unit = draw_units(table, records.images, replicates, seed)
     if not records.images.scores:
         return table.finish()
-    scores = records.images.scores[primary or next(iter(records.images.scores))]
+    scores = records.images.primary_score(primary)
     for k, finding in enumerate(records.findings):
         mine, label, chosen = scores[:, k], records.images.label[:, k], points.get(finding, {})
         probability = calibrated(mine, chosen["slope"], chosen["offset"]) if "slope" in chosen else mine

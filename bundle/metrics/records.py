@@ -37,6 +37,10 @@ class ImageRecords:
     pixel_mm: Floats
     scores: Mapping[str, Floats] = field(default_factory=dict)
 
+    def primary_score(self, name: str | None) -> Floats:
+        """(I, K), the score of this name, or the first where None is given. There must be scores."""
+        return self.scores[name or next(iter(self.scores))]
+
 
 @dataclass(frozen=True)
 class LesionRecords:

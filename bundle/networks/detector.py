@@ -9,7 +9,6 @@ from torch import nn
 from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
 from transformers.image_transforms import center_to_corners_format, corners_to_center_format
 
-from bundle.comments import without_comments
 from bundle.networks.config_fields import config_fields
 from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.named_state import names_from_state, names_to_tensor
@@ -71,9 +70,7 @@ class BoxDetector(nn.Module):
                 f"{config.feat_strides[-1]}."
             )
         self.input_size = (input_size, input_size)
-        self.local_normalisation = (
-            None if local_normalisation is None else LocalNormalisation(**without_comments(local_normalisation))
-        )
+        self.local_normalisation = LocalNormalisation.of(local_normalisation)
         self.detector = RTDetrForObjectDetection(config)
         _initialise(self.detector)
         self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)

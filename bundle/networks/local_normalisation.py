@@ -1,9 +1,13 @@
 """Local normalisation: grey values relative to their neighbourhood, so that a machine's tone matters less."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.comments import without_comments
 from bundle.exposed import exposed_rectangle
 
 
@@ -40,6 +44,11 @@ class LocalNormalisation(nn.Module):
             if value < least:
                 raise ValueError(f"local_normalisation: {name} is {value}; give {least} or more.")
         self.cell, self.reach, self.floor, self.gain = cell, reach, floor, gain
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any] | None) -> "LocalNormalisation | None":
+        """From a section of a configuration, which may hold a `_desc_`; None for None: without it."""
+        return None if settings is None else cls(**without_comments(settings))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) float, 0..1 -> the same, float32."""

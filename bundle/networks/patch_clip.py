@@ -102,7 +102,7 @@ class PatchCLIP(nn.Module):
             )
         self.findings = list(findings)
         self.downscaler, self.clip = downscaler, clip
-        self.fine = _fine_grid(downscaler, clip, patch_factor)
+        self.fine, self._level = _fine_grid(downscaler, clip, patch_factor)
         self.grid = clip.vision.grid if self.fine is None else self.fine.grid
         self.patch_bias = _patch_bias(patch_prior)
         width, dim, k = clip.vision.width, clip.embedding_dim, len(self.findings)
@@ -114,9 +114,7 @@ class PatchCLIP(nn.Module):
         self.selection = PatchSelection(k, **sparse.pop("selection", {}))
         self.sparse = SparseHead(width, **sparse)
         self.image_score = ImageScore(**without_comments(image_score))
-        self.local_normalisation = (
-            None if local_normalisation is None else LocalNormalisation(**without_comments(local_normalisation))
-        )
+        self.local_normalisation = LocalNormalisation.of(local_normalisation)
         self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
 
@@ -206,8 +204,7 @@ class PatchCLIP(nn.Module):
         """The features with patch tokens on the maps' grid; a step of `forward`, for subclasses."""
         if self.fine is None:
             return features
-        detail = next((level for level in features.levels if level.shape[-1] == self.grid[0]), features.levels[0])
-        return features._replace(patch_tokens=self.fine(features.patch_tokens, detail))
+        return features._replace(patch_tokens=self.fine(features.patch_tokens, features.levels[self._level]))
 
     def patch_positions(self) -> torch.Tensor:
         """The positional embedding of each patch of the maps' grid: (P, W)."""
@@ -226,11 +223,12 @@ class PatchCLIP(nn.Module):
 
     def maps(self, patch_embedding: torch.Tensor) -> torch.Tensor:
         """Patch embeddings (B, P, D) -> patch probabilities (B, K, Gh, Gw); a step of `forward`, for subclasses."""
-        return finding_probability(self._patch_logits(patch_embedding)).unflatten(-1, self.grid)
+        logits = self._patch_logits(patch_embedding, self.prompts(), self.scale())
+        return finding_probability(logits).unflatten(-1, self.grid)
 
-    def _patch_logits(self, patch_embedding: torch.Tensor) -> torch.Tensor:
-        """(B, P, D) -> (B, K, P, 2)."""
-        logits = pair_logits(patch_embedding, self.prompts(), self.scale()).transpose(1, 2)
+    def _patch_logits(self, patch_embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """(B, P, D), (K, 2, D) and s -> (B, K, P, 2)."""
+        logits = pair_logits(patch_embedding, prompts, scale).transpose(1, 2)
         if self.patch_bias is None:
             return logits
         return logits + F.pad(self.patch_bias.float().reshape(1), (FINDING, 0))  # (2,): 0 on the side "no"
@@ -246,7 +244,7 @@ class PatchCLIP(nn.Module):
             patch_mask: as for `forward`.
         """
         prompts, scale = self.prompts(), self.scale()
-        patch_logits = self._patch_logits(patch_embedding)  # (B, K, P, 2)
+        patch_logits = self._patch_logits(patch_embedding, prompts, scale)  # (B, K, P, 2)
         probability = finding_probability(patch_logits)  # (B, K, P)
         global_embedding = F.normalize(features.global_embedding.float(), dim=-1)  # (B, D)
         pooled_embedding = self.projection(self.pooled(features.patch_tokens))  # (B, D)
@@ -328,19 +326,21 @@ class PatchCLIP(nn.Module):
         self._prompts_current, self.has_prompts = False, True
 
 
-def _fine_grid(downscaler: Downscaler, clip: CLIPTowers, factor: int) -> FineGrid | None:
+def _fine_grid(downscaler: Downscaler, clip: CLIPTowers, factor: int) -> tuple[FineGrid | None, int]:
+    """The fine grid, and which of `VisionFeatures.levels` it takes its detail from."""
     if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
         raise ValueError(f"patch_factor is {factor!r}; give a whole number, 1 (the tower's grid) or more.")
     if factor == 1:
-        return None
+        return None, 0
     tower = clip.vision
-    detail = (downscaler.hidden_channels, downscaler.output_size(downscaler.in_size))
-    if tower.stem is not None:
+    if tower.stem is None:
+        level, channels, size = 0, downscaler.hidden_channels, downscaler.output_size(downscaler.in_size)
+    else:
         sizes = [tower.image_size >> (i + 1) for i in range(len(tower.stem.channels))]
-        fitting = [i for i, size in enumerate(sizes) if size == tower.grid[0] * factor]
-        level = fitting[0] if fitting else 0
-        detail = (tower.stem.channels[level], sizes[level])
-    return FineGrid(tower.width, tower.grid, factor, *detail)
+        wanted = tower.grid[0] * factor
+        level = sizes.index(wanted) if wanted in sizes else 0
+        channels, size = tower.stem.channels[level], sizes[level]
+    return FineGrid(tower.width, tower.grid, factor, channels, size), level
 
 
 def _patch_bias(prior: float | None) -> nn.Parameter | None:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bundle.comments import without_comments
 from bundle.fingerprint import file_fingerprint, weights_fingerprint
 from bundle.grid import boxes_in_grid, canvas_to_grid
 from bundle.networks.clip import CLIPTowers, VisionFeatures
@@ -83,9 +82,7 @@ class RegionTeacher(nn.Module):
         if downscaler is not None and weights is None:
             raise ValueError("RegionTeacher: a downscaler needs `weights`; it would teach untrained.")
         self.clip, self.downscaler, self.view = clip, downscaler, view
-        self.local_normalisation = (
-            None if local_normalisation is None else LocalNormalisation(**without_comments(local_normalisation))
-        )
+        self.local_normalisation = LocalNormalisation.of(local_normalisation)
         self.input_size = clip.vision.image_size if downscaler is None else downscaler.in_size
         self.fingerprint = weights_fingerprint(self.state_dict()) if weights is None else self._load(Path(weights))
         self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)

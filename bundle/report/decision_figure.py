@@ -29,7 +29,7 @@ def draw_decisions(
     """
     if not records.images.scores:
         return None
-    scores = records.images.scores[primary or next(iter(records.images.scores))]
+    scores = records.images.primary_score(primary)
     label = records.images.label
     drawn = [
         k

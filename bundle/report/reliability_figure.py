@@ -28,7 +28,7 @@ def draw_reliability(
     """
     if not records.images.scores:
         return None
-    scores = records.images.scores[primary or next(iter(records.images.scores))]
+    scores = records.images.primary_score(primary)
     known = [k for k in range(len(records.findings)) if (~np.isnan(records.images.label[:, k])).any()]
     if not known:
         return None

@@ -130,3 +130,12 @@ def test_a_grid_finer_than_the_features_is_refused(build):
 def test_a_prior_that_is_no_probability_is_refused(build, prior):
     with pytest.raises(ValueError, match=r"patch_prior is .* between 0 and 1"):
         build(patch_prior=prior)
+
+
+def test_a_pass_embeds_the_prompts_once(build, image):
+    """Also while the text tower trains, and with everything asked for."""
+    net = build(patch_factor=2).train()
+    runs = []
+    net.clip.text.model.register_forward_hook(lambda *_: runs.append(1))
+    net(image, full=True)
+    assert len(runs) == 1
