@@ -124,6 +124,8 @@ class CLIPTowers(nn.Module):
         stem: `channels` (and `depth`) of a `ConvStem` in place of the patch embedding, for training from scratch.
         with_text: False leaves the text tower out (inference).
         text_encoder: the text tower, in place of CLIP's.
+        attention: transformers' implementation of the vision tower's, such as "sdpa" or "eager", which training in bf16
+            on a CPU is faster with; None is transformers' own choice.
 
     Attributes:
         random: names of the towers whose weights are random, until weights are loaded.
@@ -144,6 +146,7 @@ class CLIPTowers(nn.Module):
         stem: dict[str, Any] | None = None,
         with_text: bool = True,
         text_encoder: TextEncoder | None = None,
+        attention: str | None = None,
     ) -> None:
         super().__init__()
         if text is not None and text_encoder is not None:
@@ -164,6 +167,8 @@ class CLIPTowers(nn.Module):
             clip = CLIPModel(config)
         else:
             clip = _load(pretrained, () if clip_text else ("text_model.", "text_projection."))
+        if attention is not None:
+            clip.vision_model.set_attn_implementation(attention)
         self.vision = VisionTower(clip.vision_model, clip.visual_projection, image_size)
         if stem is not None:
             embeddings = self.vision.model.embeddings

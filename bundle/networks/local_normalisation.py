@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from bundle.comments import without_comments
-from bundle.exposed import exposed_rectangle
+from bundle.exposed import exposed_sides
 
 
 class LocalNormalisation(nn.Module):
@@ -53,14 +53,14 @@ class LocalNormalisation(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) float, 0..1 -> the same, float32."""
         height, width = image.shape[-2:]
-        # whole cells
-        image = F.pad(image.float(), (0, -width % self.cell, 0, -height % self.cell))
-        inside = exposed_rectangle(image).to(image.dtype)
+        image = image.float()
+        whole = F.pad(image, (0, -width % self.cell, 0, -height % self.cell))
+        rows, columns = (side.to(image.dtype) for side in exposed_sides(whole))
         # share of exposed pixels, sum and sum of squares over c²: nothing outside adds to any of them
-        count, *sums = (F.avg_pool2d(each, self.cell) for each in (inside, image, image.square()))
-        side = 2 * self.reach + 1
-        near = F.pad(torch.cat([count, *sums], 1), [2 * self.reach] * 4)  # (B, 3, H / c + 4 reach, W / c + 4 reach)
-        number, total, squares = F.avg_pool2d(F.avg_pool2d(near, side, 1), side, 1).split(1, 1)
+        count = F.avg_pool2d(rows, (self.cell, 1)) * F.avg_pool2d(columns, (1, self.cell))
+        cells = torch.cat([count, F.avg_pool2d(whole, self.cell), F.avg_pool2d(whole.square(), self.cell)], 1)
+        down, across = (self._weights(size, image.device) for size in cells.shape[-2:])
+        number, total, squares = (down @ cells @ across).split(1, 1)
         number = number.clamp(min=1e-6)
         mean = total / number
         variance = (squares / number - mean.square()).clamp(min=0)
@@ -68,8 +68,15 @@ class LocalNormalisation(nn.Module):
         slope = self.gain / (variance.sqrt() + self.floor * overall.sqrt() + 1e-4)
         line = torch.cat([slope, 0.5 - slope * mean], 1)
         line = F.interpolate(line, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
-        slope, offset = line.split(1, 1)
-        return (torch.addcmul(offset, slope, image).clamp(0, 1) * inside)[..., :height, :width]
+        slope, offset = line[..., :height, :width].split(1, 1)
+        out = torch.addcmul(offset, slope, image).clamp_(0, 1)  # in place from here: passes over memory are its cost
+        return out.mul_(rows[..., :height, :]).mul_(columns[..., :width])
+
+    def _weights(self, size: int, device: torch.device) -> torch.Tensor:
+        """(size, size): of one cell in another's neighbourhood, along an axis."""
+        place = torch.arange(size, dtype=torch.float32, device=device)
+        side = 2 * self.reach + 1
+        return (side - (place[:, None] - place).abs()).clamp(min=0) / side**2
 
     def get_extra_state(self) -> torch.Tensor:
         """The settings go with the weights."""

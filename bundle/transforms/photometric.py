@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from bundle.comments import without_comments
-from bundle.exposed import exposed_rectangle
+from bundle.exposed import exposed_sides
 from bundle.transforms.augment import generator_for
 
 Range = tuple[float, float]
@@ -103,8 +103,7 @@ class RandomPhotometry:
         # all drawn always: switching one off keeps the rest
         u = torch.stack([torch.rand(10, generator=generator) for generator in generators]).to(image)
         latitude, fine, middle, coarse, base, gamma, tone, black, contrast, noise = u.T[..., None, None, None]
-        inside = exposed_rectangle(image)
-        out = image
+        rows, columns = (side.to(image.dtype) for side in exposed_sides(image))
         if ranges.latitude_share:
             gains = (
                 _log_uniform(fine, ranges.fine),
@@ -113,16 +112,19 @@ class RandomPhotometry:
                 _uniform(base, ranges.base),
             )
             chosen = latitude < ranges.latitude_share
-            out = with_latitude(out, inside, *(torch.where(chosen, gain, 1) for gain in gains))
+            out = with_latitude(image, rows, columns, *(torch.where(chosen, gain, 1) for gain in gains))
+        else:
+            out = image.clone()
+        # in place from here: passes over memory are its cost
         if ranges.gamma != (1.0, 1.0):
-            out = out.clamp(1e-4, 1).pow_(_log_uniform(gamma, ranges.gamma))
+            out.clamp_(1e-4, 1).log_().mul_(_log_uniform(gamma, ranges.gamma)).exp_()  # a third of pow's time
         if ranges.tone_share:
             chosen = tone < ranges.tone_share
-            low = torch.where(chosen, _uniform(black, ranges.black), 0)
-            out = torch.addcmul(low, out.clamp(0, 1), torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
+            out.clamp_(0, 1).mul_(torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
+            out.add_(torch.where(chosen, _uniform(black, ranges.black), 0))
         if ranges.noise:
-            out = out + ranges.noise * noise * self._noise(image, [each.initial_seed() for each in generators])
-        return out.clamp(0, 1) * inside
+            out.addcmul_(ranges.noise * noise, self._noise(image, [each.initial_seed() for each in generators]))
+        return out.clamp_(0, 1).mul_(rows).mul_(columns)
 
     def _noise(self, image: torch.Tensor, seeds: list[int]) -> torch.Tensor:
         """Standard normal values like the batch, drawn on its device."""
@@ -132,7 +134,8 @@ class RandomPhotometry:
 
 def with_latitude(
     image: torch.Tensor,
-    inside: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
     fine: torch.Tensor,
     middle: torch.Tensor,
     coarse: torch.Tensor,
@@ -142,7 +145,9 @@ def with_latitude(
 
     Args:
         image: (B, 1, H, W).
-        inside: (B, 1, H, W) bool; elsewhere the image's mean inside stands in, so that its edge is no detail.
+        rows: (B, 1, H, 1), 1 where a row crosses the exposed rectangle, else 0; outside of it the image's mean inside
+            stands in, so that its edge is no detail.
+        columns: (B, 1, 1, W), likewise.
         fine: (B, 1, 1, 1) gain, like the rest.
         middle: see `Photometry`, like the rest.
         coarse: see there.
@@ -151,9 +156,9 @@ def with_latitude(
     Returns:
         (B, 1, H, W), not cut to 0..1.
     """
-    share = inside.to(image).mean((1, 2, 3), keepdim=True).clamp(1e-6)
-    mean = image.mean((1, 2, 3), keepdim=True) / share  # what pads it is 0
-    filled = torch.where(inside, image, mean)
+    share = rows.mean(2, keepdim=True) * columns.mean(3, keepdim=True)
+    mean = image.mean((1, 2, 3), keepdim=True) / share.clamp(1e-6)  # what pads it is 0
+    filled = torch.addcmul(image, -mean * rows, columns).add_(mean)
     four = F.avg_pool2d(filled, 4, ceil_mode=True)
     sixteen = F.avg_pool2d(four, 4, ceil_mode=True)
     thirty_two = F.avg_pool2d(sixteen, 2, ceil_mode=True)

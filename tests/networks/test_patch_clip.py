@@ -311,3 +311,17 @@ def test_a_fixed_image_score_is_configuration_not_weights(build, tmp_path):
     scores = {name: torch.full((1, 1), v) for name, v in zip(SCORES, (0.2, 0.4, 0.6, 0.8), strict=True)}
     assert float(fixed.image_score(scores)["image"]) == pytest.approx(0.8, abs=1e-6)
     assert float(again.image_score(scores)["image"].detach()) == pytest.approx(0.4, abs=1e-3)
+
+
+def test_attention_of_another_implementation_is_the_same_network(build, image):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    towers = [
+        CLIPTowers(image_size=32, vision={"patch_size": 8, **sizes}, projection_dim=D, attention=attention).eval()
+        for attention in (None, "eager")
+    ]
+    towers[1].load_state_dict(towers[0].state_dict())
+    assert [tower.vision.model.config._attn_implementation for tower in towers] == ["sdpa", "eager"]
+    pixels = image[..., :32, :32].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(towers[1].vision(pixels)[:3], towers[0].vision(pixels)[:3])
+    with pytest.raises(ValueError, match="eager"):
+        CLIPTowers(image_size=32, vision={"patch_size": 8, **sizes}, attention="quick")
