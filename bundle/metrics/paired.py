@@ -38,7 +38,6 @@ from bundle.metrics.table import (
     put_sensitivities,
 )
 
-SENSITIVITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 END = "curve_end"  # the loosest threshold, at which every candidate is called
 _UNPAIRED = ("oracle", END, f"fp_at_{END}")  # the grid's figure, and where a curve ends
 
@@ -50,7 +49,7 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
     fp_rates: Sequence[float] = FP_RATES,
-    sensitivities: Sequence[float] = SENSITIVITIES,
+    sensitivities: Sequence[float] = (),
     operating_rates: Sequence[float] = (1.0,),
     planned: Mapping[str, Planned] | None = None,
 ) -> tuple[Metrics, Notes]:
@@ -60,11 +59,12 @@ def compare(
 
     - `compare/<m>/<f>/sens_at_<x>fp`, `/score`, `/oracle`, `/wafroc`: as `bundle.metrics.summary.summarise` has them;
     - `compare/<m>/<f>/fp_at_<s>sens`: false positives per image at the strictest threshold that gives sensitivity s
-      (`bundle.metrics.froc.fp_at_sensitivity`), the claim of Patch-CLIP;
+      (`bundle.metrics.froc.fp_at_sensitivity`);
     - `compare/<m>/<f>/curve_end`, `/fp_at_curve_end`: the most sensitivity that the candidates give, and its price;
     - `compare/<m>/<f>/auroc`: of the method's image score, where it has one;
     - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
-      positives per image. In each replicate the reference's sensitivity in it is matched, not its first estimate;
+      positives per image, the claim of Patch-CLIP. In each replicate the reference's sensitivity in it is matched, not
+      its first estimate;
     - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, in patches of the reference,
       where its records know their area; `compare/<m>/mean/<tier>/sens_at_<x>fp_pooled`: of all lesions together
       (`bundle.metrics.strata.put_pooled`);
@@ -94,7 +94,7 @@ def compare(
         seed: of the draws.
         level: of confidence.
         fp_rates: false positives per image at which sensitivity is given, and over which the score is the mean.
-        sensitivities: at which false positives are given, above 0.
+        sensitivities: at which false positives are given, above 0; none by default.
         operating_rates: those of `fp_rates` at which the reference's sensitivity is matched, and sizes are told apart.
         planned: comparisons that were named beforehand, by name.
 

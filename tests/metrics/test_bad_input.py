@@ -93,7 +93,7 @@ def test_constant_scores_are_one_operating_point():
         assert metrics[f"{key}/low"] <= value <= metrics[f"{key}/high"]
         assert metrics[f"{key}/low"] < metrics[f"{key}/high"], key
     assert metrics["wafroc/A"] == 0.5
-    metrics, _ = compare({"a": records, "b": records}, "a", 50)
+    metrics, _ = compare({"a": records, "b": records}, "a", 50, sensitivities=(0.5,))
     assert [metrics[f"compare/a/A/fp_at_0.5sens{end}"] for end in ("", "/low", "/high")] == [2, None, None]
     assert metrics["compare/b/A/fp_at_0.5sens/ratio"] == 1
 

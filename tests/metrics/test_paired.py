@@ -20,6 +20,7 @@ FINDINGS = ["A", "B", "C"]
 BOX = (0, 10, 10, 20, 20)
 INF = math.inf
 R, SEED = 40, 3
+SENSITIVITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def two_methods(images: int, seed: int = 0) -> dict[str, Records]:
@@ -137,7 +138,7 @@ class TestAgainstResampling:
         assert min(kinds.values()) > 0  # both must have been met, or this shows little
 
     def test_the_figures_themselves(self, methods):
-        metrics, _ = compare(methods, "ours", 0)
+        metrics, _ = compare(methods, "ours", 0, sensitivities=SENSITIVITIES)
         assert not [key for key in metrics if key.endswith(("/low", "/high"))]
         for name, each in methods.items():
             parts = []
@@ -151,7 +152,7 @@ class TestAgainstResampling:
             assert metrics[f"compare/{name}/mean/fp_at_0.5sens"] == (None if value == INF else pytest.approx(value))
 
     def test_what_it_shares_with_an_evaluation_is_equal(self, methods):
-        metrics, notes = compare(methods, "ours", 50, 1)
+        metrics, notes = compare(methods, "ours", 50, 1, sensitivities=SENSITIVITIES)
         for name, each in methods.items():
             single, _ = summarise(each, 50, 1)
             for finding in [*FINDINGS, "mean"]:
@@ -181,7 +182,7 @@ class TestDrawn:
     def test_false_positives_halved_at_matched_sensitivity(self):
         ours = scored((0.9, [0.95]), (0.8, [0.1]))  # one above both lesions
         theirs = scored((0.9, [0.95, 0.85]), (0.8, [0.1, 0.1]))  # two above the second
-        metrics, _ = compare({"ours": ours, "theirs": theirs}, "ours", 200)
+        metrics, _ = compare({"ours": ours, "theirs": theirs}, "ours", 200, sensitivities=SENSITIVITIES)
         assert metrics["compare/ours/Mass/fp_at_0.9sens"] == 0.5
         assert metrics["compare/theirs/Mass/fp_at_0.9sens"] == 1.0
         assert metrics["compare/theirs/Mass/fp_at_0.9sens/difference"] == -0.5
@@ -193,7 +194,7 @@ class TestDrawn:
 
     def test_a_method_held_against_itself_differs_by_nothing(self):
         records = two_methods(20)["ours"]
-        metrics, _ = compare({"a": records, "b": records}, "a", 50)
+        metrics, _ = compare({"a": records, "b": records}, "a", 50, sensitivities=SENSITIVITIES)
         for key, value in metrics.items():
             if key.endswith("/difference") and value is not None:
                 assert value == 0, key
@@ -230,7 +231,7 @@ class TestOutOfReach:
     THEIRS = scored(*((0.9 if i < 6 else None, [0.95]) for i in range(10)))  # at most 0.6
 
     def test_a_sensitivity_that_is_never_reached_costs_infinitely_many(self):
-        metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "ours", 400)
+        metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "ours", 400, sensitivities=SENSITIVITIES)
         key = "compare/theirs/Mass/fp_at_0.8sens"
         assert metrics[key] is None
         assert notes[key].startswith("plus infinity: sensitivity 0.8 is never reached, the most is 0.6, with ")
@@ -246,21 +247,21 @@ class TestOutOfReach:
         assert f"{key}/ratio/low" not in metrics
 
     def test_the_other_way_round(self):
-        metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "theirs", 0)
+        metrics, notes = compare({"ours": self.OURS, "theirs": self.THEIRS}, "theirs", 0, sensitivities=SENSITIVITIES)
         key = "compare/ours/Mass/fp_at_0.8sens"
         assert metrics[key] == 0
         assert notes[f"{key}/difference"] == "plus infinity: theirs never reaches the sensitivity"
         assert notes[f"{key}/ratio"] == "plus infinity: theirs never reaches the sensitivity"
 
     def test_neither_reaches_it(self):
-        metrics, notes = compare({"ours": self.THEIRS, "theirs": self.THEIRS}, "ours", 400)
+        metrics, notes = compare({"ours": self.THEIRS, "theirs": self.THEIRS}, "ours", 400, sensitivities=SENSITIVITIES)
         for end in ("difference", "ratio"):
             key = f"compare/theirs/Mass/fp_at_0.8sens/{end}"
             assert metrics[key] is None
             assert notes[key] == "neither ours nor theirs reaches the sensitivity"
 
     def test_no_false_positive_in_either_has_no_ratio(self):
-        metrics, notes = compare({"a": self.OURS, "b": self.OURS}, "a", 20)
+        metrics, notes = compare({"a": self.OURS, "b": self.OURS}, "a", 20, sensitivities=SENSITIVITIES)
         assert metrics["compare/b/Mass/fp_at_0.8sens/difference"] == 0
         assert metrics["compare/b/Mass/fp_at_0.8sens/ratio"] is None
         assert notes["compare/b/Mass/fp_at_0.8sens/ratio"] == "neither a nor b has a false positive at the sensitivity"
@@ -269,7 +270,7 @@ class TestOutOfReach:
         """One image of two with a lesion: a quarter of the replicates draws none."""
         truths = [truth(0, [1], [BOX]), truth(1, [0])]
         records = records_of([candidates((0, 0.9, 15, 15)), candidates((0, 0.95, 50, 50))], truths, findings=["Mass"])
-        _, notes = compare({"a": records, "b": records}, "a", 400)
+        _, notes = compare({"a": records, "b": records}, "a", 400, sensitivities=SENSITIVITIES)
         for key in ("a/Mass/fp_at_0.5sens", "b/Mass/fp_at_0.5sens/difference", "a/mean/fp_at_0.5sens"):
             assert 70 < int(notes[f"compare/{key}"].split()[2]) < 130
             assert "replicates in which it is undefined" in notes[f"compare/{key}"]
@@ -277,7 +278,7 @@ class TestOutOfReach:
     def test_a_finding_without_lesions_is_left_out_of_the_mean_and_said_so(self):
         truths = [truth(0, [1, 0], [BOX]), truth(1, [0, 0])]
         records = records_of([candidates((0, 0.9, 15, 15))] * 2, truths, findings=["Mass", "Nodule"])
-        metrics, notes = compare({"a": records, "b": records}, "a", 0)
+        metrics, notes = compare({"a": records, "b": records}, "a", 0, sensitivities=SENSITIVITIES)
         assert metrics["compare/a/mean/fp_at_0.5sens"] == metrics["compare/a/Mass/fp_at_0.5sens"] == 0.5
         assert notes["compare/a/mean/fp_at_0.5sens"] == "mean of 1 of 2 findings, undefined for: Nodule"
         assert metrics["compare/b/Nodule/fp_at_0.5sens/difference"] is None
@@ -287,7 +288,7 @@ class TestOutOfReach:
 def test_sizes_are_those_of_an_evaluation_and_paired():
     area = np.where(np.arange(40) % 2, 600.0, 100.0)
     methods = {name: with_areas(each, area) for name, each in two_methods(40).items()}
-    metrics, notes = compare(methods, "ours", 50, 2)
+    metrics, notes = compare(methods, "ours", 50, 2, sensitivities=SENSITIVITIES)
     assert "area of the box in patches" in notes["size_tiers"]
     for name, each in methods.items():
         single, _ = by_size(each, 50, 2)
@@ -392,6 +393,6 @@ class TestRefused:
 
 def test_no_images_at_all():
     records = FROCMetric(["A"]).records()
-    metrics, notes = compare({"a": records, "b": records}, "a")
+    metrics, notes = compare({"a": records, "b": records}, "a", sensitivities=(0.5,))
     assert metrics["compare/a/A/fp_at_0.5sens"] is None
     assert {key for key, value in metrics.items() if value is None} <= notes.keys()
