@@ -1,52 +1,29 @@
-"""Leaves an evaluation behind: metrics.json, records, figures and report.html."""
+"""The handler that leaves an evaluation behind: metrics.json, records, figures and report.html."""
 
-import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite import distributed as idist
 from ignite.engine import Events
 from monai.bundle import ConfigParser
 
-from bundle.atomic import write_json
 from bundle.comparison import Comparison, LanguageEvaluation, RegionEvaluation
-from bundle.comparison.readers import ReaderPoint, summarise_readers, write_points
-from bundle.data.datalist import datalist_findings
-from bundle.frozen_plan import shown_points
 from bundle.handlers.froc import AUROC, FROC
 from bundle.handlers.pairs import images_of
-from bundle.metrics.group_gaps import gaps_between_groups
-from bundle.metrics.image_level import summarise_images
 from bundle.metrics.records import Records, of_finding
-from bundle.metrics.records_check import check_records
-from bundle.metrics.records_io import save_records
-from bundle.metrics.shown import summarise_shown
-from bundle.metrics.strata import by_size
-from bundle.metrics.subgroups import by_subgroup
-from bundle.metrics.summary import summarise
 from bundle.metrics.table import Metrics, Notes, threshold_at
-from bundle.probability import OperatingPoints
-from bundle.report.draw import draw_report
+from bundle.report.evaluation import Judged, write_evaluation
 from bundle.report.gallery import FALSE_POSITIVE, HIT, Gallery, Sighting, draw_sighting
 from bundle.report.html import Example
 from bundle.results.overlay import score_text
-
-logger = logging.getLogger(__name__)
 
 OPERATING_RATE = 1.0  # false positives per image; the score that gives it parts hits from misses in the gallery
 
 
 class EvaluationReport:
-    """Writes the results of an evaluator's run, on rank 0, when it completes.
-
-    Into `output_dir`: `metrics.json` (figures by key, numbers or null), `notes.json` (why a figure is null, how
-    intervals were made), `records/` (from which all of it can be made again), `figures/*.png` and `*.svg`, and
-    `report.html`, the last, so that a report always has its numbers beside it. Each file is replaced at once or not at
-    all.
+    """Writes the results of an evaluator's run, on rank 0, when it completes: `bundle.report.evaluation` says what.
 
     Attach it on every rank, to an engine whose output is post-processed to `candidates`, decollated or not: records and
     gallery are gathered across ranks.
@@ -156,59 +133,22 @@ class EvaluationReport:
             self._report(records, spoken)
 
     def _report(self, records: Records, spoken: Sequence[tuple[Metrics, Notes]]) -> None:
-        if self.datalist is not None:
-            check_records(records, known=datalist_findings(self.datalist))
-        logger.info("Writing the report (%d bootstrap replicates) to %s.", self.replicates, self.output_dir)
-        metrics, notes = summarise(records, self.replicates, self.seed, primary=self.primary)
-        points = self.points if self.comparison is None else self.comparison.points()
-        parts = [*spoken, summarise_images(records, points, self.replicates, self.seed, self.primary)]
-        if points and records.images.scores:
-            rule = OperatingPoints(self.findings, shown_points(points))
-            score = records.images.primary_score(self.primary)
-            probability = rule.probability(torch.from_numpy(score)).numpy()
-            limits = (rule.image, rule.box, rule.max_per_finding)
-            parts.append(summarise_shown(records, probability, *limits, self.replicates, self.seed))
-            if self.items is not None:
-                parts.append(
-                    gaps_between_groups(records, self._info(), probability, *limits, self.replicates, self.seed)
-                )
-        parts.append(by_size(records, self.replicates, self.seed))
-        readers: list[ReaderPoint] = []
-        if self.items is not None:
-            parts.append(by_subgroup(records, self._info(), self.replicates, self.seed, primary=self.primary))
-            criterion = self.froc.metric_fn.criterion
-            figures, why, readers = summarise_readers(records, self.items, criterion, self.replicates, self.seed)
-            parts.append((figures, why))
-        for more, more_notes in parts:
-            metrics, notes = metrics | more, more_notes | notes
-        description = self.description or _description(self.datalist)
-        if description:
-            notes["description"] = description
-        save_records(records, self.output_dir / "records", made_for=self.judged_on)
-        write_json(self.output_dir / "metrics.json", metrics)
-        write_json(self.output_dir / "notes.json", notes)
-        write_points(readers, self.output_dir)
-        outcome = None if self.comparison is None else self.comparison.result
-        draw_report(
-            self.output_dir,
-            records,
-            metrics,
-            notes,
-            points,
-            outcome,
-            self.replicates,
-            self.seed,
-            self.primary,
-            self._examples(records),
-            _merged(self.config),
-            description,
-            readers,
+        judged = Judged(
+            criterion=self.froc.metric_fn.criterion,
+            datalist=self.datalist,
+            made_for=self.judged_on,
+            description=self.description,
+            items=self.items,
+            points=self.points if self.comparison is None else self.comparison.points(),
+            outcome=None if self.comparison is None else self.comparison.result,
+            spoken=spoken,
+            primary=self.primary,
+            replicates=self.replicates,
+            seed=self.seed,
+            config=_merged(self.config),
+            examples=self._examples(records),
         )
-        logger.info("Report: %s", self.output_dir / "report.html")
-
-    def _info(self) -> dict[int, Mapping[str, Any]]:
-        """Index -> what is known of the image."""
-        return {int(item["index"]): item["info"] for item in self.items or ()}
+        write_evaluation(self.output_dir, records, judged)
 
     def _examples(self, records: Records) -> list[Example]:
         """The gallery's pictures with their words."""
@@ -254,10 +194,3 @@ def _merged(config: Mapping[str, Any] | str | Path | Sequence[str | Path] | None
     files = [config] if isinstance(config, str | Path) else list(config)
     merged: dict[str, Any] = ConfigParser.load_config_files([str(file) for file in files])
     return merged
-
-
-def _description(datalist: str | Path | None) -> str:
-    if datalist is None:
-        return ""
-    with Path(datalist).open(encoding="utf-8") as file:
-        return str(json.load(file).get("description", ""))
