@@ -1,6 +1,15 @@
-"""Train with fewer and fewer boxes and draw the curve; may be interrupted, and goes on where it was.
+"""Train over several seeds with fewer and fewer boxes and draw the curve; goes on where it was interrupted.
 
 python -m scripts.label_efficiency --config_file "['configs/train.json','configs/demo.json']" --max_epochs 3
+
+Beside a detector, both with boxed images as half of a batch where boxes are few:
+
+    ... --rival_file configs/detector.json --shares 0.1 --boxed_in_batch 0.5 --output eval/few_boxes
+
+The seeds of the demo's own table, each with a plan of its own:
+
+    ... --shares 1 --evaluate_file "['configs/evaluate.json','configs/compare.json','configs/patch_maps_alone.json']" \
+        --output eval/seeds
 """
 
 import logging
@@ -22,23 +31,27 @@ def main(
     output: str = "eval/label_efficiency",
     shares: float | Sequence[float] = (1.0, 0.25, 0.1, 0.05),
     seeds: int | Sequence[int] = (0, 1, 2),
+    rival_file: str | Sequence[str] | None = None,
     **overrides: Any,
 ) -> None:
-    """Print a table of the shares; leave label_efficiency.json, .png and .svg, and a folder a cell, in `output`."""
+    """Print a table of the shares; leave label_efficiency.json, .png and .svg, and a folder a cell, in `output`.
+
+    `rival_file` are overlays that make it another method's training: the same shares and seeds, and the differences.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     files = [config_file] if isinstance(config_file, str) else list(config_file)
     overlays = [evaluate_file] if isinstance(evaluate_file, str) else list(evaluate_file)
     shares = [shares] if isinstance(shares, int | float) else shares
     seeds = [seeds] if isinstance(seeds, int) else seeds
-    summary = LabelEfficiency(files, overlays, output, shares, seeds, overrides).run()
+    rival = [rival_file] if isinstance(rival_file, str) else rival_file
+    summary = LabelEfficiency(files, overlays, output, shares, seeds, overrides, rival).run()
     figure = draw_label_efficiency(summary)
     write_file(Path(output) / "label_efficiency.png", figure.png)
     write_file(Path(output) / "label_efficiency.svg", figure.svg)
-    keys = list(next(iter(summary.values())))
-    print("| share of boxes | " + " | ".join(keys) + " |\n|" + "---|" * (len(keys) + 1))
-    for share, row in summary.items():
-        cells = [cell(row[key]) for key in keys]
-        print(f"| {float(share):.0%} | " + " | ".join(cells) + " |")
+    print("| figure | " + " | ".join(f"{float(share):.0%}" for share in summary) + " |")
+    print("|---" * (len(summary) + 1) + "|")
+    for key in next(iter(summary.values())):
+        print(f"| {key} | " + " | ".join(cell(row.get(key)) for row in summary.values()) + " |")
 
 
 if __name__ == "__main__":

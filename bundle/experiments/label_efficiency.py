@@ -1,4 +1,4 @@
-"""Label efficiency: the same training with fewer and fewer boxes, over several seeds, one cell at a time."""
+"""The same training over several seeds, with all boxes and with fewer, beside a rival; one cell at a time."""
 
 import json
 import logging
@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from monai.bundle import ConfigWorkflow
 from monai.data import CacheDataset
+from scipy.stats import norm
 
 from bundle.atomic import write_json
-from bundle.experiments.seeds import record_replicates, seeds_interval
+from bundle.experiments.seeds import interval_over_seeds, record_replicates, seeds_interval
 from bundle.experiments.unseeing_rows import UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
+from bundle.metrics.records import Floats
 from bundle.metrics.records_io import load_records
 from bundle.transforms import KeepBoxesd
 
@@ -23,7 +25,11 @@ SET_HERE = (
     *("seed", "boxed_share", "ckpt_dir", "ckpt_path", "output_dir"),
     *("val_interval", "replicates", "gallery"),
 )
+REPLICATES = 1000
 FIGURES = ("froc/mean/sens_at_1fp", "auroc/mean")
+# of cells that were judged by a plan of their own (compare.json)
+SHOWN = ("shown/false_marks_per_image", "shown/sensitivity", "shown/finding_free_marked", "ece/mean")
+FURTHER = ("froc/mean/score", "froc/Nodule/sens_at_1fp", *SHOWN)
 
 
 class Cell(NamedTuple):
@@ -32,15 +38,17 @@ class Cell(NamedTuple):
     Attributes:
         share: of the images that keep their boxes.
         seed: of the choice of boxes, the initial weights and the order of images.
+        rival: whether it is the rival's.
     """
 
     share: float
     seed: int
+    rival: bool = False
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        return f"share_{self.share:g}_seed_{self.seed}"
+        return f"{'rival_' * self.rival}share_{self.share:g}_seed_{self.seed}"
 
 
 class LabelEfficiency:
@@ -48,9 +56,10 @@ class LabelEfficiency:
 
     All cells see the same images, labels and reports, and train the same number of epochs; the boxes of a smaller
     share are among those of a larger one with the same seed (`KeepBoxesd`). Every cell is judged on the test section
-    with its last weights; nothing is chosen on validation, so nothing favours a share. A cell is done when its
-    `metrics.json` is there; an interrupted one goes on after its last whole epoch. One that was begun with other
-    settings or data (`settings.json`) is refused.
+    with its last weights; no weights are chosen on validation, so nothing favours a share. With compare.json among
+    `evaluate_files` each of our cells freezes its own plan on validation, and the figures of what is shown join the
+    rest. A cell is done when its `metrics.json` is there; an interrupted one goes on after its last whole epoch. One
+    that was begun with other settings or data (`settings.json`) is refused.
 
     Images are decoded once and stay in memory for all cells.
 
@@ -60,7 +69,9 @@ class LabelEfficiency:
         output: folder of the cells.
         shares: of the boxes.
         seeds: of the cells.
-        overrides: of both configurations, by id.
+        overrides: of all configurations, by id.
+        rival_files: overlays that make it another method's training, such as detector.json; that one is judged by
+            evaluate.json, alone. None for no rival.
 
     Raises:
         ValueError: an override that no config names or that is set here.
@@ -74,12 +85,16 @@ class LabelEfficiency:
         shares: Sequence[float],
         seeds: Sequence[int],
         overrides: Mapping[str, Any] | None = None,
+        rival_files: Sequence[str | Path] | None = None,
     ) -> None:
-        self.config_files = [str(file) for file in config_files]
-        self.evaluate_files = [*self.config_files, *(str(file) for file in evaluate_files)]
+        own, judging = [str(file) for file in config_files], [str(file) for file in evaluate_files]
+        theirs = [*own, *(str(file) for file in rival_files or ())]
+        self._files = {False: (own, [*own, *judging]), True: (theirs, [*theirs, *judging[:1]])}
         self.output, self.overrides = Path(output), dict(overrides or {})
-        self.cells = [Cell(share, seed) for seed in seeds for share in shares]  # whole curves first
-        check_overrides(self.evaluate_files, self.overrides, SET_HERE)
+        rivals = (False, True) if rival_files else (False,)
+        # whole curves first
+        self.cells = [Cell(share, seed, rival) for rival in rivals for seed in seeds for share in shares]
+        check_overrides([*own, *judging, *theirs], self.overrides, SET_HERE)
         self._training: CacheDataset | None = None
         self._test: CacheDataset | None = None
 
@@ -89,25 +104,27 @@ class LabelEfficiency:
         Raises:
             ValueError: a cell that is there was begun with other settings or data.
         """
-        settings = cell_settings(self.evaluate_files, self.overrides)
         for cell in self.cells:
-            keep_settings(self.output / cell.name, settings)
+            keep_settings(self.output / cell.name, cell_settings(self._files[cell.rival][1], self.overrides))
+        last = False
         for number, cell in enumerate(self.cells, 1):
             folder = self.output / cell.name
             if (folder / "metrics.json").is_file():
                 logger.info("%d of %d, %s: done already.", number, len(self.cells), cell.name)
                 continue
             logger.info("%d of %d, %s.", number, len(self.cells), cell.name)
+            if cell.rival != last:  # other transforms
+                self._training, self._test, last = None, None, cell.rival
             self._train(cell, folder)
             self._evaluate(cell, folder)
-        unseeing = UnseeingRows(self.evaluate_files, self.overrides)
+        unseeing = UnseeingRows([*self._files[False][0], self._files[True][1][-1]], self.overrides)
         summary = summarise_cells(self.output, self.cells, unseeing=unseeing)
         write_json(self.output / "label_efficiency.json", summary)
         return summary
 
     def _train(self, cell: Cell, folder: Path) -> None:
         workflow = self._workflow(
-            self.config_files,
+            self._files[cell.rival][0],
             "training",
             seed=cell.seed,
             boxed_share=cell.share,
@@ -128,16 +145,19 @@ class LabelEfficiency:
 
     def _evaluate(self, cell: Cell, folder: Path) -> None:
         workflow = self._workflow(
-            self.evaluate_files,
+            self._files[cell.rival][1],
             "evaluating",
             seed=cell.seed,
+            ckpt_dir=str(folder),
             ckpt_path=str(folder / "model.pt"),
             output_dir=str(folder),
             replicates=0,
             gallery=0,
         )
-        for handler in workflow.parser["validate"]["handlers"]:
-            handler.pop("items", None)  # no subgroups: they read the dataset's items, which a kept dataset hides
+        # no subgroups: they read the dataset's items, which a kept dataset hides
+        workflow.parser["evaluation_report"]["items"] = None
+        if "comparison" in workflow.parser:
+            workflow.parser["replicates"] = REPLICATES  # the figures of its plan come with their intervals
         if self._test is not None:
             workflow.parser["validate"]["dataset"] = self._test
         workflow.initialize()
@@ -152,13 +172,14 @@ class LabelEfficiency:
 def summarise_cells(
     output: Path,
     cells: Sequence[Cell],
-    replicates: int = 1000,
+    replicates: int = REPLICATES,
     seed: int = 0,
     unseeing: UnseeingRows | None = None,
 ) -> dict[str, Any]:
     """Mean over seeds of each share's figures, with intervals that include the seeds.
 
-    Intervals are those of `bundle.comparison.seeds.seeds_interval`.
+    Intervals are those of `bundle.experiments.seeds.seeds_interval`; of figures of which a cell keeps its interval and
+    no draws, Var is that of the widest cell.
 
     Args:
         output: folder of the cells.
@@ -168,23 +189,55 @@ def summarise_cells(
         unseeing: baselines without a look, told all training boxes whatever the share.
 
     Returns:
-        Share (as text) -> figure -> `value`, `low`, `high`, `seeds` (each seed's value); the baselines' figures are
-        `froc/mean/sens_at_1fp/<baseline>`, with the image scores of the share's cells.
+        Share (as text) -> figure -> `value`, `low`, `high`, `seeds` (each seed's value): `FIGURES`, of `FURTHER` what
+        all cells have, `<figure>/<baseline>` with the image scores of the share's cells, and, where the rival was
+        trained, `<figure>/rival` and `<figure>/rival/difference`, ours minus the rival's, seed by seed in the same
+        draws.
     """
     summary: dict[str, Any] = {}
     for share in dict.fromkeys(cell.share for cell in cells):
-        mine = [cell for cell in cells if cell.share == share]
-        metrics = [json.loads((output / cell.name / "metrics.json").read_text(encoding="utf-8")) for cell in mine]
-        draws = []
-        for cell, figures in zip(mine, metrics, strict=True):
-            records = load_records(output / cell.name / "records")
-            told, drawn = unseeing.figures(records, replicates, seed) if unseeing else ({}, {})
-            figures |= told
-            draws.append({**record_replicates(records, replicates, seed), **drawn})
-        row: dict[str, Any] = {}
-        for figure in (*FIGURES, *(key for key in draws[0] if key not in FIGURES)):
-            values = [cell[figure] for cell in metrics]
-            low, high = seeds_interval(values, [each[figure] for each in draws])
-            row[figure] = {"value": float(np.mean(values)), "low": low, "high": high, "seeds": values}
+        figures, draws = _read(
+            [cell for cell in cells if cell[::2] == (share, False)], output, replicates, seed, unseeing
+        )
+        row = {
+            key: _row([cell[key] for cell in figures], [each[key] for each in draws]) for key in (*FIGURES, *draws[0])
+        }
+        for key in FURTHER:
+            if all(figure.get(key) is not None for figure in figures):
+                values = [figure[key] for figure in figures]
+                ends = [(figure.get(f"{key}/low"), figure.get(f"{key}/high")) for figure in figures]
+                known = [(high - low) / (2 * norm.ppf(0.975)) for low, high in ends if low is not None]
+                row[key] = _row(values, patients=max(known, default=0.0) ** 2)
+        if theirs := [cell for cell in cells if cell[::2] == (share, True)]:
+            others, drawn = _read(theirs, output, replicates, seed)
+            for key in FIGURES:
+                row[f"{key}/rival"] = _row([cell[key] for cell in others], [each[key] for each in drawn])
+                row[f"{key}/rival/difference"] = _row(
+                    [a[key] - b[key] for a, b in zip(figures, others, strict=True)],
+                    [p[key] - q[key] for p, q in zip(draws, drawn, strict=True)],
+                    least=-1.0,
+                )
         summary[f"{share:g}"] = row
     return summary
+
+
+def _read(
+    cells: Sequence[Cell], output: Path, replicates: int, seed: int, unseeing: UnseeingRows | None = None
+) -> tuple[list[dict[str, Any]], list[dict[str, Floats]]]:
+    """Figures and replicates of every cell."""
+    metrics = [json.loads((output / cell.name / "metrics.json").read_text(encoding="utf-8")) for cell in cells]
+    draws = []
+    for cell, figures in zip(cells, metrics, strict=True):
+        records = load_records(output / cell.name / "records")
+        told, drawn = unseeing.figures(records, replicates, seed) if unseeing else ({}, {})
+        figures |= told
+        draws.append({**record_replicates(records, replicates, seed), **drawn})
+    return metrics, draws
+
+
+def _row(
+    values: Sequence[float], draws: Sequence[Floats] = (), least: float = 0.0, patients: float = 0.0
+) -> dict[str, Any]:
+    """A mean over seeds with its interval."""
+    ends = seeds_interval(values, draws, least) if draws else interval_over_seeds(values, patients, least)
+    return {"value": float(np.mean(values)), "low": ends[0], "high": ends[1], "seeds": list(values)}

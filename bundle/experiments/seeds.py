@@ -39,7 +39,13 @@ def seeds_interval(
         Both ends; of one training, whose seed nothing is known of, those that patients give. None where all values and
         replicates are the same, because an interval without width is no certainty.
     """
-    patients = float(np.nanvar(np.mean(draws, 0)))
+    return interval_over_seeds(values, float(np.nanvar(np.mean(draws, 0))), least, level)
+
+
+def interval_over_seeds(
+    values: Sequence[float], patients: float, least: float = 0.0, level: float = 0.95
+) -> tuple[float | None, float | None]:
+    """`seeds_interval` with Var given: `patients`, the variance of the mean of the trainings over draws of patients."""
     between = float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
     total, mean = patients + between, float(np.mean(values))
     if total < _NOTHING:

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from bundle.comparison.plan import SCALINGS
+from bundle.experiments.label_efficiency import FIGURES, SHOWN
 from tests.tiny import FINDINGS
 from tests.workflows.conftest import ROOT
 
@@ -114,11 +116,42 @@ def test_label_efficiency_goes_on_where_it_was(place):
     summary = json.loads((cells / "label_efficiency.json").read_text())
     assert list(summary) == ["1", "0.5"]
     for row in summary.values():
-        assert list(row) == ["froc/mean/sens_at_1fp", "auroc/mean", *(f"froc/mean/sens_at_1fp/{b}" for b in UNSEEING)]
+        unseeing = [f"froc/mean/sens_at_1fp/{b}" for b in UNSEEING]
+        assert list(row) == ["froc/mean/sens_at_1fp", "auroc/mean", *unseeing, "froc/mean/score"]
     assert (cells / "label_efficiency.png").is_file()
     kept = (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns
     (cells / "share_0.5_seed_1" / "metrics.json").unlink()
     output = place.script(*command)
     assert "share_1_seed_0: done already" in output
+    assert "| figure | 100% | 50% |" in output
     assert (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns == kept
     assert json.loads((cells / "label_efficiency.json").read_text()) == summary
+
+
+@pytest.mark.slow
+def test_seeds_with_plans_of_their_own_beside_a_rival(place):
+    files = [str(ROOT / "configs/train.json"), str(ROOT / "tests/tiny.json")]
+    judging = [str(ROOT / f"configs/{name}.json") for name in ("evaluate", "compare", "patch_maps_alone")]
+    place.script(
+        *["label_efficiency", "--config_file", files, "--evaluate_file", judging],
+        *["--rival_file", str(ROOT / "configs/detector.json"), "--zero_shot", "{}"],
+        *["--shares", "1.0", "--seeds", "0,1", "--output", place.folder / "cells"],
+        *["--bundle_root", place.folder, "--dataset_dir", place.data, "--max_epochs", "1"],
+    )
+    cells = place.folder / "cells"
+    row = json.loads((cells / "label_efficiency.json").read_text())["1"]
+    for key in FIGURES:
+        ours, theirs, difference = (row[each] for each in (key, f"{key}/rival", f"{key}/rival/difference"))
+        assert difference["seeds"] == pytest.approx(np.subtract(ours["seeds"], theirs["seeds"]))
+    for seed in (0, 1):
+        folder = cells / f"share_1_seed_{seed}"
+        own = json.loads((folder / "metrics.json").read_text())
+        assert (folder / "plan.json").is_file()
+        for key in SHOWN:
+            assert row[key]["seeds"][seed] == own[key]
+    for key in SHOWN:
+        low, high = row[key]["low"], row[key]["high"]
+        assert low is high is None or low <= row[key]["value"] <= high
+    assert "saliency" not in (cells / "share_1_seed_0" / "plan.json").read_text()
+    other = json.loads((cells / "rival_share_1_seed_0" / "metrics.json").read_text())
+    assert other["auroc/mean"] == row["auroc/mean/rival"]["seeds"][0]
