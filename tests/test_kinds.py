@@ -141,6 +141,7 @@ def test_no_file_of_the_house_is_refused(name):
         "compare.json": ["evaluate.json"],
         "evaluate_texts.json": ["evaluate.json"],
         "other_machine.json": ["evaluate.json"],
+        "patch_maps_alone.json": ["evaluate.json", "compare.json"],
         "vqa_evaluate.json": ["vqa.json"],
     }.get(name, [])
     before += ["evaluate.json"] if name in ("saliency_maps.json", "open_vocabulary.json") else []

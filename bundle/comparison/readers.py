@@ -123,6 +123,25 @@ def summarise_readers(
     return metrics, notes, points
 
 
+def reader_agreement(items: Sequence[Item], findings: Sequence[str], criterion: HitCriterion) -> Metrics:
+    """The `agreement/...` of `summarise_readers` without intervals, of a section that no network has looked at.
+
+    Args:
+        items: of the section.
+        findings: names of the K findings.
+        criterion: when a box hits another; not `patch`.
+
+    Returns:
+        The figures; empty where no two readers looked at one image.
+    """
+    read = {int(item["index"]): item["readers"] for item in items if len(item.get("readers") or ()) > 1}
+    table = FigureTable(tuple(findings))
+    if read:
+        names = list(dict.fromkeys(name for readers in read.values() for name in readers))
+        _put_agreement(table, read, names, criterion, None, dict.fromkeys(read, 0))
+    return table.finish()[0]
+
+
 def _put_agreement(
     table: FigureTable,
     read: Mapping[int, Mapping[str, Item]],
