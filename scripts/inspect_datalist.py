@@ -23,7 +23,8 @@ def main(
     """
     document, _ = parse_document(Path(datalist))
     sections = [name for name, part in document.items() if isinstance(part, list) and name != "findings"]
-    page, told = render_inspection(load_datalist(datalist, sections, base_dir=image_dir), grid, pictures)
+    checked, said = load_datalist(datalist, sections, base_dir=image_dir), str(document.get("description") or "")
+    page, told = render_inspection(checked, grid, pictures, description=said)
     write_file(Path(output), page)
     for words in told.warnings:
         print(f"- {words}")

@@ -35,7 +35,11 @@ _HEADINGS = (
 
 
 def render_inspection(
-    datalist: Datalist, grid: int = 16, pictures: int = 12, reading: Mapping[str, Any] | None = None
+    datalist: Datalist,
+    grid: int = 16,
+    pictures: int = 12,
+    reading: Mapping[str, Any] | None = None,
+    description: str = "",
 ) -> tuple[str, Inspection]:
     """The page, and what it says.
 
@@ -47,6 +51,7 @@ def render_inspection(
         pictures: of the contact sheet, with their boxes: of every finding the first ones with a box, then images
             without; 0 for none.
         reading: section `reading` of a configuration, with which the images are read.
+        description: of the data, as the datalist has it.
 
     Raises:
         ValueError: a grid below 1.
@@ -58,6 +63,7 @@ def render_inspection(
     )
     page = template.from_string((Path(__file__).parent / "inspection.html").read_text(encoding="utf-8")).render(
         told=told,
+        description=description,
         headings=_HEADINGS,
         sections={name: _rows(section) for name, section in told.sections.items()},
         colours=[finding_colour(k) for k in range(len(told.findings))],

@@ -110,9 +110,12 @@ def test_nothing_to_say(tmp_path):
 
 
 def test_the_page(path, tmp_path, capsys):
+    document = json.loads(path.read_text()) | {"description": "Simulated <noise>."}
+    path.write_text(json.dumps(document))
     main(str(path), str(tmp_path / "page.html"), pictures=3)
     page = (tmp_path / "page.html").read_text()
     assert "- training: Effusion: one class only" in capsys.readouterr().out
+    assert "Simulated &lt;noise&gt;." in page
     assert page.count("<img ") == 3
     assert "training[0]: Mass, Nodule" in page
     for secret in ("secret-", "SecretReport", "p1", "SECRET"):
