@@ -140,7 +140,8 @@ def test_no_file_of_the_house_is_refused(name):
     before += {
         "compare.json": ["evaluate.json"],
         "evaluate_texts.json": ["evaluate.json"],
-        "other_machine.json": ["evaluate.json"],
+        "frozen_plan.json": ["evaluate.json"],
+        "other_machine.json": ["evaluate.json", "frozen_plan.json"],
         "patch_maps_alone.json": ["evaluate.json", "compare.json"],
         "vqa_evaluate.json": ["vqa.json"],
     }.get(name, [])

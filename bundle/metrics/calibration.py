@@ -17,7 +17,7 @@ from bundle.metrics.labelled import known_pairs, lacking_class
 from bundle.metrics.means import drawn_sums
 from bundle.metrics.operating_point import proportion
 from bundle.metrics.records import Floats, Integers
-from bundle.probability import margin
+from bundle.probability import calibrated, margin
 
 Binning = Literal["equal_width", "equal_mass"]
 BINNINGS = ("equal_width", "equal_mass")
@@ -195,6 +195,28 @@ def fit_platt(probability: Scores, label: Scores) -> tuple[float, float, str | N
     if not slope > 0:
         return float("nan"), float("nan"), NOT_RISING
     return slope, offset, None
+
+
+def by_other_half(probability: Scores, label: Scores, unit: Integers) -> tuple[Floats, str | None]:
+    """What recalibration on some of these patients would make of the others: `fit_platt` on every second one.
+
+    Args:
+        probability: (I,) 0..1 wherever the label is known.
+        label: (I,) 1, 0 or NaN (unknown).
+        unit: (I,) patient of every image, 0..G-1; the even ones calibrate the odd ones, and the reverse.
+
+    Returns:
+        (I,) calibrated probabilities, and None; or the reason why a half cannot calibrate.
+    """
+    values, known = np.asarray(probability, np.float64), np.asarray(label, np.float64)
+    mended = np.full(values.shape, np.nan)
+    for half in (0, 1):
+        teaching = unit % 2 != half
+        slope, offset, reason = fit_platt(values[teaching], known[teaching])
+        if reason:
+            return mended, f"half of the patients cannot calibrate: {reason}"
+        mended[~teaching] = calibrated(values[~teaching], slope, offset)
+    return mended, None
 
 
 def _probabilities(probability: Scores, label: Scores) -> tuple[Floats, NDArray[np.bool_]]:

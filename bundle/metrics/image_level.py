@@ -5,7 +5,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bundle.metrics.calibration import brier_score, calibration_error, calibration_error_replicates, fit_platt
+from bundle.metrics.calibration import (
+    brier_score,
+    by_other_half,
+    calibration_error,
+    calibration_error_replicates,
+    fit_platt,
+)
 from bundle.metrics.decision_curve import TRUST, worth
 from bundle.metrics.means import mean_replicates
 from bundle.metrics.operating_point import (
@@ -75,6 +81,8 @@ def summarise_images(
     - `calibration/<f>/ece` (10 bins of equal width) and `/brier`: of the score as the network gives it, no interval;
     - `ece/<f>`, `brier/<f>`: the same after the plan's calibration, whose `/slope` and `/offset` are
       `calibration/<f>/...`; the mean is of the findings that have one;
+    - `ece_recalibrated/<f>`: the error that is left after Platt's calibration by the other half of the patients, both
+      halves in turn (`bundle.metrics.calibration.by_other_half`); no interval;
     - `recalibration/<f>/slope`, `/intercept`: what is left to mend after the plan's calibration
       (`bundle.metrics.recalibration.recalibration`; 1 and 0 are best), no mean;
     - `net_benefit/<f>/at_<t>`: after the plan's calibration, t of `bundle.metrics.decision_curve.TRUST`, and
@@ -124,7 +132,15 @@ def summarise_images(
                 figure, draws = getattr(figures, name), None if drawn is None else drawn[name]
                 table.put(f"{key}/{name}", figure.value, figure.reason, draws, share_of(unit[part]))
         _calibration(table, finding, mine, probability, label, chosen, counts, unit)
-    for kind in ("ap/{}", "prevalence/{}", "calibration/{}/ece", "calibration/{}/brier", "ece/{}", "brier/{}"):
+    for kind in (
+        "ap/{}",
+        "prevalence/{}",
+        "calibration/{}/ece",
+        "calibration/{}/brier",
+        "ece/{}",
+        "ece_recalibrated/{}",
+        "brier/{}",
+    ):
         table.mean(kind)
     for point in OPERATING_POINTS if points else ():
         for name in FIGURES:
@@ -148,7 +164,13 @@ def _calibration(
     table.put(f"{key}/ece", *calibration_error(score, label))
     table.put(f"{key}/brier", *brier_score(score, label))
     if "slope" not in chosen:  # as without any plan; thresholds of candidates may be there all the same
-        for name in ("ece/{}", "brier/{}", "recalibration/{}/slope", "recalibration/{}/intercept"):
+        for name in (
+            "ece/{}",
+            "ece_recalibrated/{}",
+            "brier/{}",
+            "recalibration/{}/slope",
+            "recalibration/{}/intercept",
+        ):
             table.put(name.format(finding), math.nan, "no calibration was fitted on validation")
         return
     table.put(f"{key}/slope", chosen["slope"])
@@ -159,6 +181,8 @@ def _calibration(
     table.put(f"ece/{finding}", error, reason, drawn)
     drawn = None if counts is None or reason else mean_replicates(counts, squares, unit)[0]
     table.put(f"brier/{finding}", *brier_score(probability, label), drawn)
+    halves, why = by_other_half(score, label, unit)
+    table.put(f"ece_recalibrated/{finding}", math.nan if why else calibration_error(halves, label)[0], why)
     slope, intercept, why = recalibration(probability, label)
     slopes, intercepts = None, None
     if counts is not None and not why:

@@ -10,6 +10,7 @@ from sklearn.metrics import brier_score_loss
 from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.calibration import (
     brier_score,
+    by_other_half,
     calibration_error,
     calibration_error_replicates,
     fit_platt,
@@ -177,3 +178,20 @@ def test_replicates_of_the_error_are_those_of_resampling_moved_to_the_figure():
 def test_faults(figure, probability, message):
     with pytest.raises(ValueError, match=message):
         figure(probability, [0, 1])
+
+
+def test_one_half_of_the_patients_mends_the_other():
+    """Probabilities from another hospital, all too high; several images a patient; and where a half cannot teach."""
+    rng = np.random.default_rng(0)
+    truth = rng.random(4000)
+    label = (rng.random(4000) < truth).astype(float)
+    shifted, unit = expit(0.5 * logit(truth) + 2), np.arange(4000) // 2
+    mended, reason = by_other_half(shifted, label, unit)
+    assert reason is None
+    assert calibration_error(shifted, label)[0] > 0.2
+    assert calibration_error(mended, label)[0] < 0.03
+    teaching = unit % 2 == 1
+    wanted = calibrated(shifted[~teaching], *fit_platt(shifted[teaching], label[teaching])[:2])
+    np.testing.assert_array_equal(mended[~teaching], wanted)  # no patient calibrates himself
+    label[unit % 2 == 0] = 0
+    assert "half of the patients" in by_other_half(shifted, label, unit)[1]

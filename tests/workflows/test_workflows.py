@@ -15,7 +15,7 @@ from bundle.fingerprint import file_fingerprint
 from bundle.frozen_plan import write_plan
 from bundle.metrics.records_io import records_made_for
 from tests.deadly import deadly
-from tests.tiny import FINDINGS, write_dicom
+from tests.tiny import FINDINGS, write_dicom, write_tiny_data
 from tests.workflows.conftest import ROOT, TINY
 
 
@@ -71,7 +71,7 @@ def test_another_machines_images_are_judged_by_the_frozen_plan(trained):
     arguments = {"replicates": 0, "gallery": 2, "output_dir": trained.folder / "plain"}
     plan = trained.models / "plan.json"
     with pytest.raises(AssertionError, match=r"There is no plan at .*plan\.json"):
-        trained.run("evaluating", "train", "evaluate", "other_machine", **arguments)
+        trained.run("evaluating", "train", "evaluate", "frozen_plan", "other_machine", **arguments)
     point = {"slope": 1.0, "offset": 0.0, "youden": 0.0, "box": 0.0}
     content = {
         "candidates": {"floor": 0.001, "smoothing": 0.0, "box_fraction": 0.5, "max_candidates": 3},
@@ -82,12 +82,18 @@ def test_another_machines_images_are_judged_by_the_frozen_plan(trained):
     write_plan(plan, {**made_for, "image_score": {"weights": "learned"}}, content)
     try:
         trained.run("evaluating", "train", "evaluate", **arguments)
-        trained.run("evaluating", "train", "evaluate", "other_machine", **arguments)
+        elsewhere = {**arguments, "dataset_dir": write_tiny_data(trained.folder / "elsewhere", seed=1).parent}
+        elsewhere["output_dir"] = trained.folder / "external"
+        trained.run("evaluating", "train", "evaluate", "frozen_plan", **elsewhere)
+        trained.run("evaluating", "train", "evaluate", "frozen_plan", "other_machine", **arguments)
     finally:
         plan.unlink()
     plain, other = (
         trained.metrics(folder) for folder in (trained.folder / "plain", trained.folder / "plain" / "other_machine")
     )
+    external = trained.metrics(trained.folder / "external")
+    assert external["ece/mean"] is not None
+    assert external["shown/sensitivity"] is not None
     assert 0 <= other["shown/sensitivity"] <= 1
     judged = records_made_for(trained.folder / "plain" / "other_machine" / "records")
     assert judged["section"] == ["test", "by another machine"]  # no other run takes them for the plain ones
