@@ -1,7 +1,7 @@
 """The records of an evaluation: what every figure is derived from, so that it can be drawn again without the model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,18 @@ class Records:
         if not (np.array_equal(mine.index, other.index) and np.array_equal(mine.label, other.label, equal_nan=True)):
             raise ValueError("the image scores are of other images, or of other labels, than the candidates")
         return replace(self, images=replace(mine, scores={**mine.scores, **other.scores}))
+
+    def of_images(self, kept: NDArray[np.bool_]) -> "Records":
+        """The records of some of the images, (I,) true for those kept."""
+        index = self.images.index[kept]
+        tables = []
+        for table in (self.images, self.lesions, self.candidates):
+            mine = kept if table is self.images else np.isin(table.index, index)
+            arrays = {f.name: getattr(table, f.name)[mine] for f in fields(table) if f.name != "scores"}
+            tables.append(replace(table, **arrays))
+        scores = {name: values[kept] for name, values in self.images.scores.items()}
+        images = replace(tables[0], scores=scores)
+        return replace(self, images=images, lesions=tables[1], candidates=tables[2])
 
 
 @dataclass(frozen=True)

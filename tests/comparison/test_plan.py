@@ -13,16 +13,29 @@ import torch
 from bundle.comparison import Atlas, Comparison, NoLookMarker, map_methods
 from bundle.comparison.box_places import TrainingBoxes
 from bundle.comparison.observe import Observed, geometry
-from bundle.comparison.plan import Grid, Setting, as_setting, choose, records_of, setting_dict
-from bundle.frozen_plan import PlanError, read_plan, write_plan
+from bundle.comparison.plan import (
+    FIFTHS,
+    Grid,
+    Setting,
+    _points_for,
+    as_setting,
+    choose,
+    choose_points,
+    records_of,
+    setting_dict,
+)
+from bundle.frozen_plan import PlanError, read_plan, shown_points, write_plan
 from bundle.grid import plane_size
 from bundle.metrics import load_records
 from bundle.metrics.candidates import PEAK, extract_candidates_batch
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
-from bundle.metrics.records import of_finding
-from bundle.probability import calibrated
+from bundle.metrics.records import COUNTED, of_finding
+from bundle.metrics.shown import shown
+from bundle.probability import OperatingPoints, calibrated
 from bundle.report.sections import comparison_section
+from tests.metrics.drawn import random_evaluation
+from tests.metrics.drawn import records_of as drawn_records
 from tests.tiny_comparison import tiny_comparison
 from tests.tiny_network import tiny_patch_clip
 
@@ -121,6 +134,42 @@ def test_what_a_map_says_of_the_pad_changes_nothing(scaling: str) -> None:
         assert found == wanted
         mine, theirs = (records_of(o, truths, found[0], Grid(), FINDINGS, HitCriterion()) for o in (quiet, other))
         assert mine.candidates.score.tolist() == theirs.candidates.score.tolist()
+
+
+def false_marks(points: dict[str, Any], records: Any) -> float:
+    """An image, counted candidate by candidate."""
+    rule = OperatingPoints(records.findings, shown_points(points))
+    probability = rule.probability(torch.from_numpy(records.images.scores["image"])).numpy()
+    marked = shown(records, probability, rule.image, rule.box, rule.max_per_finding).candidate
+    total = 0.0
+    for k in range(len(records.findings)):
+        counting = records.images.index[records.images.status[:, k] == COUNTED]
+        own = records.candidates
+        wrong = marked & (own.finding == k) & (own.lesion < 0) & np.isin(own.index, counting)
+        total += wrong.sum() / len(counting)
+    return total
+
+
+def test_thresholds_are_aimed_at_what_they_give_on_patients_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """Sections of 30 patients, two images each: never aimed above what is wanted, below where they look too good."""
+    caplog.set_level("INFO")
+    aims = []
+    for seed in range(4):
+        tables, truths, scores = random_evaluation(60, seed=seed)
+        scores = [{"image": each["image"].clamp(0, 1)} for each in scores]
+        records = drawn_records(tables, truths, scores)
+        points = choose_points(records, "image", 0.2)
+        wanted, elsewhere, aim = caplog.records[-1].args
+        assert (wanted, aim) == (0.2, pytest.approx(min(0.2, 0.04 / elsewhere)))
+        assert false_marks(points, records) <= aim + 1e-9
+        fifth = np.unique(records.images.group, return_inverse=True)[1] % FIFTHS
+        counted = [
+            false_marks(_points_for(records.of_images(fifth != part), "image", 0.2), records.of_images(fifth == part))
+            for part in range(FIFTHS)
+        ]
+        assert elsewhere == pytest.approx(np.mean(counted))
+        aims.append(aim)
+    assert min(aims) < 0.2
 
 
 def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:

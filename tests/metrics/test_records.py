@@ -161,3 +161,17 @@ def test_scores_of_other_images_are_refused(records):
     other = replace(mine, label=1 - mine.label, scores={"x": mine.label})
     with pytest.raises(ValueError, match="other labels"):
         records.with_scores(other)
+
+
+def test_the_records_of_some_images_are_those_of_an_evaluation_of_them():
+    tables, truths, scores = random_evaluation(20)
+    kept = np.arange(20) % 3 == 1
+
+    def judged(places):
+        chosen = [[each[place] for place in places] for each in (tables, truths, scores)]
+        froc, auroc = FROCMetric(FINDINGS), AUROCMetric(FINDINGS, ["image", "pooled"])
+        froc(*chosen[:2])
+        auroc(chosen[2], chosen[1])
+        return froc.records().with_scores(auroc.records())
+
+    assert_equal(judged(range(20)).of_images(kept), judged(np.flatnonzero(kept)))
