@@ -34,7 +34,7 @@ def convert_openai(weights: str | Path, output: str | Path) -> None:
     """
     state, where = read_state(weights), str(weights)
     sizes = sizes_of_openai(state, where)
-    _write(to_transformers(state, sizes, where), sizes, Path(output))
+    write_clip(to_transformers(state, sizes, where), sizes, Path(output))
 
 
 def convert_open_clip(weights: str | Path, output: str | Path, config: str | Path | None = None) -> None:
@@ -63,7 +63,7 @@ def convert_open_clip(weights: str | Path, output: str | Path, config: str | Pat
             "model's file in open_clip's model_configs). Activation and heads do not follow from weights."
         )
     sizes = sizes_of_open_clip(_read_config(Path(config)), str(config))
-    _write(to_transformers(read_state(path), sizes, str(path)), sizes, Path(output))
+    write_clip(to_transformers(read_state(path), sizes, str(path)), sizes, Path(output))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -106,7 +106,17 @@ def _tower_fields(tower: TowerSizes) -> dict[str, int]:
     }
 
 
-def _write(made: dict[str, torch.Tensor], sizes: ClipSizes, output: Path) -> None:
+def write_clip(made: dict[str, torch.Tensor], sizes: ClipSizes, output: Path) -> None:
+    """Weights by transformers' names -> a folder with config.json, model.safetensors and CLIP's tokenizer.
+
+    Args:
+        made: all of the model's.
+        sizes: the model's.
+        output: folder to make.
+
+    Raises:
+        FileExistsError: `output` is there.
+    """
     model = CLIPModel(clip_config(sizes))
     model.load_state_dict(made)  # strict: the pieces are the model
     with new_folder(output) as folder:
