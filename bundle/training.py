@@ -204,7 +204,8 @@ class ResumableTraining:
         if not getattr(network, "has_prompts", True):
             raise ValueError(
                 "The network has no text tower, and no weights were loaded: its findings have no prompts, and nothing "
-                "would be learnt. Give `pretrained` a CLIP folder, `clip` a `text` tower, or `init_checkpoint` a file."
+                "would be learnt. Give `pretrained` a folder of CLIP or SigLIP, `clip` a `text` tower or a "
+                "`text_encoder`, or `init_checkpoint` a file."
             )
         for name, module in network.named_modules():
             for part in getattr(module, "random", ()):

@@ -89,7 +89,7 @@ def test_weights_that_do_not_make_a_whole_clip_are_refused_by_name(folder, chang
     assert "REPORT" not in capfd.readouterr().err  # the library's table would say the same again
 
 
-@pytest.mark.parametrize(("kind", "said"), [("dinov2", "'dinov2'"), ("siglip", "'siglip'"), (None, "''")])
+@pytest.mark.parametrize(("kind", "said"), [("bert", "'bert'"), ("siglip2", "'siglip2'"), (None, "''")])
 def test_another_model_is_refused_as_such(folder, kind, said):
     config = json.loads((folder / "config.json").read_text()) | {"model_type": kind}
     (folder / "config.json").write_text(json.dumps(config))
