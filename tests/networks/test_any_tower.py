@@ -40,7 +40,8 @@ KINDS = sorted(MODELS)
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Tiny random models as save_pretrained leaves them, in float16, with a preprocessor's configuration."""
+    """Tiny random models as save_pretrained leaves them, with a preprocessor's configuration: in float16 under the
+    family's name, and the same numbers in float32."""
     root = tmp_path_factory.mktemp("families")
     torch.manual_seed(0)
     for kind, make in MODELS.items():
@@ -49,6 +50,8 @@ def folders(tmp_path_factory):
             torch.nn.init.normal_(parameter, std=0.2)
         model.half().save_pretrained(root / kind)
         (root / kind / "preprocessor_config.json").write_text(json.dumps(STATISTICS))
+        model.float().save_pretrained(root / f"{kind}-float32")
+        shutil.copy(root / kind / "preprocessor_config.json", root / f"{kind}-float32")
     return root
 
 
@@ -72,6 +75,9 @@ def with_text(folder, kind):
 def test_a_folder_becomes_a_tower_that_sees_what_the_model_sees(folders, kind):
     towers = CLIPTowers(SIDE, pretrained=str(folders / kind), projection_dim=12).eval()
     assert {p.dtype for p in towers.parameters()} == {torch.float32}
+    whole = CLIPTowers(SIDE, pretrained=str(folders / f"{kind}-float32"), projection_dim=12).state_dict()
+    whole |= {} if kind == "siglip" else {"vision.projection.weight": towers.vision.projection.weight}  # which is new
+    assert all(torch.equal(value, whole[name]) for name, value in towers.state_dict().items())
     family = FAMILIES["siglip_vision_model" if kind == "siglip" else kind]
     model = family.model.from_pretrained(folders / kind, dtype=torch.float32).eval()
     pixels = torch.randn(2, 3, SIDE, SIDE)
@@ -226,7 +232,8 @@ def test_what_no_tower_can_be_made_of_is_refused_by_name(copied):
     folder = copied("dinov2")
     config = json.loads((folder / "config.json").read_text())
     for kind, said in (("siglip2", "holds a 'siglip2'.*NaFlex"), ("bert", "holds a 'bert'"), ("clip", "they lack: ")):
-        (folder / "config.json").write_text(json.dumps({**config, "model_type": kind}))
+        sizes = {"vision_config": VISION, "text_config": TEXT} if kind == "clip" else config
+        (folder / "config.json").write_text(json.dumps({**sizes, "model_type": kind}))
         with pytest.raises(ValueError, match=said):
             CLIPTowers(SIDE, pretrained=str(folder))
     with pytest.raises(ValueError, match="model_type is 'resnet'; give one of clip, siglip"):
