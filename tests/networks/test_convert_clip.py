@@ -172,6 +172,7 @@ def test_files_of_other_content_are_refused_and_leave_nothing(written, tmp_path)
         ({"init_logit_bias": -10}, "init_logit_bias -10"),
         ({"embed_dim": None}, "does not say, as a whole number: embed_dim"),
         ({"text_cfg": {"heads": 7}}, "with 7 heads"),
+        ({"vision_cfg": {"head_width": 48}}, "heads of width 48 do not divide"),
     ],
 )
 def test_other_models_of_open_clip_are_refused_by_what_makes_them_so(tmp_path, change, said):

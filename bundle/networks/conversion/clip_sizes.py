@@ -177,11 +177,14 @@ def sizes_of_open_clip(config: Mapping[str, Any], where: str) -> ClipSizes:
     if lacking := [name for name, part in needed.items() if not isinstance(part.get(name), int)]:
         raise ValueError(f"{where} does not say, as a whole number: {', '.join(lacking)}.")
     width, text_width = vision["width"], text.get("width", 512)  # the defaults are open_clip's
+    head_width = vision.get("head_width", HEAD_WIDTH)
+    if width % head_width:
+        raise ValueError(f"{where}: heads of width {head_width} do not divide the vision tower's width, {width}.")
     return ClipSizes(
         vision=TowerSizes(
             width,
             vision["layers"],
-            width // vision.get("head_width", HEAD_WIDTH),
+            width // head_width,
             int(width * vision.get("mlp_ratio", 4)),
         ),
         text=TowerSizes(
