@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,31 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside `path` to fill; renamed to it when the block ends well, removed when it does not.
+
+    Args:
+        path: the folder to make. An empty one may be there.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        FileExistsError: there is something at `path` already.
+    """
+    path = Path(path)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise FileExistsError(f"{path} is there already; give another place, or remove it first.")
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:

@@ -169,6 +169,7 @@ class ResumableTraining:
             logger.info(f"Resuming after epoch {done} of {goal} from {self.last}.")
         elif self.init_from is not None:
             load_weights(self.network, self.init_from)
+            self._check_prompts()
             logger.info(f"Starting from the weights in {self.init_from}.")
         else:
             self._check_beginning()
@@ -197,16 +198,20 @@ class ResumableTraining:
                 "Add images, or lower the batch size."
             )
 
+    def _check_prompts(self) -> None:
+        """Without them the loss is finite, and teaches nothing."""
+        if not getattr(_unwrap(self.network), "has_prompts", True):
+            raise ValueError(
+                "The network has no text tower, and no weights with prompts were loaded: its findings have no prompts "
+                "but zeros, and nothing would be learnt. Give `pretrained` a folder of CLIP or SigLIP, `clip` a `text` "
+                "tower or a `text_encoder`, or `init_checkpoint` a file."
+            )
+
     def _check_beginning(self) -> None:
         """What is random and frozen learns nothing, and the losses do not show it."""
         logger.info("Starting from the network as configured: no checkpoint to begin from is given (init_checkpoint).")
-        network = _unwrap(self.network)
-        if not getattr(network, "has_prompts", True):
-            raise ValueError(
-                "The network has no text tower, and no weights were loaded: its findings have no prompts, and nothing "
-                "would be learnt. Give `pretrained` a CLIP folder, `clip` a `text` tower, or `init_checkpoint` a file."
-            )
-        for name, module in network.named_modules():
+        self._check_prompts()
+        for name, module in _unwrap(self.network).named_modules():
             for part in getattr(module, "random", ()):
                 if not any(p.requires_grad for p in module.get_submodule(part).parameters()):
                     logger.warning(

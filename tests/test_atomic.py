@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bundle.atomic import atomic_path, write_file, write_json
+from bundle.atomic import atomic_path, new_folder, write_file, write_json
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -41,3 +41,20 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
         write_json(tmp_path / "a.json", {"x": float("nan")})
     write_json(tmp_path / "a.json", {"é": None})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"é": None}
+
+
+def test_a_folder_that_fails_leaves_nothing_and_one_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    def fail() -> None:
+        with new_folder(tmp_path / "deep" / "a") as folder:
+            (folder / "half").touch()
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        fail()
+    assert list((tmp_path / "deep").iterdir()) == []
+    (tmp_path / "a").mkdir()  # an empty one may be there
+    with new_folder(tmp_path / "a") as folder:
+        (folder / "first").touch()
+    with pytest.raises(FileExistsError, match="is there already"), new_folder(tmp_path / "a"):
+        pass
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["first"]

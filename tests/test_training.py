@@ -309,6 +309,10 @@ def test_a_network_without_prompts_is_not_trained(tmp_path):
     with pytest.raises(ValueError, match=r"its findings have no prompts.*`init_checkpoint` a file"):
         training.run()
     assert not training.last.exists()
+    torch.save(training.network.state_dict(), tmp_path / "silent.pt")  # weights that bring none do not help
+    training.init_from = tmp_path / "silent.pt"
+    with pytest.raises(ValueError, match="its findings have no prompts"):
+        training.run()
 
 
 def test_a_teacher_joins_the_output():

@@ -42,11 +42,17 @@ def load_tokenizer(folder: str | Path | None = None) -> Any:
 
     Raises:
         FileNotFoundError: there is no tokenizer at `folder`.
+        ImportError: it needs a package that is not installed.
     """
     if folder is None:
         return build_clip_tokenizer()
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    except ImportError as error:
+        raise ImportError(
+            f"The tokenizer at '{folder}' needs a package that is not installed; SigLIP's needs sentencepiece: `pip "
+            f"install --no-deps sentencepiece==0.2.3`. Its own words: {' '.join(str(error).split())}"
+        ) from error
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"No tokenizer at '{folder}'. Wanted: a folder written by a transformers tokenizer's save_pretrained; "

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-from transformers import CLIPConfig
 
 from bundle.frozen_plan import PLAN, PlanError, plan_of_weights, shown_points
 from bundle.made_for import differing, made_for
 from bundle.metrics.records_io import records_made_for
+from bundle.networks.architecture import architecture_of_folder
 
 logger = logging.getLogger(__name__)
 
@@ -87,11 +87,9 @@ def _clip_without_text(parser: ConfigParser) -> Config:
     clip: Config = _resolved(parser, parser.get("clip"))
     pretrained = parser.get_parsed_content("pretrained")
     if pretrained is not None:
-        config = CLIPConfig.from_pretrained(pretrained, local_files_only=True)
-        fields = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size")
-        more = ("hidden_act", "layer_norm_eps", "image_size")
-        clip["vision"] = {key: getattr(config.vision_config, key) for key in (*fields, *more)}
-        clip["projection_dim"] = config.projection_dim
+        if (encoder := clip.get("text_encoder")) is not None:  # its size is the joint embedding's
+            clip["projection_dim"] = encoder["embedding_dim"]
+        clip |= architecture_of_folder(pretrained, clip.get("pixels"))
     return {**clip, "pretrained": None, "text": None, "text_encoder": None}
 
 

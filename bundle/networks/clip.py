@@ -1,35 +1,39 @@
-"""CLIP's two towers, from transformers: pretrained from a folder, or built from a config."""
+"""The two towers, from transformers: CLIP's or another family's, from a folder or built from a config."""
 
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    SiglipTextConfig,
+)
 
+from bundle.comments import without_comments
+from bundle.networks.any_tower import AnyVisionTower, random_tower, tower_from_folder
 from bundle.networks.config_fields import config_fields
+from bundle.networks.pixel_statistics import statistics_from
 from bundle.networks.pretrained import load_pretrained, model_type
+from bundle.networks.siglip import identity, load_siglip, random_siglip
+from bundle.networks.siglip_text import SiglipTextTower
 from bundle.networks.stem import ConvStem
 from bundle.networks.text_encoder import TextEncoder
+from bundle.networks.vision_encoder import Blocks, VisionEncoder, grid_of
+from bundle.networks.vision_encoder import VisionFeatures as VisionFeatures
+from bundle.networks.vision_families import FAMILIES, NAMES, SIGLIP, SIGLIP_VISION, pixels_of
+
+logger = logging.getLogger(__name__)
 
 
-class VisionFeatures(NamedTuple):
-    """What the heads need of the vision tower.
-
-    Attributes:
-        global_embedding: (B, D), the class token after the final LayerNorm, projected; not normalised.
-        patch_tokens: (B, P, W), the last block's output *before* the final LayerNorm.
-        class_token: (B, W), likewise.
-        levels: of a tower with a `ConvStem`, what each of its stages gives; else empty.
-    """
-
-    global_embedding: torch.Tensor
-    patch_tokens: torch.Tensor
-    class_token: torch.Tensor
-    levels: Sequence[torch.Tensor] = ()
-
-
-class VisionTower(nn.Module):
+class VisionTower(VisionEncoder):
     """CLIP's image encoder with its projection, giving class and patch tokens.
 
     Args:
@@ -44,17 +48,14 @@ class VisionTower(nn.Module):
 
     def __init__(self, model: CLIPVisionModel, projection: nn.Linear, image_size: int) -> None:
         super().__init__()
-        patch_size = model.config.patch_size
-        if image_size % patch_size:
-            raise ValueError(
-                f"The vision tower's patch_size {patch_size} does not divide the downscaler's out_size {image_size}; "
-                "choose another out_size or patch_size."
-            )
+        self.grid = grid_of(image_size, model.config.patch_size)
         self.model, self.projection = model, projection
         self.image_size = image_size
-        self.grid = (image_size // patch_size, image_size // patch_size)
-        self.width: int = model.config.hidden_size
-        self._interpolate = image_size != model.config.image_size
+        self.width = model.config.hidden_size
+        trained = model.config.image_size
+        self._interpolate = image_size != trained
+        if self._interpolate:
+            logger.info("CLIP's positions are interpolated from %d px to %d px.", trained, image_size)
 
     def forward(self, pixels: torch.Tensor) -> VisionFeatures:
         """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
@@ -88,6 +89,16 @@ class VisionTower(nn.Module):
         blank = table.new_zeros(1, self.grid[0] * self.grid[1] + 1, table.shape[-1])
         return embeddings.interpolate_pos_encoding(blank, self.image_size, self.image_size)[0, 1:]
 
+    def as_global(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens (..., W) -> (..., D), each judged as if it were the class token."""
+        return self.projection(self.model.post_layernorm(tokens))
+
+    @property
+    def blocks(self) -> Blocks:
+        """Where saliency methods look."""
+        model = self.model
+        return Blocks(model.encoder.layers, "layer_norm1", "self_attn", "out_proj", "", model.pre_layrnorm, 1)
+
 
 class TextTower(nn.Module):
     """CLIP's text encoder with its projection.
@@ -111,30 +122,45 @@ class TextTower(nn.Module):
 
 
 class CLIPTowers(nn.Module):
-    """Both towers and CLIP's temperature.
+    """Both towers and the temperature: CLIP's, or another family's (`bundle.networks.vision_families`).
+
+    SigLIP has a text tower too, and a learned bias of its logits, which is the same on both sides of a prompt pair and
+    so changes no probability. The other families have none: their projection into the joint embedding is new, and has
+    to be trained.
 
     Args:
         image_size: side of the vision tower's input in pixels.
-        pretrained: folder of a CLIP model, of any precision; None gives random weights of the sizes in `vision` and
-            `text`.
-        vision: fields of transformers' CLIPVisionConfig. Only with `pretrained` None, and needed then.
-        text: fields of transformers' CLIPTextConfig, likewise. None builds no text tower: the prompts' embeddings are
-            then read with the weights.
-        projection_dim: D, likewise.
-        stem: `channels` (and `depth`) of a `ConvStem` in place of the patch embedding, for training from scratch.
+        pretrained: folder of a model, of any precision; None gives random weights of the sizes in `vision` and `text`.
+        vision: fields of transformers' CLIPVisionConfig; with a `model_type` among them, of that family's. Only with
+            `pretrained` None, and needed then.
+        text: fields of transformers' CLIPTextConfig (of a SigLIP, SiglipTextConfig), likewise. None builds no text
+            tower: the prompts' embeddings are then read with the weights.
+        projection_dim: D, of random weights and of families without text tower; where there is a `text_encoder`, its
+            D. SigLIP's is its width.
+        stem: `channels` (and `depth`) of a `ConvStem` in place of CLIP's patch embedding, for training from scratch.
         with_text: False leaves the text tower out (inference).
-        text_encoder: the text tower, in place of CLIP's.
+        text_encoder: the text tower, in place of the model's own.
         attention: transformers' implementation of the vision tower's, such as "sdpa" or "eager", which training in bf16
             on a CPU is faster with; None is transformers' own choice.
+        pixels: `mean` and `std`, each of three numbers for pixels 0..1, that images are normalised with. None: of CLIP,
+            CheXzero's, as published; of others, what preprocessor_config.json in the folder says, else the family's.
 
     Attributes:
-        random: names of the towers whose weights are random, until weights are loaded.
+        random: names of the parts whose weights are random, until weights are loaded.
+        pixels: likewise; None for CheXzero's.
+        logit_bias: SigLIP's, scalar; else None.
 
     Raises:
         FileNotFoundError: `pretrained` cannot be found.
         ValueError: sizes that do not fit together, a key that is no field, both `text` and `text_encoder`, sizes beside
-            `pretrained` or none without it, or another model at `pretrained` than a whole CLIP.
+            `pretrained` or none without it, another model at `pretrained` than a whole one of a known family, or a
+            model of which it is not known how its pixels were normalised.
     """
+
+    # CLIP keeps exp(logit_scale) at most 100
+    MAX_LOGIT_SCALE = 4.6052
+
+    logit_bias: nn.Parameter | None
 
     def __init__(
         self,
@@ -147,54 +173,68 @@ class CLIPTowers(nn.Module):
         with_text: bool = True,
         text_encoder: TextEncoder | None = None,
         attention: str | None = None,
+        pixels: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if text is not None and text_encoder is not None:
             raise ValueError("CLIPTowers: `text` and `text_encoder` both describe the text tower; set one to null.")
-        vision = config_fields("CLIPTowers: vision", vision, CLIPVisionConfig)
-        text = None if text is None else config_fields("CLIPTowers: text", text, CLIPTextConfig)
+        vision = without_comments(vision)
+        if text is not None:
+            fields = SiglipTextConfig if vision.get("model_type") == SIGLIP else CLIPTextConfig
+            text = config_fields("CLIPTowers: text", text, fields)
         if (pretrained is None) != bool(vision) or (pretrained is not None and text is not None):
             raise ValueError(
                 f"CLIPTowers: pretrained is {pretrained!r}, vision {vision or None}, text {text}. Give either "
                 "`pretrained`, a folder, which says its sizes itself, or in `clip` the sizes of towers of random "
                 "weights, `vision` and `text`."
             )
-        clip_text = with_text and text_encoder is None
-        if pretrained is None:
-            vision = {"image_size": image_size, **vision}
-            clip_text = clip_text and text is not None
-            config = _random_config(vision, text if clip_text and text is not None else _SMALLEST, projection_dim)
-            clip = CLIPModel(config)
-        else:
-            clip = _load(pretrained, () if clip_text else ("text_model.", "text_projection."))
+        kind = _kind(pretrained) if pretrained is not None else vision.pop("model_type", CLIPConfig.model_type)
+        own_text = with_text and text_encoder is None
+        if text_encoder is not None and kind in FAMILIES:
+            projection_dim = text_encoder.embedding_dim
+        parts = (_clip if kind == CLIPConfig.model_type else _other)(
+            kind, image_size, pretrained, vision, text if own_text else None, projection_dim, own_text
+        )
         if attention is not None:
-            clip.vision_model.set_attn_implementation(attention)
-        self.vision = VisionTower(clip.vision_model, clip.visual_projection, image_size)
+            parts.vision.model.set_attn_implementation(attention)
+        self.vision = parts.vision
         if stem is not None:
+            if kind != CLIPConfig.model_type:
+                raise ValueError(f"CLIPTowers: a stem takes the place of CLIP's patch embedding, not of a '{kind}'s.")
             embeddings = self.vision.model.embeddings
             embeddings.patch_embedding = ConvStem(
                 width=self.vision.width, patch_size=embeddings.patch_size, in_channels=3, **stem
             )
-        self.embedding_dim: int = clip.config.projection_dim
-        self.context_length: int = clip.config.text_config.max_position_embeddings
-        self.text: TextTower | TextEncoder | None = None
-        if clip_text:
-            self.text = TextTower(clip.text_model, clip.text_projection)
-        elif with_text and text_encoder is not None:
+        self.embedding_dim: int = parts.vision.projection.out_features
+        self.context_length: int = parts.context_length
+        self.text: TextTower | SiglipTextTower | TextEncoder | None = parts.text
+        if with_text and text_encoder is not None:
             if text_encoder.embedding_dim != self.embedding_dim:
                 raise ValueError(
                     f"The text encoder's embedding_dim is {text_encoder.embedding_dim}, but the vision tower's "
                     f"projection_dim is {self.embedding_dim}; set them to the same number."
                 )
             self.text, self.context_length = text_encoder, text_encoder.context_length
-        self.logit_scale = nn.Parameter(clip.logit_scale.detach().clone())
-        self.random = [
-            name for name in ("vision", "text") if pretrained is None and isinstance(getattr(self, name), _OWN)
-        ]
+        self.logit_scale = nn.Parameter(parts.logit_scale.detach().clone())
+        bias = parts.logit_bias
+        self.register_parameter("logit_bias", None if bias is None else nn.Parameter(bias.detach().clone()))
+        self.pixels = pixels_of(kind, pretrained) if pixels is None else statistics_from(pixels, "CLIPTowers: pixels")
+        self.random = _random_parts(self, pretrained, kind)
         self.register_load_state_dict_post_hook(_nothing_is_random)
 
+    def scale(self) -> torch.Tensor:
+        """The scalar s = exp(logit scale), at most 100, CLIP's bound; SigLIP has none."""
+        most = self.MAX_LOGIT_SCALE if self.logit_bias is None else math.inf
+        return self.logit_scale.clamp(max=most).exp().float()
 
-_OWN = (VisionTower, TextTower)
+
+_OWN = (VisionEncoder, TextTower, SiglipTextTower)
+
+
+def _random_parts(towers: CLIPTowers, pretrained: str | None, kind: str) -> list[str]:
+    if pretrained is None:
+        return [name for name in ("vision", "text") if isinstance(getattr(towers, name), _OWN)]
+    return ["vision.projection"] if kind in FAMILIES else []
 
 
 def _nothing_is_random(towers: CLIPTowers, _: Any) -> None:
@@ -216,18 +256,91 @@ def _random_config(vision: dict[str, Any], text: dict[str, Any], projection_dim:
     )
 
 
-def _load(pretrained: str, may_lack: Sequence[str]) -> CLIPModel:
+class _Parts(NamedTuple):
+    """What towers are made of; `text` is the model's own, None where there is none or it is not wanted."""
+
+    vision: VisionEncoder
+    text: TextTower | SiglipTextTower | None
+    context_length: int
+    logit_scale: torch.Tensor
+    logit_bias: torch.Tensor | None = None
+
+
+def _clip(
+    kind: str,
+    image_size: int,
+    pretrained: str | None,
+    vision: dict[str, Any],
+    text: dict[str, Any] | None,
+    projection_dim: int,
+    own_text: bool,
+) -> _Parts:
+    """CLIP's. Arguments as `CLIPTowers`; `kind` is of the model, `own_text` says whether its text tower is wanted."""
+    if pretrained is None:
+        vision = config_fields("CLIPTowers: vision", vision, CLIPVisionConfig)
+        vision = {"image_size": image_size, **vision}
+        own_text = text is not None
+        config = _random_config(vision, _SMALLEST if text is None else text, projection_dim)
+        clip = CLIPModel(config)
+    else:
+        clip = load_pretrained(CLIPModel, pretrained, () if own_text else ("text_model.", "text_projection."))
+    return _Parts(
+        VisionTower(clip.vision_model, clip.visual_projection, image_size),
+        TextTower(clip.text_model, clip.text_projection) if own_text else None,
+        clip.config.text_config.max_position_embeddings,
+        clip.logit_scale,
+    )
+
+
+def _other(
+    kind: str,
+    image_size: int,
+    pretrained: str | None,
+    vision: dict[str, Any],
+    text: dict[str, Any] | None,
+    projection_dim: int,
+    own_text: bool,
+) -> _Parts:
+    """Another family's. Arguments as `_clip`."""
+    if kind == SIGLIP:
+        whole = load_siglip(pretrained, own_text) if pretrained is not None else random_siglip(vision, text, image_size)
+        has_text = own_text and (pretrained is not None or text is not None)
+        model = whole.vision_model
+        tower = AnyVisionTower(FAMILIES[SIGLIP_VISION], model, identity(model.config.hidden_size), image_size)
+        scale, bias = whole.logit_scale.reshape(()), whole.logit_bias.reshape(())
+        context = whole.config.text_config.max_position_embeddings
+        return _Parts(tower, SiglipTextTower(whole.text_model) if has_text else None, context, scale, bias)
+    if kind not in FAMILIES:
+        raise ValueError(f"CLIPTowers: vision.model_type is '{kind}'; give one of {', '.join(NAMES)}.")
+    model = random_tower(kind, vision, image_size) if pretrained is None else tower_from_folder(kind, pretrained)
+    projection = nn.Linear(model.config.hidden_size, projection_dim, bias=False)
+    # a text tower of random weights, where its sizes are given, and the temperature are CLIP's
+    clip = CLIPModel(_random_config(dict(_SMALLEST), _SMALLEST if text is None else text, projection_dim))
+    return _Parts(
+        AnyVisionTower(FAMILIES[kind], model, projection, image_size),
+        None if text is None else TextTower(clip.text_model, clip.text_projection),
+        clip.config.text_config.max_position_embeddings,
+        clip.logit_scale,
+    )
+
+
+def _kind(pretrained: str) -> str:
     try:
         kind = model_type(pretrained)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"No CLIP model at '{pretrained}': {error}. Wanted: a folder that transformers' CLIPModel.save_pretrained "
             "wrote (config.json, model.safetensors), such as openai/clip-vit-large-patch14 or CheXzero's ViT-B/32 "
-            "converted to it. On a connected machine: `hf download openai/clip-vit-large-patch14 --local-dir FOLDER`; "
-            "then set `pretrained` to FOLDER. For random weights (tests), set `pretrained` to null and give the sizes "
-            "in `clip`."
+            "converted to it, or one of another family: docs/weights.md has them. On a connected machine: `hf download "
+            "openai/clip-vit-large-patch14 --local-dir FOLDER`; then set `pretrained` to FOLDER. For random weights "
+            "(tests), set `pretrained` to null and give the sizes in `clip`."
         ) from error
-    if kind != CLIPConfig.model_type:
-        wanted = f"wanted a '{CLIPConfig.model_type}'"
-        raise ValueError(f"'{pretrained}' holds a '{kind}' (model_type in config.json); {wanted}.")
-    return load_pretrained(CLIPModel, pretrained, may_lack)
+    if kind not in NAMES:
+        wanted = (
+            f"wanted a '{CLIPConfig.model_type}' or another family that a tower can be made of ({', '.join(NAMES)})"
+        )
+        why = " A Siglip2 of fixed size has model_type 'siglip'; this one (NaFlex) takes patches, no images."
+        raise ValueError(
+            f"'{pretrained}' holds a '{kind}' (model_type in config.json); {wanted}.{why * kind.startswith('siglip2')}"
+        )
+    return kind

@@ -12,7 +12,7 @@ from transformers.image_transforms import center_to_corners_format, corners_to_c
 from bundle.networks.config_fields import config_fields
 from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.named_state import names_from_state, names_to_tensor
-from bundle.networks.patch_clip import PatchCLIP
+from bundle.networks.pixel_statistics import pixel_tensors
 
 _STEM_STRIDE = 4
 
@@ -73,8 +73,9 @@ class BoxDetector(nn.Module):
         self.local_normalisation = LocalNormalisation.of(local_normalisation)
         self.detector = RTDetrForObjectDetection(config)
         _initialise(self.detector)
-        self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PatchCLIP.PIXEL_STD / 255), persistent=False)
+        mean, std = pixel_tensors(None)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        self.register_buffer("pixel_std", std, persistent=False)
 
     def forward(
         self,

@@ -74,25 +74,32 @@ class SparseHead(nn.Module):
         return F.normalize(encoded[:, 0].float(), dim=-1)
 
 
-def pair_logits(embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def pair_logits(
+    embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
     """s·⟨e, t⟩ of embeddings against prompt pairs, in float32 also under autocast: s magnifies bf16's rounding.
 
     Args:
         embedding: (..., D), unit length, each judged against all findings.
         prompts: (K, 2, D), unit length; [:, FINDING] is t+, [:, NEGATIVE] is t-.
         scale: s = exp(logit_scale), scalar.
+        bias: added to all, SigLIP's; scalar.
 
     Returns:
         (..., K, 2).
     """
     with torch.autocast(embedding.device.type, enabled=False):
-        return scale * torch.einsum("...d,ktd->...kt", embedding, prompts)
+        logits = scale * torch.einsum("...d,ktd->...kt", embedding, prompts)
+        return logits if bias is None else logits + bias
 
 
-def own_pair_logits(embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+def own_pair_logits(
+    embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
     """As `pair_logits`, for one embedding a finding, each against its own pair: (B, K, D) -> (B, K, 2)."""
     with torch.autocast(embedding.device.type, enabled=False):
-        return scale * torch.einsum("bkd,ktd->bkt", embedding, prompts)
+        logits = scale * torch.einsum("bkd,ktd->bkt", embedding, prompts)
+        return logits if bias is None else logits + bias
 
 
 def finding_probability(logits: torch.Tensor) -> torch.Tensor:

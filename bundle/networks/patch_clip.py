@@ -23,6 +23,7 @@ from bundle.networks.heads import (
 from bundle.networks.image_score import ImageScore
 from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.named_state import names_from_state, names_to_tensor
+from bundle.networks.pixel_statistics import pixel_tensors
 from bundle.networks.prompts import Prompts, average_prompts
 from bundle.networks.selection import PatchSelection
 from bundle.networks.separate_prompts import separate_prompts as set_apart
@@ -69,11 +70,6 @@ class PatchCLIP(nn.Module):
         ValueError: parts that do not fit together; a pattern that matches nothing; a text tower without tokenizer.
     """
 
-    # CheXzero's normalisation constants, on the 0..255 scale
-    PIXEL_MEAN, PIXEL_STD = 101.48761, 83.43944
-    # CLIP keeps exp(logit_scale) at most 100
-    MAX_LOGIT_SCALE = 4.6052
-
     prompt_embeddings: torch.Tensor
     pixel_mean: torch.Tensor
     pixel_std: torch.Tensor
@@ -115,8 +111,9 @@ class PatchCLIP(nn.Module):
         self.sparse = SparseHead(width, **sparse)
         self.image_score = ImageScore(**without_comments(image_score))
         self.local_normalisation = LocalNormalisation.of(local_normalisation)
-        self.register_buffer("pixel_mean", torch.tensor(self.PIXEL_MEAN / 255), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(self.PIXEL_STD / 255), persistent=False)
+        mean, std = pixel_tensors(clip.pixels)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        self.register_buffer("pixel_std", std, persistent=False)
 
         sides = [side for pair in Prompts(self.findings, **(prompts or {})).texts() for side in pair]
         self._prompt_counts = [len(side) for side in sides]
@@ -171,7 +168,7 @@ class PatchCLIP(nn.Module):
             With `input_ids`, a dict: `global_embedding` (B, D), `text_embedding` (B, D), both of unit length, and
             `logit_scale`, the scalar s.
 
-            With `full`, a dict (float32 but `sparse_valid`; embeddings of unit length; logits s·⟨e, t⟩):
+            With `full`, a dict (float32 but `sparse_valid`; embeddings of unit length; logits s·⟨e, t⟩, of SigLIP + b):
 
             - `pred`: (B, K, Gh, Gw) patch probabilities, the maps;
             - `global_embedding`, `pooled_embedding`: (B, D); `sparse_embedding`: (B, K, D); `patch_embedding`:
@@ -218,8 +215,8 @@ class PatchCLIP(nn.Module):
         return (image - self.pixel_mean) / self.pixel_std
 
     def scale(self) -> torch.Tensor:
-        """The scalar s = exp(logit scale), at most 100."""
-        return self.clip.logit_scale.clamp(max=self.MAX_LOGIT_SCALE).exp().float()
+        """The scalar s = exp(logit scale), at most CLIP's 100."""
+        return self.clip.scale()
 
     def maps(self, patch_embedding: torch.Tensor) -> torch.Tensor:
         """Patch embeddings (B, P, D) -> patch probabilities (B, K, Gh, Gw); a step of `forward`, for subclasses."""
@@ -228,7 +225,7 @@ class PatchCLIP(nn.Module):
 
     def _patch_logits(self, patch_embedding: torch.Tensor, prompts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """(B, P, D), (K, 2, D) and s -> (B, K, P, 2)."""
-        logits = pair_logits(patch_embedding, prompts, scale).transpose(1, 2)
+        logits = pair_logits(patch_embedding, prompts, scale, self.clip.logit_bias).transpose(1, 2)
         if self.patch_bias is None:
             return logits
         return logits + F.pad(self.patch_bias.float().reshape(1), (FINDING, 0))  # (2,): 0 on the side "no"
@@ -243,7 +240,7 @@ class PatchCLIP(nn.Module):
             patch_embedding: (B, P, D), unit length, of every patch.
             patch_mask: as for `forward`.
         """
-        prompts, scale = self.prompts(), self.scale()
+        prompts, scale, bias = self.prompts(), self.scale(), self.clip.logit_bias
         patch_logits = self._patch_logits(patch_embedding, prompts, scale)  # (B, K, P, 2)
         probability = finding_probability(patch_logits)  # (B, K, P)
         global_embedding = F.normalize(features.global_embedding.float(), dim=-1)  # (B, D)
@@ -255,9 +252,9 @@ class PatchCLIP(nn.Module):
             "pooled_embedding": pooled_embedding,
             "sparse_embedding": sparse_embedding,
             "patch_embedding": patch_embedding,
-            "global_logits": pair_logits(global_embedding, prompts, scale),
-            "pooled_logits": pair_logits(pooled_embedding, prompts, scale),
-            "sparse_logits": own_pair_logits(sparse_embedding, prompts, scale),
+            "global_logits": pair_logits(global_embedding, prompts, scale, bias),
+            "pooled_logits": pair_logits(pooled_embedding, prompts, scale, bias),
+            "sparse_logits": own_pair_logits(sparse_embedding, prompts, scale, bias),
             "patch_logits": patch_logits,
             "sparse_valid": sparse_valid,
         }
@@ -323,7 +320,8 @@ class PatchCLIP(nn.Module):
                 f"These weights are for the findings {findings}, but the configuration says {self.findings}. "
                 "Without a text tower the prompts cannot be made anew: set `findings` to the weights' list."
             )
-        self._prompts_current, self.has_prompts = False, True
+        self._prompts_current = False
+        self.has_prompts = self.has_prompts or bool(self.prompt_embeddings.any())
 
 
 def _fine_grid(downscaler: Downscaler, clip: CLIPTowers, factor: int) -> tuple[FineGrid | None, int]:

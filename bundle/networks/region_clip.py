@@ -147,7 +147,7 @@ class RegionCLIP(PatchCLIP):
             return output
         output |= {"region_embedding": region_embedding, "region_valid": boxes_in_grid(boxes, self.grid)}
         if full:
-            output["region_logits"] = pair_logits(region_embedding, self.prompts(), self.scale())
+            output["region_logits"] = pair_logits(region_embedding, self.prompts(), self.scale(), self.clip.logit_bias)
         return output
 
     def _look(self, features: VisionFeatures, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -27,8 +27,13 @@ def separate_prompts(projection: nn.Linear, pooled: torch.Tensor, counts: Sequen
         counts: how many prompts each of the S sides has; sums to N.
 
     Raises:
-        ValueError: more sides than D or H; prompts whose features do not differ enough.
+        ValueError: a projection with bias; more sides than D or H; prompts whose features do not differ enough.
     """
+    if projection.bias is not None:
+        raise ValueError(
+            "separate_prompts: the text projection has a bias (SigLIP's), which moves all prompts the same way. Set "
+            "separate_prompts to false."
+        )
     sides = torch.stack([part.double().mean(0) for part in pooled.split(list(counts))])  # (S, H)
     weight = projection.weight.double()
     if len(sides) > min(weight.shape):

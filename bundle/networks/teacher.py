@@ -13,7 +13,7 @@ from bundle.grid import boxes_in_grid, canvas_to_grid
 from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
 from bundle.networks.local_normalisation import LocalNormalisation
-from bundle.networks.patch_clip import PatchCLIP
+from bundle.networks.pixel_statistics import pixel_tensors
 from bundle.networks.roi_align import roi_align
 from bundle.networks.text_bank import TextBank
 from bundle.training import read_weights
@@ -85,8 +85,9 @@ class RegionTeacher(nn.Module):
         self.local_normalisation = LocalNormalisation.of(local_normalisation)
         self.input_size = clip.vision.image_size if downscaler is None else downscaler.in_size
         self.fingerprint = weights_fingerprint(self.state_dict()) if weights is None else self._load(Path(weights))
-        self.register_buffer("pixel_mean", torch.tensor(PatchCLIP.PIXEL_MEAN / 255), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PatchCLIP.PIXEL_STD / 255), persistent=False)
+        mean, std = pixel_tensors(clip.pixels, channels=3 if downscaler is None else 1)
+        self.register_buffer("pixel_mean", mean, persistent=False)
+        self.register_buffer("pixel_std", std, persistent=False)
         self.requires_grad_(False).train(False)
         self.texts = TextBank(texts, tokenizer, clip.text, clip.context_length)
         self._seen: dict[tuple[float, ...], torch.Tensor] | None = {} if cache else None
@@ -140,7 +141,7 @@ class RegionTeacher(nn.Module):
         if self.view == "roi_align":
             boxes = canvas_to_grid(regions, (image.shape[-2], image.shape[-1]), vision.grid)
             tokens = roi_align(self._features(image).patch_tokens, boxes, vision.grid)[valid]  # (n, W)
-            return F.normalize(vision.projection(vision.model.post_layernorm(tokens)).float(), dim=-1)
+            return F.normalize(vision.as_global(tokens).float(), dim=-1)
         seen = [image.new_zeros(0, self.clip.embedding_dim, dtype=torch.float32)]
         for places in valid.nonzero().split(len(image)):  # as many crops at once as the student has images
             if len(places):

@@ -11,6 +11,7 @@ from torch import nn
 
 from bundle.data.report_text import tokenize_reports
 from bundle.networks.clip import TextTower
+from bundle.networks.siglip_text import SiglipTextTower
 from bundle.networks.text_encoder import TextEncoder, trim_padding
 
 
@@ -31,7 +32,7 @@ class TextBank(nn.Module):
         texts: the T texts, all different; their numbers are 0..T-1. Those longer than the context are cut by whole
             sentences, in order of worth (`bundle.data.report_text.cut_report`).
         tokenizer: the tower's.
-        tower: CLIP's text tower or a `TextEncoder`.
+        tower: CLIP's or SigLIP's text tower, or a `TextEncoder`.
         context_length: L, tokens of a text at most.
         chunk: texts that go through the transformer at once when all are computed.
 
@@ -43,7 +44,7 @@ class TextBank(nn.Module):
         self,
         texts: Sequence[str],
         tokenizer: Any,
-        tower: TextTower | TextEncoder,
+        tower: TextTower | SiglipTextTower | TextEncoder,
         context_length: int,
         chunk: int = 64,
     ) -> None:
@@ -128,7 +129,7 @@ class TextBank(nn.Module):
 _SHARED: dict[str, dict[bytes, torch.Tensor]] = {}  # of the tower used last: its digest -> token ids -> (H,)
 
 
-def _shared(tower: TextTower | TextEncoder) -> dict[bytes, torch.Tensor]:
+def _shared(tower: TextTower | SiglipTextTower | TextEncoder) -> dict[bytes, torch.Tensor]:
     """The features that towers of this kind and exactly these weights have made in this process."""
     digest = hashlib.sha256(f"{type(tower)} {getattr(tower, 'pooling', '')} {tower.model.config}".encode())
     for name, tensor in tower.model.state_dict().items():

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from transformers import CLIPVisionModel
+from transformers import PreTrainedModel
 
 
 @contextmanager
-def eager_attention(model: CLIPVisionModel) -> Iterator[None]:
+def eager_attention(model: PreTrainedModel) -> Iterator[None]:
     """Let a transformer compute attention in the open: its fast implementations never hold the weights.
 
     The implementation that was set comes back afterwards, also after an exception.
@@ -24,19 +24,20 @@ def eager_attention(model: CLIPVisionModel) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
-def class_token_row(blocks: Sequence[torch.Tensor]) -> torch.Tensor:
-    """How much of each patch reaches the class token: its row of (I + M_L) ··· (I + M_1), without itself.
+def class_token_row(blocks: Sequence[torch.Tensor], others: int = 1) -> torch.Tensor:
+    """How much of each patch reaches the class token: its row of (I + M_L) ··· (I + M_1), without other tokens.
 
     Only that row is carried, from the last block to the first: O(L·T²) where the product of matrices takes O(L·T³).
 
     Args:
-        blocks: M_1 .. M_L, the first block first, each (B, 1 + P, 1 + P); token 0 is the class token.
+        blocks: M_1 .. M_L, the first block first, each (B, T, T); token 0 is the class token.
+        others: tokens before the patches, the class token included.
 
     Returns:
         (B, P).
     """
-    row = torch.zeros_like(blocks[-1][:, :1])  # (B, 1, 1 + P)
+    row = torch.zeros_like(blocks[-1][:, :1])  # (B, 1, T)
     row[:, :, 0] = 1
     for block in reversed(blocks):
         row = row + row @ block
-    return row[:, 0, 1:]
+    return row[:, 0, others:]

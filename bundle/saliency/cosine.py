@@ -20,6 +20,9 @@ def cosine_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (B, K, Gh, Gw) float32, 0..1, in the grid frame.
+
+    Raises:
+        ValueError: the vision tower has no class token.
     """
     with tracing(network, image) as trace:
         return _judge(network, trace.patch_tokens)
@@ -41,14 +44,16 @@ def value_cosine_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (B, K, Gh, Gw) float32, 0..1, in the grid frame.
+
+    Raises:
+        ValueError: the vision tower has no class token.
     """
-    last = network.clip.vision.model.encoder.layers[-1].self_attn
     with tracing(network, image) as trace:
-        return _judge(network, last.out_proj(last.v_proj(trace.normalised[-1][:, 1:])))
+        return _judge(network, network.clip.vision.handed_over(trace.normalised[-1][:, trace.others :]))
 
 
 def _judge(network: PatchCLIP, tokens: torch.Tensor) -> torch.Tensor:
     """Tokens (B, P, W) -> (B, K, Gh, Gw)."""
     tower = network.clip.vision
-    margin = margins(network, tower.projection(tower.model.post_layernorm(tokens)))  # (B, P, K)
-    return margin.sigmoid().transpose(1, 2).unflatten(-1, network.clip.vision.grid)
+    margin = margins(network, tower.as_global(tokens))  # (B, P, K)
+    return margin.sigmoid().transpose(1, 2).unflatten(-1, tower.grid)

@@ -37,11 +37,13 @@ def grad_cam_maps(network: PatchCLIP, image: torch.Tensor, block: int = -1, norm
     Raises:
         ValueError: there is no such block.
     """
-    count = len(network.clip.vision.model.encoder.layers)
+    count = len(network.clip.vision.blocks.layers)
     if not -count <= block < count:
         raise ValueError(f"Grad-CAM: block {block} of a vision tower of {count}; give {-count}..{count - 1}.")
     with tracing(network, image, gradient=True) as trace:
         tokens = (trace.normalised if normalised else trace.inputs)[block]
-        weights = torch.stack([of_tokens[:, 1:].mean(1) for (of_tokens,) in trace.gradients([tokens])], 1)  # (B, K, W)
-        maps = torch.einsum("bkw,bpw->bkp", weights, tokens[:, 1:])
+        weights = torch.stack(
+            [of_tokens[:, trace.others :].mean(1) for (of_tokens,) in trace.gradients([tokens])], 1
+        )  # (B, K, W)
+        maps = torch.einsum("bkw,bpw->bkp", weights, tokens[:, trace.others :])
         return maps.relu().unflatten(-1, network.clip.vision.grid).float()  # (B, K, Gh, Gw)

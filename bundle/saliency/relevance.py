@@ -33,5 +33,6 @@ def relevance_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
         rows = []
         for gradients in trace.gradients(trace.attention):
             pairs = zip(gradients, trace.attention, strict=True)
-            rows.append(class_token_row([(slope * weights).relu().mean(1) for slope, weights in pairs]))  # (B, P)
+            signed = [(slope * weights).relu().mean(1) for slope, weights in pairs]
+            rows.append(class_token_row(signed, trace.others))  # (B, P)
         return torch.stack(rows, 1).unflatten(-1, network.clip.vision.grid).float()  # (B, K, Gh, Gw)

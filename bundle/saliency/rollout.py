@@ -14,7 +14,8 @@ def rollout_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
 
         rollout = Â_L ··· Â_1,   Â_l = (A_l + I) / 2,   map_j = rollout[class token, j].
 
-    It knows no finding: all K maps of an image are the same. A map and the class token's own share sum to 1.
+    It knows no finding: all K maps of an image are the same. A map and the shares of the class token and of registers
+    sum to 1.
 
     Source: Abnar and Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020.
 
@@ -26,7 +27,7 @@ def rollout_maps(network: PatchCLIP, image: torch.Tensor) -> torch.Tensor:
         (B, K, Gh, Gw) float32, 0..1, in the grid frame.
     """
     with tracing(network, image, attention=True) as trace:
-        blocks = [weights.mean(1) for weights in trace.attention]  # (B, 1 + P, 1 + P) each
-        share = class_token_row(blocks) / 2 ** len(blocks)  # (B, P)
+        blocks = [weights.mean(1) for weights in trace.attention]  # (B, T, T) each
+        share = class_token_row(blocks, trace.others) / 2 ** len(blocks)  # (B, P)
         maps = share[:, None].repeat(1, len(network.findings), 1)
         return maps.unflatten(-1, network.clip.vision.grid).float()  # (B, K, Gh, Gw)

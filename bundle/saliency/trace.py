@@ -1,7 +1,7 @@
 """One pass through the vision tower that keeps what saliency methods read, and leaves the network as it was.
 
-Symbols: B images, K findings, P = Gh·Gw patches, W vision width, D joint embedding, L blocks; of the 1 + P tokens,
-number 0 is the class token.
+Symbols: B images, K findings, P = Gh·Gw patches, W vision width, D joint embedding, L blocks, T = N + P tokens: N
+before the patches, of which number 0 is the class token and others are registers; SigLIP has none, N = 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,12 +23,13 @@ class Trace(NamedTuple):
 
     Attributes:
         margin: (B, K), `margins` of the class token's embedding: what the gradients are of.
-        inputs: for each block (B, 1 + P, W), what enters it.
-        normalised: for each block (B, 1 + P, W), its input after its first LayerNorm, of which it makes queries, keys
+        inputs: for each block (B, T, W), what enters it.
+        normalised: for each block (B, T, W), its input after its first LayerNorm, of which it makes queries, keys
             and values.
-        attention: for each block (B, heads, 1 + P, 1 + P), row token attending to column token, rows summing to 1.
+        attention: for each block (B, heads, T, T), row token attending to column token, rows summing to 1.
             Empty where it was not asked for.
         patch_tokens: (B, P, W), the last block's output before the final LayerNorm.
+        others: N.
     """
 
     margin: torch.Tensor
@@ -36,6 +37,7 @@ class Trace(NamedTuple):
     normalised: list[torch.Tensor]
     attention: list[torch.Tensor]
     patch_tokens: torch.Tensor
+    others: int = 1
 
     def gradients(self, activations: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, ...]]:
         """∂m_k / ∂activation for k = 1..K, one backward pass a finding and all images in it.
@@ -62,8 +64,7 @@ def margins(network: PatchCLIP, embedding: torch.Tensor) -> torch.Tensor:
     Returns:
         (..., K) float32.
     """
-    scale = network.clip.logit_scale.clamp(max=network.MAX_LOGIT_SCALE).exp().float()
-    logits = pair_logits(F.normalize(embedding.float(), dim=-1), network.prompts(), scale)  # (..., K, 2)
+    logits = pair_logits(F.normalize(embedding.float(), dim=-1), network.prompts(), network.scale())  # (..., K, 2)
     return logits[..., FINDING] - logits[..., NEGATIVE]
 
 
@@ -83,8 +84,17 @@ def tracing(
         image: (B, 1, Hc, Wc) float, 0..1, the canvas.
         attention: keep the attention weights, which needs transformers' eager attention.
         gradient: make `Trace.gradients` possible.
+
+    Raises:
+        ValueError: attention is asked of a tower without class token.
     """
     tower = network.clip.vision
+    blocks = tower.blocks
+    if attention and not blocks.others:
+        raise ValueError(
+            f"The vision tower, a '{tower.model.config.model_type}', has no class token: no token's attention stands "
+            "for the image, and there are no saliency maps by attention (rollout, relevance). Grad-CAM works."
+        )
     inputs: list[torch.Tensor] = []
     normalised: list[torch.Tensor] = []
     weights: list[torch.Tensor] = []
@@ -104,17 +114,17 @@ def tracing(
         if attention:
             around.enter_context(eager_attention(tower.model))
         with ExitStack() as hooks:
-            for block in tower.model.encoder.layers:
-                hooks.callback(block.layer_norm1.register_forward_hook(keep_input).remove)
+            for block in blocks.layers:
+                hooks.callback(getattr(block, blocks.norm).register_forward_hook(keep_input).remove)
                 if attention:
-                    hooks.callback(block.self_attn.register_forward_hook(keep_attention).remove)
+                    hooks.callback(getattr(block, blocks.attention).register_forward_hook(keep_attention).remove)
             pixels = network.downscaler(network.normalised(image.float()))
             if gradient:
-                hooks.callback(tower.model.pre_layrnorm.register_forward_hook(_begin).remove)
+                hooks.callback(blocks.entrance.register_forward_hook(_begin).remove)
                 hooks.enter_context(torch.enable_grad())
             features = tower(pixels)
             margin = margins(network, features.global_embedding)  # (B, K)
-        yield Trace(margin, inputs, normalised, weights, features.patch_tokens)
+        yield Trace(margin, inputs, normalised, weights, features.patch_tokens, blocks.others)
 
 
 def _begin(_: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Folders of weights: taken as float32 and whole, or refused by what is wrong with them."""
 
 import json
+import logging
 import shutil
 
 import pytest
@@ -89,7 +90,7 @@ def test_weights_that_do_not_make_a_whole_clip_are_refused_by_name(folder, chang
     assert "REPORT" not in capfd.readouterr().err  # the library's table would say the same again
 
 
-@pytest.mark.parametrize(("kind", "said"), [("dinov2", "'dinov2'"), ("siglip", "'siglip'"), (None, "''")])
+@pytest.mark.parametrize(("kind", "said"), [("bert", "'bert'"), ("siglip2", "'siglip2'"), (None, "''")])
 def test_another_model_is_refused_as_such(folder, kind, said):
     config = json.loads((folder / "config.json").read_text()) | {"model_type": kind}
     (folder / "config.json").write_text(json.dumps(config))
@@ -143,3 +144,12 @@ def test_what_is_random_is_known_until_weights_are_loaded(whole):
     assert CLIPTowers(32, pretrained=str(whole)).random == []
     towers.load_state_dict(towers.state_dict())
     assert towers.random == []
+
+
+def test_another_size_interpolates_the_positions_with_a_line_in_the_log(whole, caplog):
+    with caplog.at_level(logging.INFO, "bundle"):
+        CLIPTowers(32, pretrained=str(whole))
+        assert "interpolated" not in caplog.text
+        towers = CLIPTowers(48, pretrained=str(whole))
+    assert "CLIP's positions are interpolated from 32 px to 48 px." in caplog.messages
+    assert towers.vision.patch_positions().shape == (36, 16)

@@ -1,0 +1,122 @@
+"""What a vision tower is to the rest of the network, whatever transformer it is."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from bundle.networks.stem import ConvStem
+
+
+class VisionFeatures(NamedTuple):
+    """What the heads need of the vision tower.
+
+    Attributes:
+        global_embedding: (B, D), the class token after the final LayerNorm, projected; not normalised.
+        patch_tokens: (B, P, W), the last block's output *before* the final LayerNorm.
+        class_token: (B, W), likewise.
+        levels: of a tower with a `ConvStem`, what each of its stages gives; else empty.
+    """
+
+    global_embedding: torch.Tensor
+    patch_tokens: torch.Tensor
+    class_token: torch.Tensor
+    levels: Sequence[torch.Tensor] = ()
+
+
+class Blocks(NamedTuple):
+    """Where saliency methods look inside a transformer.
+
+    Attributes:
+        layers: the blocks, the first one first.
+        norm: name, in a block, of the LayerNorm before its attention.
+        attention: name, in a block, of its attention, which gives (output, weights).
+        output: name, in the attention, of the matrix after the heads.
+        scale: name, in a block, of what scales the attention's output; empty where nothing does.
+        entrance: the module whose output enters the first block.
+        others: tokens before the patches: the class token, which is the first, and registers.
+    """
+
+    layers: Sequence[nn.Module]
+    norm: str
+    attention: str
+    output: str
+    scale: str
+    entrance: nn.Module
+    others: int
+
+
+class VisionEncoder(nn.Module):
+    """A vision transformer with a projection into the joint embedding; an interface.
+
+    Symbols: B images, S the input's side in pixels, P = Gh·Gw patches, W the tokens' width, D the joint embedding.
+
+    Attributes:
+        model: the transformer.
+        projection: W -> D, without bias.
+        image_size: S.
+        grid: (Gh, Gw).
+        width: W.
+    """
+
+    model: Any
+    projection: nn.Linear
+    image_size: int
+    grid: tuple[int, int]
+    width: int
+
+    def forward(self, pixels: torch.Tensor) -> VisionFeatures:
+        """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
+        raise NotImplementedError
+
+    def patch_positions(self) -> torch.Tensor:
+        """The positional embedding of each patch: (P, W); zeros where positions are not added but rotate."""
+        raise NotImplementedError
+
+    def as_global(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens (..., W) -> (..., D), each judged as if it were the class token.
+
+        Raises:
+            ValueError: the tower has no class token.
+        """
+        raise NotImplementedError
+
+    @property
+    def stem(self) -> ConvStem | None:
+        """The early-convolution stem, where there is one."""
+        return None
+
+    @property
+    def blocks(self) -> Blocks:
+        """Where saliency methods look."""
+        raise NotImplementedError
+
+    def handed_over(self, normalised: torch.Tensor) -> torch.Tensor:
+        """What the last block's attention hands over from each token alone: values without queries and keys.
+
+        Args:
+            normalised: (B, T, W), the block's input after its first LayerNorm.
+
+        Returns:
+            (B, T, W).
+        """
+        blocks = self.blocks
+        last = blocks.layers[-1]
+        attention = getattr(last, blocks.attention)
+        values = getattr(attention, blocks.output)(attention.v_proj(normalised))
+        return getattr(last, blocks.scale)(values) if blocks.scale else values
+
+
+def grid_of(image_size: int, patch_size: int) -> tuple[int, int]:
+    """(Gh, Gw) of a tower.
+
+    Raises:
+        ValueError: `image_size` is not a multiple of the patch size.
+    """
+    if image_size % patch_size:
+        raise ValueError(
+            f"The vision tower's patch_size {patch_size} does not divide the downscaler's out_size {image_size}; "
+            "choose another out_size or patch_size."
+        )
+    return (image_size // patch_size, image_size // patch_size)
