@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,15 +118,23 @@ class Records:
 
     def of_images(self, kept: NDArray[np.bool_]) -> "Records":
         """The records of some of the images, (I,) true for those kept."""
-        index = self.images.index[kept]
-        tables = []
-        for table in (self.images, self.lesions, self.candidates):
-            mine = kept if table is self.images else np.isin(table.index, index)
-            arrays = {f.name: getattr(table, f.name)[mine] for f in fields(table) if f.name != "scores"}
-            tables.append(replace(table, **arrays))
-        scores = {name: values[kept] for name, values in self.images.scores.items()}
-        images = replace(tables[0], scores=scores)
-        return replace(self, images=images, lesions=tables[1], candidates=tables[2])
+        images, index = self.images, self.images.index[kept]
+        scores = {name: values[kept] for name, values in images.scores.items()}
+        return replace(
+            self,
+            images=replace(_rows(images, kept), scores=scores),
+            lesions=_rows(self.lesions, np.isin(self.lesions.index, index)),
+            candidates=_rows(self.candidates, np.isin(self.candidates.index, index)),
+        )
+
+
+T = TypeVar("T", ImageRecords, LesionRecords, CandidateRecords)
+
+
+def _rows(table: T, kept: NDArray[np.bool_]) -> T:
+    """Some rows of a table, but for what it holds by name."""
+    arrays = {each.name: getattr(table, each.name)[kept] for each in fields(table) if each.name != "scores"}
+    return replace(table, **arrays)
 
 
 @dataclass(frozen=True)
