@@ -1,5 +1,4 @@
-"""Open-i, the Indiana University collection: reports as XML, read in place out of NLMCXR_reports.tgz; MeSH tags as
-labels.
+"""Open-i, the Indiana University collection: reports read in place out of their archive, MeSH tags as labels.
 
 Demner-Fushman et al. Preparing a collection of radiology examinations for distribution and retrieval. JAMIA 2016. Each
 report is of another patient and names its images. Experts tagged the reports with MeSH terms and others: what is

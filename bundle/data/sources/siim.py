@@ -94,12 +94,10 @@ def decode_runs(text: str) -> npt.NDArray[np.bool_]:
     gaps, lengths = numbers.reshape(-1, 2).T
     if (gaps < 0).any() or (lengths <= 0).any():
         raise ValueError("a gap below 0, or a run without length")
-    ends = np.cumsum(gaps + lengths)
-    if ends[-1] > SIDE * SIDE:
-        raise ValueError(f"{ends[-1]} pixels")
+    if (end := int(numbers.sum())) > SIDE * SIDE:
+        raise ValueError(f"{end} pixels")
     mask = np.zeros(SIDE * SIDE, bool)
-    for end, length in zip(ends.tolist(), lengths.tolist(), strict=True):
-        mask[end - length : end] = True
+    mask[:end] = np.repeat(np.tile([False, True], len(gaps)), numbers)
     return mask.reshape(SIDE, SIDE).T
 
 
