@@ -28,6 +28,8 @@ def findings_and_impression(text: str) -> str:
     if final := _FINAL.search(text):
         text = text[final.end() :]
     headings = list(_HEADING.finditer(text))
+    if not headings:
+        return " ".join(text.split())
     ends = [*(heading.start() for heading in headings[1:]), len(text)]
     sections = [(heading[1].strip(), text[heading.end() : end]) for heading, end in zip(headings, ends, strict=True)]
     said = []
@@ -35,7 +37,7 @@ def findings_and_impression(text: str) -> str:
         words = " ".join(" ".join(body for name, body in sections if wanted.match(name)).split())
         if words:
             said.append(f"{title}: {words}")
-    if said or not sections:
-        return " ".join(said) if said else " ".join(text.split())
+    if said:
+        return " ".join(said)
     _, *more = _BLANK_LINE.split(sections[-1][1].strip(), maxsplit=1)
     return " ".join(more[0].split()) if more else ""

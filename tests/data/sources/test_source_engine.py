@@ -52,10 +52,10 @@ def test_boxes_are_scaled_from_their_frame_and_clipped():
     ]
     assert clipped == 1
     assert [str(fault) for fault in faults.all] == [
-        "t.csv line 3, box of Mass: found [600, 2, 700, 4], outside the image of 512 x 512 (columns x rows); wanted x0, "
-        "y0, x1, y1 inside it; is it in the pixels of another picture?",
-        "t.csv line 4, image: found 512 x 512 pixels (columns x rows); wanted 1024 x 512, on which the boxes were drawn, "
-        "or a copy at another size",
+        "t.csv line 3, box of Mass: found [600, 2, 700, 4], outside the image of 512 x 512 (columns x rows); wanted "
+        "x0, y0, x1, y1 inside it; is it in the pixels of another picture?",
+        "t.csv line 4, image: found 512 x 512 pixels (columns x rows); wanted 1024 x 512, on which the boxes were "
+        "drawn, or a copy at another size",
     ]
 
 
@@ -78,8 +78,8 @@ def test_every_fault_of_the_images_at_once(tmp_path):
     assert found[3].startswith("t line 5, image: found bad.png: ")
     assert "outside the image of 64 x 48" in found[4]
     assert found[5] == (
-        "t line 6, section: found test, and the same patient in training (t line 1); wanted each patient in one section "
-        "only"
+        "t line 6, section: found test, and the same patient in training (t line 1); wanted each patient in one "
+        "section only"
     )
     assert not (tmp_path / "d.json").exists()
 
