@@ -8,7 +8,6 @@ it.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -102,10 +101,10 @@ def read_coco(
 
 def _frame(image: dict[str, Any]) -> tuple[int, int] | None:
     """(W, H) that the boxes are counted in, where the file says it."""
-    size = image.get("width"), image.get("height")
-    if all(is_number(side) and side > 0 for side in size):
-        return math.floor(size[0] or 0), math.floor(size[1] or 0)
-    return None
+    width, height = image.get("width"), image.get("height")
+    if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
+        return None
+    return width, height
 
 
 def _parts(path: Path, text: str, faults: Faults) -> tuple[dict[Any, str], list[dict[str, Any]], list[dict[str, Any]]]:

@@ -133,8 +133,8 @@ def _files(path: Path, faults: Faults) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
-                if member.name.endswith(".xml") and (file := archive.extractfile(member)) is not None:
-                    yield member.name, file.read()
+                if member.name.endswith(".xml") and (content := archive.extractfile(member)) is not None:
+                    yield member.name, content.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         faults.add(str(path), "archive", str(error), "a whole archive; download it again")
 
