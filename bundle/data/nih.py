@@ -9,7 +9,6 @@ all those of the other images: they train the image scores, and FROC leaves them
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter, defaultdict
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bundle.atomic import write_file
+from bundle.data.datalist_text import write_datalist
 from bundle.data.folds import split_by_hash
 from bundle.data.nih_benchmark import FINGERPRINT, FOLDS, Sections, benchmark_sections, fingerprint
 from bundle.data.nih_tables import (
@@ -127,7 +126,7 @@ def prepare_nih(
         document["no_finding_sample"] = sorted(name for name in every if name not in boxes_of)
     for key, part in sections.items():
         document[key] = [_entry(image, paths[image.name], placed.get(image.name, [])) for image in part]
-    write_file(output, _one_entry_a_line(document))
+    write_datalist(output, document)
     _tell(Path(output), folder, document, sections, benchmark)
     return Path(output)
 
@@ -295,17 +294,6 @@ def _missing(folder: Path, missing: Sequence[str], needed: int, benchmark: bool)
         f"{', '.join(missing[:_PRINTED])}{more}. "
         f"Wanted NIH's download, unpacked; its sub-folders are searched{mend}"
     )
-
-
-def _one_entry_a_line(document: Mapping[str, Any]) -> str:
-    """JSON that a person can read and `diff` can compare: an entry a line."""
-    parts = []
-    for key, value in document.items():
-        text = json.dumps(value, ensure_ascii=False)
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            text = "[\n  " + ",\n  ".join(json.dumps(entry, ensure_ascii=False) for entry in value) + "\n ]"
-        parts.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def _tell(output: Path, folder: Path, document: Mapping[str, Any], sections: Sections, benchmark: bool) -> None:

@@ -138,7 +138,7 @@ def read_images(path: Path) -> list[NIHImage]:
         if not patient:
             faults.append(f"line {line}: found no patient; wanted a number")
         try:
-            years = _years(age)
+            years = age_in_years(age)
         except ValueError as error:
             years = None
             faults.append(f"line {line}: {error}")
@@ -195,8 +195,15 @@ def _names(labels: str) -> frozenset[str]:
 
 
 @cache
-def _years(age: str) -> float | None:
-    """A number of years, None where it is missing or impossible."""
+def age_in_years(age: str) -> float | None:
+    """A number of years, None where it is missing or impossible.
+
+    Args:
+        age: a whole number of years, or a DICOM age string (`058Y`, `011M`).
+
+    Raises:
+        ValueError: it is neither.
+    """
     if not age:
         return None
     match = _AGE.fullmatch(age.upper())

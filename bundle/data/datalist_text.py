@@ -1,0 +1,42 @@
+"""A datalist as text: an entry a line, so that a person can read it and `diff` can compare it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bundle.atomic import atomic_path
+
+__all__ = ["write_datalist"]
+
+
+def write_datalist(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
+    """Writes a datalist atomically, piece by piece: half a million entries are never one text.
+
+    Args:
+        path: the JSON file to make or replace.
+        document: the datalist; it is not checked.
+
+    Raises:
+        ValueError: it holds NaN or infinity, which JSON does not know.
+    """
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(_pieces(document))
+
+
+def _pieces(document: Mapping[str, Any]) -> Iterator[str]:
+    for number, (key, value) in enumerate(document.items()):
+        yield f"{',' if number else '{'}\n {json.dumps(key, ensure_ascii=False)}: "
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            for place, entry in enumerate(value):
+                yield f"{',' if place else '['}\n  {_json(entry)}"
+            yield "\n ]"
+        else:
+            yield _json(value)
+    yield "\n}\n" if document else "{}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

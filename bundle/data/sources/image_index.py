@@ -1,0 +1,80 @@
+"""Where the images of a source lie: a folder is walked once, and each name of a table finds its file."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+__all__ = ["ImageIndex"]
+
+SUFFIXES = (".nii.gz", ".dicom", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".mha", ".mhd")
+"""Of image files. `1.2.840.113` is a name without a suffix."""
+
+
+class ImageIndex:
+    """The files of a folder and its sub-folders, found by the end of their path."""
+
+    def __init__(self, folder: Path) -> None:
+        """Walks the folder; links to folders are not followed, hidden files and folders passed over.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: found no such folder; wanted that of the images")
+        self.folder = folder
+        self._files: list[str] = []
+        for place, folders, files in os.walk(folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            below = Path(place).relative_to(folder)
+            self._files += [(below / name).as_posix() for name in sorted(files) if not name.startswith(".")]
+        self._whole: defaultdict[str, list[str]] = defaultdict(list)
+        for file in self._files:
+            self._whole[without_suffix(file)].append(file)
+        self._by_end: dict[int, dict[str, list[str]]] = {}
+
+    def __len__(self) -> int:
+        """How many files there are."""
+        return len(self._files)
+
+    def find(self, name: str) -> Sequence[str]:
+        """The files that a name may mean.
+
+        Args:
+            name: of a file, or a path of which the folder is any part's parent: `train/a/1.png` is found as
+                `data/train/a/1.png` below the folder, and as `a/1.png` where the folder is `train` itself. A suffix
+                that the file does not have is no obstacle (PNG copies of DICOM files), but the same suffix comes first.
+
+        Returns:
+            Paths below the folder with forward slashes: one where it is found, more where it is in several places,
+            none where it is not there.
+        """
+        parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", ".", "..")]
+        if not parts:
+            return ()
+        plain = without_suffix("/".join(parts))
+        found = self._ends(len(parts)).get(plain, [])
+        if not found:
+            ends = ("/".join(plain.split("/")[start:]) for start in range(1, len(parts)))
+            found = next((self._whole[end] for end in ends if end in self._whole), [])
+        exact = [file for file in found if file.endswith(parts[-1])]
+        return exact or found
+
+    def _ends(self, length: int) -> dict[str, list[str]]:
+        """The files by the last `length` parts of their paths, without suffix."""
+        if length not in self._by_end:
+            ends: defaultdict[str, list[str]] = defaultdict(list)
+            for file in self._files:
+                parts = without_suffix(file).split("/")
+                if len(parts) >= length:
+                    ends["/".join(parts[-length:])].append(file)
+            self._by_end[length] = dict(ends)
+        return self._by_end[length]
+
+
+def without_suffix(name: str) -> str:
+    """A path without the suffix of an image."""
+    lower = name.lower()
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if lower.endswith(suffix)), name)
