@@ -1,12 +1,16 @@
 """Prompt pairs: what each finding is called, present and absent."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
 
 from bundle.prompt_pair import FINDING, NEGATIVE
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,10 +24,11 @@ class Prompts:
         positive: templates with `{finding}`; the paper's is the bare name.
         negative: templates with `{finding}`; the paper's is "no {finding}".
         names: what a prompt calls a finding, where it is not its name in lower case, for example
-            {"Effusion": "pleural effusion"}.
+            {"Effusion": "pleural effusion"}. One of a finding that is not in the list has no effect, so that a
+            configuration's names need not follow every list; one that looks like a misspelt finding is refused.
 
     Raises:
-        ValueError: no finding, a finding named twice, an unknown finding in `names`, or a template without {finding}.
+        ValueError: no finding, a finding named twice, a misspelt one in `names`, or a template without {finding}.
     """
 
     findings: Sequence[str]
@@ -34,8 +39,11 @@ class Prompts:
     def __post_init__(self) -> None:
         if not self.findings or len(set(self.findings)) != len(self.findings):
             raise ValueError(f"findings must be a non-empty list without repeats; found {list(self.findings)}.")
-        if unknown := sorted(set(self.names) - set(self.findings)):
-            raise ValueError(f"prompts.names has {unknown}, which are not among the findings {list(self.findings)}.")
+        known = {finding.lower(): finding for finding in self.findings}
+        for name in sorted(set(self.names) - set(self.findings)):
+            if near := get_close_matches(name.lower(), known, n=1):
+                raise ValueError(f"prompts.names has '{name}', which is no finding; did you mean '{known[near[0]]}'?")
+            logger.info("prompts.names: %s is not among the findings, its name is not used.", name)
         for side, templates in (("positive", self.positive), ("negative", self.negative)):
             if not templates or any("{finding}" not in t for t in templates):
                 raise ValueError(f"prompts.{side} is {list(templates)}; give templates that hold '{{finding}}'.")

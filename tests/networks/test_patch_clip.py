@@ -325,3 +325,16 @@ def test_attention_of_another_implementation_is_the_same_network(build, image):
     torch.testing.assert_close(towers[1].vision(pixels)[:3], towers[0].vision(pixels)[:3])
     with pytest.raises(ValueError, match="eager"):
         CLIPTowers(image_size=32, vision={"patch_size": 8, **sizes}, attention="quick")
+
+
+def test_names_of_other_findings_have_no_effect_and_misspelt_ones_are_refused(build, caplog):
+    caplog.set_level("INFO")
+    plain, other = (
+        build(prompts={"names": {"Effusion": "pleural effusion", **more}})
+        for more in ({}, {"Fracture": "rib fracture"})
+    )
+    assert "Fracture is not among the findings" in caplog.text
+    other.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(other.eval().prompts(), plain.eval().prompts())
+    with pytest.raises(ValueError, match="'Efusion', which is no finding; did you mean 'Effusion'"):
+        build(prompts={"names": {"Efusion": "pleural effusion"}})

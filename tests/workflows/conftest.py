@@ -43,13 +43,17 @@ class Place:
         return self.execute([sys.executable, *self.arguments(run_id, *configs, **overrides)], cwd, fresh)
 
     def script(self, name: str, *arguments: object) -> str:
-        """Run one of scripts/, as a user does in a checkout, here one that has no products; returns what it printed."""
+        """Run one of scripts/, as a user does in a checkout; returns what it printed."""
+        return self.execute([sys.executable, "-m", f"scripts.{name}", *map(str, arguments)], self.bare_checkout())
+
+    def bare_checkout(self) -> Path:
+        """A checkout that has no products."""
         checkout = self.folder / "checkout"
         if not checkout.is_dir():
             checkout.mkdir()
             for part in ("bundle", "configs", "scripts"):
                 (checkout / part).symlink_to(ROOT / part)
-        return self.execute([sys.executable, "-m", f"scripts.{name}", *map(str, arguments)], checkout)
+        return checkout
 
     def execute(self, command: list[str], cwd: Path | None = None, fresh: bool = False) -> str:
         """Run a command; returns what it printed."""
