@@ -25,6 +25,7 @@ _ENGINE = """    images: folder of the images; its sub-folders are searched.
     validation: share of the patients.
     test: share of the patients.
     seed: of the split by patient.
+    labels_from_reports: mentioned or all: labels of reports too; what they do not mention is unknown, or absent.
 """
 TEXTS = frozenset(
     {"images", "output", "table", "tables", "reports", "views", "title", "x", "y", "x2", "y2", "width", "height"}

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from bundle.data.datalist_check import check_document
 from bundle.data.datalist_fault import DatalistError
 from bundle.data.datalist_text import write_datalist
+from bundle.data.report_labels import labelled
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.findings import with_findings
 from bundle.data.sources.image_index import ImageIndex
@@ -50,6 +51,7 @@ class Options:
         validation: share of the patients.
         test: share of the patients.
         seed: of the split.
+        labels_from_reports: "mentioned" or "all" makes labels of reports too (`bundle.data.report_labels.labelled`).
     """
 
     allow_missing: bool = False
@@ -60,6 +62,7 @@ class Options:
     validation: float = 0.1
     test: float = 0.2
     seed: int = 0
+    labels_from_reports: str | None = None
 
 
 @dataclass
@@ -107,6 +110,8 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
     """
     if options.headers not in ("all", "boxed"):
         raise ValueError(f"Found headers {options.headers!r}; wanted all or boxed.")
+    if options.labels_from_reports is not None:
+        reading = labelled(reading, options.labels_from_reports)
     for note in reading.notes:
         _LOG.info(note)
     files = {file.name: file_sha256(file) for file in reading.files}
