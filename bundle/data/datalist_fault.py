@@ -40,8 +40,13 @@ class DatalistError(ValueError):
     @classmethod
     def of(cls, path: object, faults: Sequence[Fault]) -> DatalistError:
         """The error for a file and its faults, the first `PRINTED_FAULTS` of them in words."""
-        lines = [f"{path}: {len(faults)} fault{'s' if len(faults) > 1 else ''} in the datalist"]
-        lines += [f"  {fault}" for fault in faults[:PRINTED_FAULTS]]
-        if len(faults) > PRINTED_FAULTS:
-            lines.append(f"  and {len(faults) - PRINTED_FAULTS} more")
-        return cls("\n".join(lines), faults)
+        return cls(f"{path}: {listed(faults, 'in the datalist')}", faults)
+
+
+def listed(faults: Sequence[Fault], where: str) -> str:
+    """How many faults there are, in words that end in `where`, and below it the first `PRINTED_FAULTS`, a line each."""
+    lines = [f"{len(faults)} fault{'s' if len(faults) > 1 else ''} {where}"]
+    lines += [f"  {fault}" for fault in faults[:PRINTED_FAULTS]]
+    if len(faults) > PRINTED_FAULTS:
+        lines.append(f"  and {len(faults) - PRINTED_FAULTS} more")
+    return "\n".join(lines)

@@ -104,8 +104,10 @@ class LabelEfficiency:
         Raises:
             ValueError: a cell that is there was begun with other settings or data.
         """
+        rivals = {cell.rival for cell in self.cells}
+        settings = {rival: cell_settings(self._files[rival][1], self.overrides) for rival in rivals}
         for cell in self.cells:
-            keep_settings(self.output / cell.name, cell_settings(self._files[cell.rival][1], self.overrides))
+            keep_settings(self.output / cell.name, settings[cell.rival])
         last = False
         for number, cell in enumerate(self.cells, 1):
             folder = self.output / cell.name
@@ -196,9 +198,10 @@ def summarise_cells(
     """
     summary: dict[str, Any] = {}
     for share in dict.fromkeys(cell.share for cell in cells):
-        figures, draws = _read(
-            [cell for cell in cells if cell[::2] == (share, False)], output, replicates, seed, unseeing
+        ours, theirs = (
+            [cell for cell in cells if (cell.share, cell.rival) == (share, rival)] for rival in (False, True)
         )
+        figures, draws = _read(ours, output, replicates, seed, unseeing)
         row = {
             key: _row([cell[key] for cell in figures], [each[key] for each in draws]) for key in (*FIGURES, *draws[0])
         }
@@ -208,7 +211,7 @@ def summarise_cells(
                 ends = [(figure.get(f"{key}/low"), figure.get(f"{key}/high")) for figure in figures]
                 known = [(high - low) / (2 * norm.ppf(0.975)) for low, high in ends if low is not None]
                 row[key] = _row(values, patients=max(known, default=0.0) ** 2)
-        if theirs := [cell for cell in cells if cell[::2] == (share, True)]:
+        if theirs:
             others, drawn = _read(theirs, output, replicates, seed)
             for key in FIGURES:
                 row[f"{key}/rival"] = _row([cell[key] for cell in others], [each[key] for each in drawn])

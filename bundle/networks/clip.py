@@ -22,7 +22,7 @@ from bundle.networks.any_tower import AnyVisionTower, random_tower, tower_from_f
 from bundle.networks.config_fields import config_fields
 from bundle.networks.pixel_statistics import statistics_from
 from bundle.networks.pretrained import load_pretrained, model_type
-from bundle.networks.siglip import identity, load_siglip, random_siglip
+from bundle.networks.siglip import SMALLEST, identity, load_siglip, random_siglip
 from bundle.networks.siglip_text import SiglipTextTower
 from bundle.networks.stem import ConvStem
 from bundle.networks.text_encoder import TextEncoder
@@ -242,9 +242,6 @@ def _nothing_is_random(towers: CLIPTowers, _: Any) -> None:
     towers.random = []
 
 
-_SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}
-
-
 def _random_config(vision: dict[str, Any], text: dict[str, Any], projection_dim: int) -> CLIPConfig:
     # CLIPTextConfig's default token ids belong to no tokenizer; these are CLIP's (49,408 entries).
     ids = {"bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407}
@@ -280,7 +277,7 @@ def _clip(
         vision = config_fields("CLIPTowers: vision", vision, CLIPVisionConfig)
         vision = {"image_size": image_size, **vision}
         own_text = text is not None
-        config = _random_config(vision, _SMALLEST if text is None else text, projection_dim)
+        config = _random_config(vision, SMALLEST if text is None else text, projection_dim)
         clip = CLIPModel(config)
     else:
         clip = load_pretrained(CLIPModel, pretrained, () if own_text else ("text_model.", "text_projection."))
@@ -315,7 +312,7 @@ def _other(
     model = random_tower(kind, vision, image_size) if pretrained is None else tower_from_folder(kind, pretrained)
     projection = nn.Linear(model.config.hidden_size, projection_dim, bias=False)
     # a text tower of random weights, where its sizes are given, and the temperature are CLIP's
-    clip = CLIPModel(_random_config(dict(_SMALLEST), _SMALLEST if text is None else text, projection_dim))
+    clip = CLIPModel(_random_config(dict(SMALLEST), SMALLEST if text is None else text, projection_dim))
     return _Parts(
         AnyVisionTower(FAMILIES[kind], model, projection, image_size),
         None if text is None else TextTower(clip.text_model, clip.text_projection),

@@ -10,7 +10,8 @@ from transformers import SiglipConfig, SiglipModel, SiglipTextConfig, SiglipVisi
 from bundle.networks.config_fields import config_fields
 from bundle.networks.pretrained import load_pretrained
 
-_SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}
+SMALLEST = {"hidden_size": 1, "num_hidden_layers": 0, "num_attention_heads": 1, "intermediate_size": 1}
+"""Of the text tower of a model that is made for its vision tower alone."""
 
 
 def load_siglip(folder: str, with_text: bool) -> Any:
@@ -38,7 +39,7 @@ def random_siglip(vision: Mapping[str, Any], text: Mapping[str, Any] | None, ima
         ValueError: a key that is no field.
     """
     vision = config_fields("CLIPTowers: vision", vision, SiglipVisionConfig)
-    text = _SMALLEST if text is None else text
+    text = SMALLEST if text is None else text
     width = vision.get("hidden_size", SiglipVisionConfig().hidden_size)
     text_config = SiglipTextConfig(**{"projection_size": width, **text})  # the joint embedding is the vision tower's
     config = SiglipConfig(

@@ -12,9 +12,10 @@ import jinja2
 import numpy as np
 
 from bundle.comparison.readers import reader_agreement
-from bundle.data.datalist import Datalist, datalist_section
+from bundle.data.datalist import Datalist
 from bundle.data.datalist_entry import encode_entry
 from bundle.data.inspection import Inspection, SectionCounts, inspect_datalist
+from bundle.data.readers import boxes_by_reader
 from bundle.metrics.candidates import COLUMNS
 from bundle.metrics.matching import HitCriterion
 from bundle.reading import ReadingOptions
@@ -95,8 +96,11 @@ def _together(told: Inspection) -> list[list[int]]:
 def _agreement(datalist: Datalist) -> dict[str, dict[str, list[str]]]:
     """Section -> finding -> mean kappa and mean F1 over pairs of readers; nothing where there are no two readers."""
     said = {}
-    for name in datalist.sections:
-        items = datalist_section(datalist.path, name, datalist.findings, check_images=False)
+    for name, entries in datalist.sections.items():
+        items = [
+            {"index": number, "readers": boxes_by_reader(entry, datalist.findings)}
+            for number, entry in enumerate(entries)
+        ]
         figures = reader_agreement(items, datalist.findings, HitCriterion())
         if figures:
             said[name] = {

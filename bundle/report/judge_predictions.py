@@ -8,7 +8,7 @@ from typing import Any
 from bundle.comparison.judge import judge
 from bundle.comparison.observe import Truth
 from bundle.comparison.predictions import MapReading, read_predictions
-from bundle.data.datalist import datalist_section, load_datalist
+from bundle.data.datalist import datalist_findings, datalist_section
 from bundle.data.datalist_check import parse_document
 from bundle.made_for import made_for
 from bundle.metrics.matching import HitCriterion
@@ -59,7 +59,7 @@ def judge_predictions(
         FileNotFoundError: predictions that are not there.
     """
     items: list[Any] = datalist_section(datalist, section, findings, base_dir=image_dir, reading=reading)
-    known = list(findings) if findings is not None else load_datalist(datalist, [], base_dir=image_dir).findings
+    known = list(findings) if findings is not None else datalist_findings(datalist)
     document, _ = parse_document(Path(datalist))
     named = {key: [entry["image"] for entry in part] for key, part in document.items() if _is_section(part)}
     elsewhere = [name for key, part in named.items() if key != section for name in part]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bundle.data.datalist_fault import PRINTED_FAULTS, Fault
+from bundle.data.datalist_fault import Fault, listed
 
 __all__ = ["Faults", "SourceError"]
 
@@ -42,10 +42,5 @@ class Faults:
         Raises:
             SourceError: with all of them.
         """
-        if not self.all:
-            return
-        lines = [f"{len(self.all)} fault{'s' if len(self.all) > 1 else ''} in what was given; nothing was written"]
-        lines += [f"  {fault}" for fault in self.all[:PRINTED_FAULTS]]
-        if len(self.all) > PRINTED_FAULTS:
-            lines.append(f"  and {len(self.all) - PRINTED_FAULTS} more")
-        raise SourceError("\n".join(lines), self.all)
+        if self.all:
+            raise SourceError(listed(self.all, "in what was given; nothing was written"), self.all)
