@@ -1,11 +1,13 @@
 """What decoding in a process of its own costs, as ratios: python -m scripts.benchmark_reading [--markdown]"""
 
+import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import fire
@@ -38,7 +40,10 @@ BY_GDCM = {
     JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
     JPEGLSLossless: gdcm.TransferSyntax.JPEGLSLossless,
 }
-WAYS = {True: ReadingOptions(), False: ReadingOptions(isolated=False)}
+READERS = (
+    "bundle.reading.radiograph",
+    "bundle.transforms.radiograph",
+)  # where a version has its reader: today's, and of before
 IMPORT = """
 import time
 start = time.perf_counter()
@@ -47,10 +52,18 @@ peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM
 print(time.perf_counter() - start, peak.split()[1])
 """
 Row = tuple[str, str, str]
+Reader = Callable[[Path], tuple[np.ndarray, object]]
+HERE: Reader = partial(read_radiograph, options=ReadingOptions(isolated=False))
 
 
 def main(
-    markdown: bool = False, files: int = 200, repeats: int = 5, smallest: int = 448, largest: int = 640, seed: int = 0
+    markdown: bool = False,
+    files: int = 200,
+    repeats: int = 5,
+    smallest: int = 448,
+    largest: int = 640,
+    seed: int = 0,
+    against: str = "",
 ) -> None:
     """Print a row a transfer syntax: milliseconds a file with and without the process, and their ratio.
 
@@ -63,7 +76,9 @@ def main(
         repeats: of each reading.
         smallest, largest: pixels of the images' sides; the demo's by default.
         seed: of the images.
+        against: the folder of another version's working tree, whose reader takes the place of ours without the process.
     """
+    ways = (read_radiograph, reader_of(Path(against)) if against else HERE)
     rows = [("what", "measured", "wanted")]
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(seed)
@@ -71,10 +86,14 @@ def main(
             name: [write(Path(folder) / f"{syntax}_{i}.dcm", syntax, rng, smallest, largest) for i in range(count)]
             for (name, syntax), count in zip(SYNTAXES.items(), shares(files, len(SYNTAXES)), strict=True)
         }
-        times = {name: fastest(paths, repeats) for name, paths in written.items()}
+        times = {name: fastest(paths, repeats, ways) for name, paths in written.items()}
+    wanted = "at most 1.00x" if against else "at most 1.05x"
     size = f"{smallest} to {largest} px"
-    rows += [reading_row(f"{len(each)} files, {name}, {size}", each) for name, each in times.items() if len(each)]
-    rows += [reading_row(f"{files} files, all of these", np.concatenate(list(times.values()))), import_row(repeats)]
+    rows += [
+        reading_row(f"{len(each)} files, {name}, {size}", each, wanted) for name, each in times.items() if len(each)
+    ]
+    rows += [reading_row(f"{files} files, all of these", np.concatenate(list(times.values())), wanted)]
+    rows += [import_row(repeats)]
     print(text_table(rows, markdown))
 
 
@@ -121,34 +140,43 @@ def transcode(path: Path, syntax: int) -> None:
         raise SystemExit(f"{path}: GDCM does not write it")
 
 
-def fastest(paths: list[Path], repeats: int) -> np.ndarray:
-    """Seconds, (files, 2), with and without the process: the fastest of several readings, in turn. Both must agree."""
+def reader_of(tree: Path) -> Reader:
+    """The reader of another version, loaded beside ours; it keeps what it has imported."""
+    ours = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "bundle"}
+    sys.path.insert(0, str(tree.resolve()))
+    try:
+        module = next(name for name in READERS if (tree / name.replace(".", "/")).with_suffix(".py").is_file())
+        reader: Reader = importlib.import_module(module).read_radiograph
+    except StopIteration:
+        wanted = "wanted a working tree of this project, as `git worktree add` makes it"
+        raise SystemExit(f"{tree}: there is no reader there; {wanted}") from None
+    finally:
+        sys.path.pop(0)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "bundle"]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+    return reader
+
+
+def fastest(paths: list[Path], repeats: int, ways: tuple[Reader, Reader]) -> np.ndarray:
+    """Seconds, (files, 2), of the two ways: the fastest of several readings, in turn. Both must agree."""
     times = np.full((len(paths), 2, repeats), np.inf)
     for number in range(repeats):
         for place, path in enumerate(paths):
-            images = [timed(path, isolated, times[place, :, number]) for isolated in in_turn(number + place)]
-            if number == 0 and not np.array_equal(*images):
+            images = {}
+            for way in (0, 1) if (number + place) % 2 else (1, 0):
+                start = time.perf_counter()
+                images[way], _ = ways[way](path)
+                times[place, way, number] = time.perf_counter() - start
+            if number == 0 and not np.array_equal(images[0], images[1]):
                 raise SystemExit(f"{path}: the two ways differ")
     return times.min(axis=2)
 
 
-def in_turn(number: int) -> Iterable[bool]:
-    """With and without, or without and with."""
-    return (True, False) if number % 2 else (False, True)
-
-
-def timed(path: Path, isolated: bool, seconds: np.ndarray) -> np.ndarray:
-    """The image; its time goes to its place in `seconds`."""
-    start = time.perf_counter()
-    image, _ = read_radiograph(path, WAYS[isolated])
-    seconds[0 if isolated else 1] = time.perf_counter() - start
-    return image
-
-
-def reading_row(what: str, seconds: np.ndarray) -> Row:
+def reading_row(what: str, seconds: np.ndarray, wanted: str) -> Row:
     """The ratio of the sums over files."""
     own, here = seconds.mean(axis=0)
-    return what, f"{own * 1e3:.2f} ms against {here * 1e3:.2f} ms a file: {own / here:.2f}x", "at most 1.05x"
+    return what, f"{own * 1e3:.2f} ms against {here * 1e3:.2f} ms a file: {own / here:.2f}x", wanted
 
 
 def import_row(repeats: int) -> Row:

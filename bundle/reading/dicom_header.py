@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -53,7 +54,7 @@ PARSE_ERRORS = (
 )
 
 
-PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+PIXELS = frozenset(map(Tag, ("FloatPixelData", "DoubleFloatPixelData", "PixelData")))
 
 
 @dataclass(frozen=True)
@@ -100,11 +101,12 @@ class Frame:
         bits_allocated: of one pixel cell.
         photometric_interpretation: MONOCHROME1 or MONOCHROME2.
         syntax: the transfer syntax that the pixels are in.
-        end: where the sequence delimiter of compressed pixels is to be put, if it is missing; else None.
-        notes: where the file had to be understood otherwise than it says.
         directions: Patient Orientation: where its rows and its columns go; empty where that is not stated.
         not_frontal: why the image is, by its header, no frontal chest radiograph; None where it may be one.
-        writing: how its file is written, for `parse`.
+        header: the attributes before the pixels.
+        rest: how the file is written from its pixels on, for `parse`; of a deflated file, all of it.
+        end: where the sequence delimiter of compressed pixels is to be put, if it is missing; else None.
+        notes: where the pixels had to be understood otherwise than the file says.
     """
 
     rows: int
@@ -112,11 +114,12 @@ class Frame:
     bits_allocated: int
     photometric_interpretation: str
     syntax: UID
+    directions: tuple[str, ...]
+    not_frontal: str | None
+    header: Header
+    rest: Writing
     end: int | None = None
     notes: tuple[str, ...] = ()
-    directions: tuple[str, ...] = ()
-    not_frontal: str | None = None
-    writing: Writing | None = None
 
     @property
     def size(self) -> int:
@@ -124,12 +127,13 @@ class Frame:
         return (self.rows * self.columns * self.bits_allocated + 7) // 8
 
 
-def read_frame(path: Path, file: BinaryIO) -> Frame:
+def read_frame(path: Path, file: BinaryIO, tags: tuple[BaseTag, ...] = ()) -> Frame:
     """Reads the attributes before the pixels, and that the pixels are all there.
 
     Args:
         path: the file, for messages.
         file: it, opened at its start; it is left somewhere behind.
+        tags: the attributes that are read beside those that tell of the frame.
 
     Returns:
         How the frame is stored.
@@ -138,20 +142,20 @@ def read_frame(path: Path, file: BinaryIO) -> Frame:
         RadiographError: for what is not one grey frame, has no pixel data, ends before they do, or is compressed and
             of more than `MAX_PIXELS`.
     """
-    header = parse(path, file, (*HEADER_TAGS, *STATED_TAGS), stop_before_pixels=True)
-    frame = _one_grey_frame(path, header.dataset, header.syntax)
+    header = parse(path, file, (*HEADER_TAGS, *STATED_TAGS, *tags), stop_before_pixels=True)
+    frame = _one_grey_frame(path, header)
     if not header.writing.encoding.deflated:  # it is inflated into memory, where the file's position says nothing
-        frame = _find_pixels(path, file, header, frame)
+        frame = _find_pixels(path, file, replace(frame, rest=replace(header.writing, start=file.tell())))
     if (frame.syntax.is_deflated or frame.syntax.is_encapsulated) and frame.rows * frame.columns > MAX_PIXELS:
         found = f"the image states {frame.rows} x {frame.columns} pixels, compressed"
         raise refusal(path, found, f"Wanted at most {MAX_PIXELS // 1_000_000} million: check the header")
-    return replace(frame, writing=header.writing)
+    return frame
 
 
 def parse(
     path: Path,
     file: BinaryIO,
-    tags: tuple[BaseTag, ...],
+    tags: Iterable[BaseTag],
     *,
     stop_before_pixels: bool,
     pixel_bytes: int = 0,
@@ -233,8 +237,9 @@ def _too_long(path: Path, most: int) -> RadiographError:
     return refusal(path, found, "Write it uncompressed if this is meant: DCMTK's `dcmconv +te in out`")
 
 
-def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
+def _one_grey_frame(path: Path, parsed: Header) -> Frame:
     """The frame that the attributes describe, refused unless it is one and grey."""
+    header = parsed.dataset
     if "Rows" not in header and "Columns" not in header:
         kind = UID(str(header.get("SOPClassUID") or ""))
         name = kind.name if kind.is_valid and kind else "of no known class"
@@ -268,10 +273,12 @@ def _one_grey_frame(path: Path, header: Dataset, syntax: UID) -> Frame:
         not_frontal = stated_otherwise(header)
     except PARSE_ERRORS:  # in a sequence: what is damaged states nothing, and the pixels may be whole
         not_frontal = None
-    return Frame(rows, columns, bits_allocated, photometric, syntax, directions=directions, not_frontal=not_frontal)
+    return Frame(
+        rows, columns, bits_allocated, photometric, parsed.syntax, directions, not_frontal, parsed, parsed.writing
+    )
 
 
-def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Frame:
+def _find_pixels(path: Path, file: BinaryIO, frame: Frame) -> Frame:
     """Refuses a file that has no pixel data, or ends inside them. `file` stands at the pixel data element (PS3.5 7.1).
 
     Only tags, lengths and the first bytes of a compressed stream are read, so that a check of thousands of files takes
@@ -280,7 +287,7 @@ def _find_pixels(path: Path, file: BinaryIO, header: Header, frame: Frame) -> Fr
     Returns:
         The frame, with the syntax that the pixels are really in.
     """
-    encoding = header.writing.encoding
+    encoding = frame.rest.encoding
     order = "<" if encoding.little else ">"
     head = 8 if encoding.implicit else 12
     size = path.stat().st_size

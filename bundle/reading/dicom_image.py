@@ -35,7 +35,7 @@ from pydicom.uid import (
 
 from bundle.reading.decode_worker import GDCM_EXTENDED
 from bundle.reading.decoder import decode_frame
-from bundle.reading.dicom_header import EXPORT_AGAIN, HEADER_TAGS, UNCOMPRESSED, Frame, parse, read_frame
+from bundle.reading.dicom_header import EXPORT_AGAIN, PIXELS, UNCOMPRESSED, Frame, parse, read_frame
 from bundle.reading.dicom_photometry import to_unit_range
 from bundle.reading.dicom_values import PhotometryError
 from bundle.reading.fragments import SEQUENCE_END
@@ -47,7 +47,7 @@ from bundle.reading.radiograph_error import refusal
 from bundle.reading.upright import AS_STORED, Upright, patient_upright
 from bundle.reading.voi import offered
 
-PIXEL_TAGS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 SPACING_TAGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 ASPECT_TAGS = ("PixelAspectRatio",)
 VALUE_TAGS = ("BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit")
@@ -58,24 +58,14 @@ GREY_REMEDY = "Mend the attribute, or state reading#value_range in place of the 
 INTENSITY_TAGS = ("PixelIntensityRelationship", "PixelIntensityRelationshipSign")
 CIRCLE = ("CenterOfCircularShutter", "RadiusOfCircularShutter")
 SHUTTER_TAGS = ("ShutterShape", *RECTANGLE, *CIRCLE, "VerticesOfThePolygonalShutter")
-IMAGE_TAGS = (
-    *HEADER_TAGS,
-    *map(
-        Tag,
-        (
-            *PIXEL_TAGS,
-            *SPACING_TAGS,
-            *ASPECT_TAGS,
-            *VALUE_TAGS,
-            *GREY_TAGS,
-            *SHOWN_TAGS,
-            *INTENSITY_TAGS,
-            *SHUTTER_TAGS,
-        ),
-    ),
+IMAGE_TAGS = tuple(
+    Tag(keyword)
+    for keywords in (SPACING_TAGS, ASPECT_TAGS, VALUE_TAGS, GREY_TAGS, SHOWN_TAGS, INTENSITY_TAGS, SHUTTER_TAGS)
+    for keyword in keywords
 )
 
-JPEG_FAMILY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
+JPEG_LS_FAMILY = (JPEGLSLossless, JPEGLSNearLossless)
+JPEG_FAMILY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, *JPEG_LS_FAMILY)
 JPEG2000_FAMILY = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K)
@@ -86,6 +76,8 @@ CODEC_PACKAGES = {
     **dict.fromkeys(JPEG_FAMILY, "python-gdcm"),
     **dict.fromkeys(JPEG2000_FAMILY, "pylibjpeg pylibjpeg-openjpeg"),
 }
+# The fastest decoders, by pydicom's names: OpenJPEG by pylibjpeg, and CharLS without GDCM around it.
+FASTEST = dict.fromkeys(JPEG2000_FAMILY, "pylibjpeg") | dict.fromkeys(JPEG_LS_FAMILY, "pyjpegls")
 # What pydicom and its plugins raise for pixels that do not decode.
 DECODE_ERRORS = (AttributeError, EOFError, IndexError, KeyError, MemoryError, OSError, OverflowError, RuntimeError)
 DECODE_ERRORS += (TypeError, ValueError, struct.error)  # type: ignore[assignment]
@@ -105,13 +97,14 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
         RadiographError: for what is not one complete grey image, or cannot be decoded here.
     """
     with path.open("rb") as file:
-        frame = read_frame(path, file)
+        frame = read_frame(path, file, IMAGE_TAGS)
         whole: BinaryIO = file
         if frame.end is not None:
             file.seek(0)
             whole = BytesIO(file.read(frame.end) + SEQUENCE_END)
-        parsed = parse(path, whole, IMAGE_TAGS, stop_before_pixels=False, pixel_bytes=frame.size, writing=frame.writing)
-    header = parsed.dataset
+        pixels = parse(path, whole, PIXELS, stop_before_pixels=False, pixel_bytes=frame.size, writing=frame.rest)
+    header = frame.header.dataset
+    header.update(pixels.dataset)
     header.file_meta.TransferSyntaxUID = frame.syntax
     stored = _decode(path, header, frame, options.isolated)
     packed_low = frame.syntax.is_encapsulated and frame.syntax != RLELossless
@@ -119,7 +112,7 @@ def read_dicom(path: Path, options: ReadingOptions) -> tuple[npt.NDArray[np.floa
         image, photometry = to_unit_range(stored, header, options, packed_low=packed_low)
     except PhotometryError as error:
         raise refusal(path, str(error), GREY_REMEDY) from error
-    notes = [*parsed.notes, *frame.notes, *photometry.pop("notes")]
+    notes = [*frame.header.notes, *frame.notes, *photometry.pop("notes")]
     spacing, source = _spacing(header)
     row_mm, column_mm = spacing or (1.0, 1.0)
     return (
@@ -162,13 +155,13 @@ def dicom_layout(path: Path, options: ReadingOptions) -> tuple[tuple[int, int], 
             that the options choose.
     """
     with path.open("rb") as file:
-        frame = read_frame(path, file)
-        if options.voi_index and options.value_range is None:
-            header = parse(path, file, VOI_TAGS, stop_before_pixels=True, writing=frame.writing).dataset
-            try:
-                offered(header, options, [])
-            except PhotometryError as error:
-                raise refusal(path, str(error), GREY_REMEDY) from error
+        chosen = bool(options.voi_index) and options.value_range is None
+        frame = read_frame(path, file, VOI_TAGS if chosen else ())
+    if chosen:
+        try:
+            offered(frame.header.dataset, options, [])
+        except PhotometryError as error:
+            raise refusal(path, str(error), GREY_REMEDY) from error
     return (frame.rows, frame.columns), _upright(frame, []).orientation, frame.not_frontal
 
 
@@ -200,7 +193,7 @@ def _aspect_ratio(header: Dataset) -> tuple[float, float]:
 def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.NDArray[Any]:
     """The stored values, (H, W), their unused bits as in the file."""
     syntax = frame.syntax
-    if not any(header.get(keyword) for keyword in PIXEL_TAGS):
+    if not any(header.get(keyword) for keyword in PIXEL_KEYWORDS):
         raise refusal(path, "the DICOM file has no pixel data", f"It is cut short, or not an image: {EXPORT_AGAIN}")
     missing = [keyword for keyword in ("BitsStored", "PixelRepresentation") if header.get(keyword) is None]
     if "PixelData" in header and missing:
@@ -216,8 +209,7 @@ def _decode(path: Path, header: Dataset, frame: Frame, isolated: bool) -> npt.ND
         if syntax.is_encapsulated:
             _refuse_other_streams(header, frame)
             attributes = _attributes(header, frame)
-            # OpenJPEG by pylibjpeg is faster than by GDCM.
-            plugin = "pylibjpeg" if syntax in JPEG2000_FAMILY and "pylibjpeg" in decoder.available_plugins else ""
+            plugin = FASTEST[syntax] if FASTEST.get(syntax) in decoder.available_plugins else ""
             if syntax == JPEGExtended12Bit and (precision := frame_precision(_stream(header))) > 8:
                 plugin, attributes["bits_stored"] = GDCM_EXTENDED, precision
             stored = decode_frame(header.PixelData, syntax, plugin, attributes, isolated)

@@ -20,9 +20,12 @@ from pydicom.tag import Tag
 from bundle.reading.body_parts import ELSEWHERE, IN_THE_CHEST
 
 # What an image is of, as its header says it. Values are compared and never quoted: anything may have been typed there.
-STATED_TAGS = (
-    *map(Tag, ("Modality", "BodyPartExamined", "AnatomicRegionSequence")),
-    *map(Tag, ("ViewPosition", "ViewCodeSequence", "PatientOrientation")),
+STATED_TAGS = frozenset(
+    Tag(keyword)
+    for keyword in (
+        *("Modality", "BodyPartExamined", "AnatomicRegionSequence"),
+        *("ViewPosition", "ViewCodeSequence", "PatientOrientation"),
+    )
 )
 
 # Terms of PS3.3 C.7.3.1.1.1 (Modality) for what is no plain radiograph of a trunk. CR, DX, RG, RF, XA, OT and what is

@@ -92,6 +92,17 @@ def test_damaged_rle_is_refused(picture, write_dicom):
     refused(path, "RLE Lossless", "do not decode")
 
 
+def test_jpeg_ls_is_read_alike_by_either_decoder(picture, write_dicom, monkeypatch):
+    path = write_dicom(picture, syntax=JPEGLSLossless)
+    by_charls, metadata = read_radiograph(path)
+    decoder = get_decoder(JPEGLSLossless)
+    assert "pyjpegls" in decoder.available_plugins  # what takes half the time
+    monkeypatch.delitem(decoder._available, "pyjpegls")
+    by_gdcm, also = read_radiograph(path)
+    assert (by_charls == by_gdcm).all()
+    assert metadata == also
+
+
 def test_a_missing_codec_is_named(picture, write_dicom, monkeypatch):
     path = write_dicom(picture, syntax=JPEGLSLossless)
     monkeypatch.setattr(get_decoder(JPEGLSLossless), "_available", {})
