@@ -6,11 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
 from bundle.atomic import write_json
 from bundle.comments import without_comments
 from bundle.fingerprint import file_fingerprint
 from bundle.made_for import differing
 from bundle.probability import OperatingPoints
+
+Floats = npt.NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +109,24 @@ def shown_points(points: Mapping[str, Mapping[str, float]]) -> dict[str, dict[st
         finding: {names[key]: value for key, value in point.items() if key in names}
         for finding, point in points.items()
     }
+
+
+def as_shown(
+    findings: Sequence[str], points: Mapping[str, Mapping[str, float]], score: npt.NDArray[np.floating[Any]]
+) -> tuple[Floats, Floats, Floats, int]:
+    """What a plan's points make of image scores, as `bundle.metrics.shown.shown` takes it.
+
+    Args:
+        findings: names of the K findings.
+        points: of the plan, or of one in the making, without box thresholds.
+        score: (I, K), of the images.
+
+    Returns:
+        Calibrated probabilities (I, K), lowest image probabilities (K,), lowest candidate scores (K,), and the most
+        candidates of one finding and image.
+    """
+    rule = OperatingPoints(findings, shown_points(points))
+    return rule.probability(torch.from_numpy(score)).numpy(), rule.image, rule.box, rule.max_per_finding
 
 
 def operating_points(

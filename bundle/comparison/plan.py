@@ -11,7 +11,7 @@ import torch
 
 from bundle.comparison.judge import judge
 from bundle.comparison.observe import Observed, Truth, geometry
-from bundle.frozen_plan import shown_points
+from bundle.frozen_plan import as_shown
 from bundle.grid import plane_size
 from bundle.metrics.calibration import fit_platt
 from bundle.metrics.candidates import extract_candidates_batch, visible_mask
@@ -20,7 +20,7 @@ from bundle.metrics.image_level import choose_operating_points
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import Records, of_finding
 from bundle.metrics.shown import box_thresholds, summarise_shown
-from bundle.probability import NEVER, OperatingPoints, calibrated
+from bundle.probability import NEVER, calibrated
 from bundle.saliency import scale_by_constant, scale_by_probability
 
 logger = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def choose_points(records: Records, score: str, false_marks: float) -> dict[str,
 
     Returns:
         Finding -> what `choose_operating_points` gives, and `box`, the threshold of its candidates, `NEVER` where none
-        is worth its false marks. `shown_points` makes of them what inference takes.
+        is worth its false marks. `bundle.frozen_plan.shown_points` makes of them what inference takes.
     """
     for k, name in enumerate(records.findings):
         if not len(of_finding(records, k).lesion_score):
@@ -192,9 +192,8 @@ def choose_points(records: Records, score: str, false_marks: float) -> dict[str,
 
 def _points_for(records: Records, score: str, false_marks: float) -> dict[str, dict[str, float]]:
     points = choose_operating_points(records, score)
-    rule = OperatingPoints(records.findings, shown_points(points))
-    probability = rule.probability(torch.from_numpy(records.images.scores[score])).numpy()
-    box = box_thresholds(records, probability, rule.image, rule.max_per_finding, false_marks)
+    probability, image, _, most = as_shown(records.findings, points, records.images.scores[score])
+    box = box_thresholds(records, probability, image, most, false_marks)
     return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
 
 
@@ -206,10 +205,8 @@ def _false_marks_elsewhere(records: Records, score: str, false_marks: float) -> 
         taught, left = (records.of_images((fifth == number) == held) for held in (False, True))
         if not len(taught.images.index) or not len(left.images.index):
             return float("nan")
-        rule = OperatingPoints(records.findings, shown_points(_points_for(taught, score, false_marks)))
-        probability = rule.probability(torch.from_numpy(left.images.scores[score])).numpy()
-        limits = (rule.image, rule.box, rule.max_per_finding)
-        found.append(summarise_shown(left, probability, *limits, replicates=0)[0]["shown/false_marks_per_image"])
+        limits = as_shown(left.findings, _points_for(taught, score, false_marks), left.images.scores[score])
+        found.append(summarise_shown(left, *limits, replicates=0)[0]["shown/false_marks_per_image"])
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else float("nan")
 

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bundle.atomic import write_json
 from bundle.comparison.outcome import Outcome
 from bundle.comparison.readers import ReaderPoint, summarise_readers, write_points
 from bundle.data.datalist import datalist_findings
-from bundle.frozen_plan import shown_points
+from bundle.frozen_plan import as_shown
 from bundle.metrics.group_gaps import gaps_between_groups
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.matching import HitCriterion
@@ -25,7 +23,6 @@ from bundle.metrics.strata import by_size
 from bundle.metrics.subgroups import by_subgroup
 from bundle.metrics.summary import summarise
 from bundle.metrics.table import Metrics, Notes
-from bundle.probability import OperatingPoints
 from bundle.report.draw import draw_report
 from bundle.report.html import Example
 
@@ -130,13 +127,10 @@ def _of_points(records: Records, judged: Judged) -> list[tuple[Metrics, Notes]]:
     points, draws = judged.points, (judged.replicates, judged.seed)
     parts = [summarise_images(records, points, *draws, judged.primary)]
     if points and records.images.scores:
-        rule = OperatingPoints(records.findings, shown_points(points))
-        score = records.images.primary_score(judged.primary)
-        probability = rule.probability(torch.from_numpy(score)).numpy()
-        limits = (rule.image, rule.box, rule.max_per_finding)
-        parts.append(summarise_shown(records, probability, *limits, *draws))
+        limits = as_shown(records.findings, points, records.images.primary_score(judged.primary))
+        parts.append(summarise_shown(records, *limits, *draws))
         if judged.items is not None:
-            parts.append(gaps_between_groups(records, _info(judged.items), probability, *limits, *draws))
+            parts.append(gaps_between_groups(records, _info(judged.items), *limits, *draws))
     return parts
 
 
