@@ -82,7 +82,7 @@ def section_truths(
         The items of `datalist_section`, their `boxes` turned upright, with the upright `stored_size` (H, W).
     """
     kept = ("stored_size", "stored_orientation")
-    items = datalist_section(path, section, findings, kept, base_dir=base_dir, reading=reading)
+    items = list(datalist_section(path, section, findings, kept, base_dir=base_dir, reading=reading))
     for item in items:
         turn, stored = Upright.of(item["stored_orientation"]), item["stored_size"]
         item["boxes"], item["stored_size"] = turned_boxes(item["boxes"], turn, stored), turn.size(stored)

@@ -23,13 +23,18 @@ import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import add
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
+
+import numpy as np
 
 from bundle.data.datalist_check import check_document, check_findings, parse_document
 from bundle.data.datalist_entry import encode_entry
 from bundle.data.datalist_fault import DatalistError, Fault
+from bundle.data.datalist_text import table_of
+from bundle.data.entries import Entries
 from bundle.data.readers import boxes_by_reader
 from bundle.reading.options import ReadingOptions
 
@@ -38,11 +43,13 @@ __all__ = [
     "DatalistError",
     "Fault",
     "check_datalist",
+    "datalist_description",
     "datalist_findings",
     "datalist_section",
     "encode_entry",
     "load_datalist",
     "section_entries",
+    "write_checked",
 ]
 
 PathLike = str | os.PathLike[str]
@@ -66,9 +73,9 @@ class Datalist:
 
     path: Path
     findings: list[str]
-    sections: dict[str, list[dict[str, Any]]]
+    sections: Mapping[str, Sequence[dict[str, Any]]]
 
-    def __getitem__(self, section: str) -> list[dict[str, Any]]:
+    def __getitem__(self, section: str) -> Sequence[dict[str, Any]]:
         """The entries of a section."""
         return self.sections[section]
 
@@ -131,11 +138,19 @@ def datalist_findings(path: PathLike) -> list[str]:
     Raises:
         DatalistError: for a file that is not JSON, or does not name each finding once.
     """
+    if about := _by_table(Path(path)):
+        return list(about["findings"])
     document, _ = parse_document(Path(path))
     names, faults = check_findings(document)
     if faults:
         raise DatalistError.of(path, faults)
     return names
+
+
+def datalist_description(path: PathLike) -> str:
+    """What a datalist says of itself, for reports; empty where it says nothing. Raises as `parse_document` does."""
+    about = _by_table(Path(path)) or parse_document(Path(path))[0]
+    return str(about.get("description") or "")
 
 
 def datalist_section(
@@ -147,10 +162,11 @@ def datalist_section(
     check_images: bool = True,
     base_dir: PathLike | None = None,
     reading: ReadingOptions | Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
+) -> Sequence[dict[str, Any]]:
     """One section of a datalist, or several in a row, as the items of a MONAI Dataset: what a configuration calls.
 
-    The whole file is checked, once in a process while the file and the arguments stay the same.
+    The whole file is checked, once in a process while the file and the arguments stay the same; by its table, where
+    `write_checked` has left one. Then each item is made when it is asked for.
 
     Args:
         path: the JSON file.
@@ -174,11 +190,39 @@ def datalist_section(
         DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.
     """
     names, entries = section_entries(path, section, findings, require_reports, check_images, base_dir, reading)
-    groups = {patient: n for n, patient in enumerate(dict.fromkeys(entry["patient_id"] for entry in entries))}
-    return [
-        {**_item(entry, index, names, keep), "group": groups[entry["patient_id"]]}
-        for index, entry in enumerate(entries)
-    ]
+    items = Items(entries, names, keep)
+    return items if isinstance(entries, Entries) else list(items)
+
+
+class Items(Sequence[dict[str, Any]]):
+    """Entries as the items of a MONAI Dataset (`datalist_section`), each made when it is asked for.
+
+    Args:
+        entries: of a checked datalist.
+        findings: the K findings.
+        keep: keys to carry along.
+    """
+
+    def __init__(self, entries: Sequence[dict[str, Any]], findings: Sequence[str], keep: Sequence[str] = ()) -> None:
+        self.entries, self.findings, self.keep = entries, list(findings), tuple(keep)
+        if isinstance(entries, Entries):
+            self.groups = entries.patients()
+        else:
+            numbers = {name: n for n, name in enumerate(dict.fromkeys(entry["patient_id"] for entry in entries))}
+            self.groups = np.array([numbers[entry["patient_id"]] for entry in entries], np.int32)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, place: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
+    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        index = range(len(self))[place]
+        return {**_item(self.entries[index], index, self.findings, self.keep), "group": int(self.groups[index])}
 
 
 def section_entries(
@@ -189,7 +233,7 @@ def section_entries(
     check_images: bool = True,
     base_dir: PathLike | None = None,
     reading: ReadingOptions | Mapping[str, Any] | None = None,
-) -> tuple[list[str], list[dict[str, Any]]]:
+) -> tuple[list[str], Sequence[dict[str, Any]]]:
     """What `datalist_section` makes items of: the K findings and the checked entries, to be read and not changed.
 
     The arguments and Raises are those of `datalist_section`; the entries are as `Datalist` describes them.
@@ -207,7 +251,48 @@ def section_entries(
     if faults := _section_faults(asked, datalist.sections):
         raise DatalistError.of(file, faults)
     names = list(findings) if findings is not None else datalist.findings
-    return names, [entry for name in asked for entry in datalist[name]]
+    parts = [datalist[name] for name in asked]
+    in_table = [part for part in parts if isinstance(part, Entries)]
+    return names, reduce(add, in_table) if in_table else [entry for part in parts for entry in part]
+
+
+def write_checked(
+    path: PathLike, base_dir: PathLike | None = None, reading: ReadingOptions | Mapping[str, Any] | None = None
+) -> Datalist:
+    """Checks a datalist with its images and leaves a table beside it, by which the next check takes seconds.
+
+    Args:
+        path: the JSON file.
+        base_dir: as for `load_datalist`, like the next.
+        reading: with which the images will be read.
+
+    Returns:
+        The datalist, with all its sections.
+
+    Raises:
+        DatalistError: for a file with faults; it has no table then.
+        OSError: the table cannot be written.
+    """
+    from bundle.data.checked_table import write_table  # Arrow is loaded for who has a table
+
+    file, options = Path(path).absolute(), ReadingOptions.of(reading)
+    table_of(file).unlink(missing_ok=True)
+    base = _base(file, base_dir)
+    document, faults = parse_document(file)
+    names, sections, more = check_document(document, base, (), (), options)
+    if faults + more:
+        raise DatalistError.of(path, faults + more)
+    write_table(file, document, names, sections, base, options)
+    return Datalist(file, names, sections)
+
+
+def _by_table(path: Path) -> dict[str, Any] | None:
+    """What a datalist's table says of it, if it has one."""
+    if not table_of(path).is_file():
+        return None
+    from bundle.data.checked_table import table_about
+
+    return table_about(path)
 
 
 def _section_faults(asked: Sequence[str], sections: Collection[str]) -> list[Fault]:
@@ -266,14 +351,21 @@ def _load(
     reading: ReadingOptions,
 ) -> Datalist:
     """Parses, checks and normalises the file with all of its sections."""
+    base = _base(path, base_dir)
+    if table_of(path).is_file():
+        from bundle.data.checked_table import open_table
+
+        known = open_table(path, base, findings, needing, reading if check_images else None)
+        if known is not None:
+            return Datalist(path, *known)
     document, faults = parse_document(path)
-    base = _plain(path.parent if base_dir is None else Path(base_dir))
     names, sections, more = check_document(document, base, findings, needing, reading if check_images else None)
     if faults + more:
         raise DatalistError.of(path, faults + more)
     return Datalist(path, names, sections)
 
 
-def _plain(folder: Path) -> Path:
-    """The folder as an absolute path without "..": links that come before a ".." are followed, as the system does."""
+def _base(path: Path, base_dir: PathLike | None) -> Path:
+    """The data folder, absolute and without "..": links that come before a ".." are followed, as the system does."""
+    folder = path.parent if base_dir is None else Path(base_dir)
     return folder.resolve() if ".." in folder.parts else folder.absolute()

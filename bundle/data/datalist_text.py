@@ -1,15 +1,21 @@
-"""A datalist as text: an entry a line, so that a person can read it and `diff` can compare it."""
+"""A datalist's files: its text, an entry a line for people and `diff`, and the name of its table, which is no text."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from bundle.atomic import atomic_path
 
-__all__ = ["write_datalist"]
+__all__ = ["table_of", "write_datalist"]
+
+
+def table_of(datalist: Path) -> Path:
+    """Where the table of a checked datalist is kept (`bundle.data.checked_table`), if there is one."""
+    return datalist.with_suffix(".checked.arrow")
 
 
 def write_datalist(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """What an evaluation leaves behind: metrics.json, notes.json, records, figures and report.html."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 from bundle.atomic import write_json
 from bundle.comparison.outcome import Outcome
 from bundle.comparison.readers import ReaderPoint, summarise_readers, write_points
-from bundle.data.datalist import datalist_findings
+from bundle.data.datalist import datalist_description, datalist_findings
 from bundle.frozen_plan import as_shown
 from bundle.metrics.group_gaps import gaps_between_groups
 from bundle.metrics.image_level import summarise_images
@@ -97,7 +96,7 @@ def write_evaluation(output_dir: Path, records: Records, judged: Judged) -> Path
         parts.append((figures, why))
     for more, more_notes in parts:
         metrics, notes = metrics | more, more_notes | notes
-    description = judged.description or _description(judged.datalist)
+    description = judged.description or ("" if judged.datalist is None else datalist_description(judged.datalist))
     if description:
         notes["description"] = description
     save_records(records, output_dir / "records", made_for=judged.made_for)
@@ -137,10 +136,3 @@ def _of_points(records: Records, judged: Judged) -> list[tuple[Metrics, Notes]]:
 def _info(items: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """Index -> what is known of the image."""
     return {int(item["index"]): item["info"] for item in items}
-
-
-def _description(datalist: str | Path | None) -> str:
-    if datalist is None:
-        return ""
-    with Path(datalist).open(encoding="utf-8") as file:
-        return str(json.load(file).get("description", ""))

@@ -58,7 +58,7 @@ def judge_predictions(
         ValueError: faults of the predictions.
         FileNotFoundError: predictions that are not there.
     """
-    items: list[Any] = datalist_section(datalist, section, findings, base_dir=image_dir, reading=reading)
+    items: list[Any] = list(datalist_section(datalist, section, findings, base_dir=image_dir, reading=reading))
     known = list(findings) if findings is not None else datalist_findings(datalist)
     document, _ = parse_document(Path(datalist))
     named = {key: [entry["image"] for entry in part] for key, part in document.items() if _is_section(part)}

@@ -1,0 +1,109 @@
+"""What a training's start costs with and without the table of a checked datalist: python -m scripts.benchmark_datalist
+
+The headers are simulated: one small DICOM file under many names.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import fire
+import numpy as np
+
+from bundle.data.datalist import write_checked
+from bundle.data.datalist_text import table_of, write_datalist
+from scripts.benchmark_reading import SYNTAXES, write
+from scripts.text_table import text_table
+
+ROOT = Path(__file__).resolve().parent.parent
+FINDINGS = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
+IN_A_FOLDER = 1000
+WORKERS = 2
+# A start in a fresh process, until the first batch is there, and what all its processes then hold: PSS, in which pages
+# that several map count once.
+START = """
+import os, sys, time
+from pathlib import Path
+from monai.data import DataLoader, Dataset
+from bundle.data.datalist import datalist_section
+from bundle.data.loading import collate_radiographs
+from bundle.transforms import FitToCanvasd, LoadRadiographd
+from monai.transforms import Compose
+start = time.perf_counter()
+read = Compose([LoadRadiographd("image"), FitToCanvasd("image", 128)])
+items = Dataset(datalist_section(sys.argv[1], "training"), read)
+workers = {"num_workers": int(sys.argv[2]), "collate_fn": collate_radiographs}
+loader = DataLoader(items, batch_size=8, shuffle=True, **workers)
+batches = iter(loader)
+next(batches)
+seconds = time.perf_counter() - start
+held = 0
+for process in [os.getpid(), *(worker.pid for worker in batches._workers)]:
+    rollup = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    held += next(int(line.split()[1]) for line in rollup if line.startswith("Pss:"))
+print(seconds, held / 1024)
+"""
+
+
+def main(entries: int = 500_000, few: int = 1_000, whole: bool = False, markdown: bool = False) -> None:
+    """Print seconds to the first batch and memory of all processes, with so many entries and with few.
+
+    `whole` also starts without a table, by looking at every header.
+    """
+    rows = [("entries", "check, once", "start to the first batch", f"memory, {WORKERS} workers included", "wanted")]
+    held = {}
+    for number in (few, entries):
+        with tempfile.TemporaryDirectory() as folder:
+            path = simulated(Path(folder), number)
+            start = time.perf_counter()
+            write_checked(path)
+            checked = f"{time.perf_counter() - start:.1f} s, table of {table_of(path).stat().st_size / 2**20:.0f} MiB"
+            seconds, held[number] = started(path)
+            more = f" (+{held[number] - held[few]:.0f})" if number != few else ""
+            wanted = "under 20 s, under +500 MiB" if number != few else ""
+            rows.append((f"{number:,}", checked, f"{seconds:.1f} s", f"{held[number]:.0f} MiB{more}", wanted))
+            if whole:
+                table_of(path).unlink()
+                seconds, memory = started(path)
+                rows.append((f"{number:,}, no table", "", f"{seconds:.1f} s", f"{memory:.0f} MiB", ""))
+    print(text_table(rows, markdown))
+
+
+def simulated(folder: Path, number: int) -> Path:
+    """A datalist of so many entries: labels of all findings, two boxes on every tenth, a report of three lines."""
+    source = write(folder / "source.dcm", SYNTAXES["uncompressed"], np.random.default_rng(0), 128, 128)
+    report = "Heart size is normal. There is no pleural effusion or pneumothorax. " * 3
+    training = []
+    for place in range(number):
+        image = Path("images") / str(place // IN_A_FOLDER) / f"{place}.dcm"
+        (folder / image).parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, folder / image)
+        entry = {
+            "image": image.as_posix(),
+            "patient_id": f"p{place // 2}",
+            "report": report,
+            "labels": {name: int((place + k) % 10 == 0) for k, name in enumerate(FINDINGS)},
+            "sex": "F",
+            "age": 60,
+            "view": "PA",
+        }
+        if place % 10 == 0:
+            entry["boxes"] = [{"finding": FINDINGS[0], "box": [10 * n + 1, 5, 10 * n + 9, 20]} for n in range(2)]
+        training.append(entry)
+    write_datalist(folder / "datalist.json", {"findings": list(FINDINGS), "training": training})
+    return folder / "datalist.json"
+
+
+def started(path: Path) -> tuple[float, float]:
+    """Seconds and MiB of a start in a fresh process."""
+    command = [sys.executable, "-c", START, str(path), str(WORKERS)]
+    said = subprocess.check_output(command, cwd=path.parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True)
+    seconds, memory = map(float, said.split()[-2:])
+    return seconds, memory
+
+
+if __name__ == "__main__":
+    fire.Fire(main)
