@@ -44,7 +44,8 @@ def read_padchest_gr(
 
     Args:
         tables: folder of grounded_reports_20240819.json and master_table.csv, plain, .gz or .zip.
-        language: of reports and captions, "en" or "es"; the English is a translation by machine.
+        language: of reports and captions, "en" or "es"; the English is a translation by machine. Labels are made of
+            English reports only (`labels_from_reports`).
         unnamed: what a finding is that no abnormal sentence of an image bears: "unknown", or "absent" where the lists
             of findings are taken for complete, as the paper calls them.
         groups: name findings by the table's label_group, some two dozen, instead of its labels, about 150.
