@@ -6,7 +6,9 @@ from bundle.data.sources.chestxdet10 import read_chestxdet10
 from bundle.data.sources.chexpert import read_chexpert
 from bundle.data.sources.coco import read_coco
 from bundle.data.sources.mimic import read_mimic
+from bundle.data.sources.ms_cxr import read_ms_cxr
 from bundle.data.sources.openi import read_openi
+from bundle.data.sources.padchest_gr import read_padchest_gr
 from bundle.data.sources.record import Reading
 from bundle.data.sources.rsna import read_rsna
 from bundle.data.sources.siim import read_siim
@@ -25,4 +27,6 @@ SOURCES: dict[str, Callable[..., Reading]] = {
     "openi": read_openi,
     "coco": read_coco,
     "chestx-det10": read_chestxdet10,
+    "ms-cxr": read_ms_cxr,
+    "padchest-gr": read_padchest_gr,
 }

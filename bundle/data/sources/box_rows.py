@@ -1,13 +1,15 @@
-"""The corners of a box, from the cells of a row."""
+"""The corners of a box, from the cells of a row or a list of JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from bundle.data.datalist_entry import is_number, show
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.values import MISSING, number_of
 
-__all__ = ["corners_of"]
+__all__ = ["Corners", "corners_of", "corners_of_list"]
 
 Corners = tuple[float, float, float, float]
 
@@ -54,3 +56,25 @@ def corners_of(
         faults.add(where, ", ".join(columns), found, wanted)
         return None
     return x, y, right, lower
+
+
+def corners_of_list(box: Any, field: str, where: str, faults: Faults) -> Corners | None:
+    """x0, y0, x1, y1 as JSON has them.
+
+    Args:
+        box: what should be the list of the four.
+        field: its name, for messages.
+        where: file and place in it.
+        faults: a box that is none is added.
+
+    Returns:
+        The corners; None where they are faulty.
+    """
+    if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
+        faults.add(where, field, show(box), "x0, y0, x1, y1")
+        return None
+    x0, y0, x1, y1 = box
+    if not (x0 < x1 and y0 < y1):
+        faults.add(where, field, f"{show(box)}, an empty box", "x0 < x1 and y0 < y1")
+        return None
+    return x0, y0, x1, y1

@@ -7,15 +7,15 @@ patient, the files do not say.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from bundle.data.datalist_entry import is_number, nearest, show
+from bundle.data.datalist_entry import nearest, show
+from bundle.data.sources.box_rows import corners_of_list
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.record import Box, Reading, Record
-from bundle.data.sources.table_file import file_text, find_file
+from bundle.data.sources.table_file import find_file, json_list
 
 __all__ = ["read_chestxdet10"]
 
@@ -46,7 +46,7 @@ def read_chestxdet10(tables: str | os.PathLike[str]) -> Reading:
     first: dict[str, str] = {}
     for path in files:
         split = "test" if path.name == "test.json" and len(files) > 1 else ""
-        for number, item in enumerate(_items(path, faults)):
+        for number, item in enumerate(json_list(path, faults)):
             where = f"{path.name}[{number}]"
             name = item.get("file_name") if isinstance(item, dict) else None
             if not isinstance(name, str) or not name:
@@ -63,18 +63,6 @@ def read_chestxdet10(tables: str | os.PathLike[str]) -> Reading:
     return Reading("ChestX-Det10", FINDINGS, records, files)
 
 
-def _items(path: Path, faults: Faults) -> list[Any]:
-    try:
-        items = json.loads(file_text(path)[0])
-    except json.JSONDecodeError as error:
-        faults.add(str(path), "JSON", f"{error.msg} at line {error.lineno}", "the file as it is published")
-        return []
-    if not isinstance(items, list):
-        faults.add(str(path), "JSON", f"a value of type {type(items).__name__}", "a list of images")
-        return []
-    return items
-
-
 def _boxes(item: dict[str, Any], where: str, faults: Faults) -> list[Box]:
     names, corners = item.get("syms"), item.get("boxes")
     if not (isinstance(names, list) and isinstance(corners, list) and len(names) == len(corners)):
@@ -85,10 +73,6 @@ def _boxes(item: dict[str, Any], where: str, faults: Faults) -> list[Box]:
         if name not in FINDINGS:
             wanted = f"one of {', '.join(FINDINGS)}{nearest(name, FINDINGS)}"
             faults.add(where, f"syms[{number}]", show(name), wanted)
-        elif not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
-            faults.add(where, f"boxes[{number}]", show(box), "x0, y0, x1, y1")
-        elif not (box[0] < box[2] and box[1] < box[3]):
-            faults.add(where, f"boxes[{number}]", f"{show(box)}, an empty box", "x0 < x1 and y0 < y1")
-        else:
-            boxes.append(Box(name, (box[0], box[1], box[2], box[3]), FRAME, where=where))
+        elif (found := corners_of_list(box, f"boxes[{number}]", where, faults)) is not None:
+            boxes.append(Box(name, found, FRAME, where=where))
     return boxes

@@ -19,7 +19,7 @@ from bundle.data.sources.record import Box, Reading, Record
 from bundle.data.sources.table_file import file_text
 from bundle.data.sources.values import section_of
 
-__all__ = ["read_coco"]
+__all__ = ["coco_parts", "read_coco"]
 
 
 def read_coco(
@@ -47,7 +47,7 @@ def read_coco(
     path = Path(tables)
     text, notes = file_text(path)
     faults, dropped = Faults(), Counter[str]()
-    names, images, annotations = _parts(path, text, faults)
+    names, images, annotations = coco_parts(path, text, faults)
     faults.refuse()
     boxes: defaultdict[Any, list[Box]] = defaultdict(list)
     known = {image["id"]: image for image in images}
@@ -107,8 +107,19 @@ def _frame(image: dict[str, Any]) -> tuple[int, int] | None:
     return width, height
 
 
-def _parts(path: Path, text: str, faults: Faults) -> tuple[dict[Any, str], list[dict[str, Any]], list[dict[str, Any]]]:
-    """Category id -> name, the images and the annotations; faults where the file is no such thing."""
+def coco_parts(
+    path: Path, text: str, faults: Faults
+) -> tuple[dict[Any, str], list[dict[str, Any]], list[dict[str, Any]]]:
+    """What a COCO file is made of.
+
+    Args:
+        path: the file, for messages.
+        text: its content.
+        faults: no JSON, no such lists, names and ids that are missing or not unique are added.
+
+    Returns:
+        Category id -> name, the images, and the annotations.
+    """
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:

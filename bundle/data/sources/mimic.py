@@ -14,8 +14,8 @@ from pathlib import Path
 from bundle.data.sources.chexpert import FINDINGS, UNCERTAIN_AS, labels_of
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.record import Reading, Record
-from bundle.data.sources.report_sections import findings_and_impression
-from bundle.data.sources.table_file import TableFile, file_text, find_file
+from bundle.data.sources.report_sections import reports_folder, study_report
+from bundle.data.sources.table_file import TableFile, find_file
 from bundle.data.sources.values import section_of
 
 __all__ = ["read_mimic"]
@@ -68,7 +68,7 @@ def read_mimic(
         if row["split"] not in SPLITS:
             faults.add(where, "split", repr(row["split"]), f"one of {', '.join(SPLITS)}")
         of_image[row["dicom_id"]] = section_of(row["split"])
-    place = None if reports is None else _reports(Path(reports))
+    place = None if reports is None else reports_folder(reports)
     texts: dict[str, str] = {}
     records: list[Record] = []
     seen: set[str] = set()
@@ -84,8 +84,7 @@ def read_mimic(
             continue
         below = f"p{patient[:2]}/p{patient}/s{study}"
         if place is not None and study not in texts:
-            file = place / f"{below}.txt"
-            texts[study] = findings_and_impression(file_text(file)[0]) if file.is_file() else ""
+            texts[study] = study_report(place, below)
         records.append(
             Record(
                 image=f"{below}/{image}.jpg",
@@ -114,11 +113,3 @@ def _table(folder: Path, part: str) -> Path:
     """The newest table of this part, whatever its version."""
     found = sorted(path for path in folder.glob(f"{_PREFIX}*-{part}.csv*") if path.name.endswith((".csv", ".csv.gz")))
     return found[-1] if found else find_file(folder, f"{_PREFIX}0.0-{part}.csv")
-
-
-def _reports(folder: Path) -> Path:
-    """The folder of p10 .. p19."""
-    for place in (folder, folder / "files"):
-        if any(place.glob("p1[0-9]")):
-            return place
-    raise FileNotFoundError(f"{folder}: found no p10 .. p19; wanted the folder of MIMIC-CXR's unpacked reports")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bundle.data.sources.faults import Faults
-from bundle.data.sources.record import Box
+from bundle.data.sources.record import WHOLE, Box
 
 __all__ = ["place_boxes"]
 
@@ -34,7 +34,7 @@ def place_boxes(boxes: Sequence[Box], size: tuple[int, int], faults: Faults) -> 
         scale = np.ones(4)
         if box.frame is not None:
             scale = np.array([width / box.frame[0], height / box.frame[1]] * 2)
-            if abs(scale[0] / scale[1] - 1) > ASPECT:
+            if box.frame != WHOLE and abs(scale[0] / scale[1] - 1) > ASPECT:
                 wanted = f"{box.frame[0]} x {box.frame[1]}, on which the boxes were drawn, or a copy at another size"
                 faults.add(box.where, "image", f"{width} x {height} pixels (columns x rows)", wanted)
                 continue

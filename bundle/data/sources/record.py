@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Box", "Reading", "Record"]
+__all__ = ["WHOLE", "Box", "Reading", "Record"]
+
+WHOLE = (1, 1)
+"""The frame of corners that are shares of the image's width and height, whatever its shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Box:
         finding: its name.
         corners: x0, y0, x1, y1, x right, y down, x1 and y1 exclusive, x0 < x1 and y0 < y1; pixels of `frame`.
         frame: (W, H) of the picture that the corners are counted in, of which the stored image is a copy of any size;
-            None where they are pixels of the stored image itself.
+            None where they are pixels of the stored image itself, `WHOLE` where they are shares of it.
         reader: a pseudonym; empty where nobody says who drew it.
         caption: what it says, in words.
         where: file and row, for messages.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
-__all__ = ["findings_and_impression"]
+from bundle.data.sources.table_file import file_text
+
+__all__ = ["findings_and_impression", "reports_folder", "study_report"]
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()\-]+):", re.MULTILINE)
 _FINDINGS = re.compile(r"FINDINGS?\b")
@@ -41,3 +45,29 @@ def findings_and_impression(text: str) -> str:
         return " ".join(said)
     _, *more = _BLANK_LINE.split(sections[-1][1].strip(), maxsplit=1)
     return " ".join(more[0].split()) if more else ""
+
+
+def reports_folder(place: str | os.PathLike[str]) -> Path:
+    """The folder of p10 .. p19, in which MIMIC-CXR's reports lie.
+
+    Args:
+        place: that folder, or the one that holds it as `files`.
+
+    Raises:
+        FileNotFoundError: it is neither.
+    """
+    for folder in (Path(place), Path(place) / "files"):
+        if any(folder.glob("p1[0-9]")):
+            return folder
+    raise FileNotFoundError(f"{place}: found no p10 .. p19; wanted the folder of MIMIC-CXR's unpacked reports")
+
+
+def study_report(folder: Path, study: str) -> str:
+    """Findings and impression of a study's report; empty where it has none.
+
+    Args:
+        folder: of p10 .. p19.
+        study: such as p10/p10000032/s50414267.
+    """
+    file = folder / f"{study}.txt"
+    return findings_and_impression(file_text(file)[0]) if file.is_file() else ""

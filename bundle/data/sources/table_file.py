@@ -6,16 +6,18 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from bundle.data.datalist_entry import nearest
 from bundle.data.sources.faults import Faults
 
-__all__ = ["TableFile", "file_text", "find_file", "plain_name"]
+__all__ = ["TableFile", "file_text", "find_file", "json_list", "plain_name"]
 
 PathLike = str | os.PathLike[str]
 Line = tuple[str, dict[str, str]]  # where it stands, and column -> value
@@ -74,15 +76,22 @@ class TableFile:
         """The header's spelling of the first of these names that it has; case, blanks and signs do not matter."""
         return next((self._known[plain] for plain in map(plain_name, names) if plain in self._known), None)
 
-    def need(self, *names: str) -> None:
-        """Ends here where columns are missing.
+    def need(self, *names: str, may: Sequence[str] = ()) -> None:
+        """Ends here where columns are missing; the others are called so from here on, however the header spells them.
+
+        Args:
+            names: of the columns.
+            may: of columns that may be missing.
 
         Raises:
             SourceError: naming all of them, and the header.
         """
         faults = Faults()
-        for name in names:
-            if self.column(name) is None:
+        for name in (*names, *may):
+            found = self.column(name)
+            if found is not None:
+                self.header[self.header.index(found)] = self._known[plain_name(name)] = name
+            elif name in names:
                 wanted = f"a column {name}{nearest(name, self.header)}; name the columns as the source publishes them"
                 faults.add(str(self.path), "header", self.shown_header(), wanted)
         faults.refuse()
@@ -172,6 +181,28 @@ def file_text(path: Path) -> tuple[str, list[str]]:
     except UnicodeDecodeError as error:
         note = f"{path.name}: no UTF-8 (byte {error.start}), read as Latin-1; save it as UTF-8 if letters look wrong"
         return data.decode("latin-1"), [note]
+
+
+def json_list(path: Path, faults: Faults) -> list[Any]:
+    """The items of a JSON file that is a list; none, and a fault, where it is no such file.
+
+    Args:
+        path: plain, .gz, or a .zip that holds one file.
+        faults: what it is instead is added.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SourceError: it is no whole file.
+    """
+    try:
+        items = json.loads(file_text(path)[0])
+    except json.JSONDecodeError as error:
+        faults.add(str(path), "JSON", f"{error.msg} at line {error.lineno}", "the file as it is published")
+        return []
+    if not isinstance(items, list):
+        faults.add(str(path), "JSON", f"a value of type {type(items).__name__}", "a list")
+        return []
+    return items
 
 
 def _content(path: Path) -> bytes:
