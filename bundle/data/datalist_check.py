@@ -15,6 +15,7 @@ from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, 
 from bundle.data.datalist_fault import DatalistError, Fault
 from bundle.data.readers import reader_complaints
 from bundle.data.repeated_boxes import Repeats, without_repeats
+from bundle.reading.hdf5_file import file_of
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import Layout, RadiographError, check_radiograph
 
@@ -223,7 +224,7 @@ def _image_complaints(
 def _layout_or_error(path: Path, reading: ReadingOptions) -> Layout | RadiographError:
     """How the image lies, or why it cannot be read."""
     try:
-        stamp = path.stat()
+        stamp = file_of(path).stat()
     except OSError:
         return _read_layout(path, None, reading)  # the reader has the words for it
     return _read_layout(path, (stamp.st_mtime_ns, stamp.st_size), reading)

@@ -32,9 +32,11 @@ class DecodingError(ValueError):
 
 
 def load(library: str) -> None:
-    """Imports what the functions here use: "pydicom", "tifffile", or "itk", without torch, which ITK would import."""
+    """Imports what the functions here use: pydicom, h5py, tifffile, or itk without torch, which ITK would import."""
     if library == "pydicom":
         import pydicom.pixels  # noqa: F401
+    elif library == "h5py":
+        import h5py  # type: ignore[import-untyped]  # noqa: F401
     elif library == "tifffile":
         import tifffile  # noqa: F401
     else:
@@ -253,6 +255,52 @@ def tiff_pixels(path: str) -> Array:
     return np.asarray(pixels, dtype=np.uint8) if pixels.dtype == np.bool_ else np.asarray(pixels)
 
 
+def hdf5_array(path: str, array: str) -> dict[str, Any]:
+    """`shape` and `dtype` of an array of an HDF5 file; of what is no plain number, "V1" stands for its type.
+
+    Raises:
+        DecodingError: there is none of this name, or its values lie in another file.
+    """
+    with _hdf5(path, array) as data:
+        return {"shape": list(data.shape), "dtype": data.dtype.str if data.dtype.kind in "uif" else "V1"}
+
+
+def hdf5_row(path: str, array: str, row: int) -> Array:
+    """One row of an array.
+
+    Raises:
+        DecodingError: it cannot be read.
+    """
+    with _hdf5(path, array) as data:
+        return np.asarray(data[row])
+
+
+@contextmanager
+def _hdf5(path: str, array: str) -> Iterator[Any]:
+    """An array of an HDF5 file that is there whole: no link and no layout leads to another file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            place = file
+            for name in array.split("/"):
+                if not isinstance(place, h5py.Group) or name not in place:
+                    names = ", ".join(sorted(place)[:10]) if isinstance(place, h5py.Group) else ""
+                    raise DecodingError(f"the file has no such array; there is {names or 'nothing'}")
+                if isinstance(place.get(name, getlink=True), h5py.ExternalLink):
+                    raise DecodingError("it is a link to another file")
+                place = place[name]
+            if not isinstance(place, h5py.Dataset):
+                raise DecodingError(f"it is a group, of {', '.join(sorted(place)[:10]) or 'nothing'}")
+            if place.external or place.is_virtual:
+                raise DecodingError("its values lie in other files")
+            yield place
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, DecodingError):
+            raise
+        raise DecodingError(_last_line(error)) from error
+
+
 @contextmanager
 def _patched(path: str, patches: Sequence[tuple[int, str]]) -> Iterator[str]:
     """The path of a file with other bytes in some places: of a copy in memory, if there are such places."""
@@ -292,7 +340,16 @@ def _last_line(error: BaseException) -> str:
     return _lines(error)[-1]
 
 
-FUNCTIONS = (load, decode, itk_header, itk_pixels, tiff_header, tiff_pixels)  # that may be asked for
+FUNCTIONS = (
+    load,
+    decode,
+    hdf5_array,
+    hdf5_row,
+    itk_header,
+    itk_pixels,
+    tiff_header,
+    tiff_pixels,
+)  # that may be asked for
 
 
 def main(memory: int, area: int) -> None:

@@ -41,7 +41,12 @@ ENVIRONMENT = {**dict.fromkeys(SINGLE, "1"), "ITK_PYTHON_DEFAULTFACTORYLOADING":
 # Memory of one file is kept for the next, which else takes most of the time that a quick decoder does.
 ENVIRONMENT |= {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**27)}
 
-LIBRARIES = {"decode": "pydicom", "itk": "itk", "tiff": "tifffile"}  # by what a function's name begins with
+LIBRARIES = {
+    "decode": "pydicom",
+    "hdf5": "h5py",
+    "itk": "itk",
+    "tiff": "tifffile",
+}  # by what a function's name begins with
 
 TIFF_NUMBERS, TIFF_WORDS = ("pages", "bits", "predictor", "orientation"), ("axes", "type", "photometric", "compression")
 _DTYPE = re.compile(r"[<>|][uif][1248]")
@@ -180,6 +185,25 @@ def tiff_pixels(path: Path, header: TiffHeader, isolated: bool = True) -> Array:
         return decode_worker.tiff_pixels(**arguments)
     shape = (*header.shape, 3) if header.photometric == "PALETTE" else header.shape
     pixels: Array = _decoder.ask("tiff_pixels", arguments, shape=shape)
+    return pixels
+
+
+def hdf5_array(file: Path, array: str, isolated: bool = True) -> tuple[tuple[int, ...], str]:
+    """An HDF5 array's shape and type; see `decode_worker.hdf5_array`. Errors are those of `decode_frame`."""
+    arguments = {"path": str(file.absolute()), "array": array}
+    said = _decoder.ask("hdf5_array", arguments) if isolated else decode_worker.hdf5_array(**arguments)
+    try:
+        return tuple(map(int, said["shape"])), np.dtype(str(said["dtype"])[:40]).str
+    except _UNEXPECTED as error:
+        raise DecodingError("the decoder's answer is no header") from error
+
+
+def hdf5_row(file: Path, array: str, row: int, shape: tuple[int, int], isolated: bool = True) -> Array:
+    """A row of an array, (H, W); see `decode_worker.hdf5_row`. Errors are those of `decode_frame`."""
+    arguments: dict[str, Any] = {"path": str(file.absolute()), "array": array, "row": row}
+    if not isolated:
+        return decode_worker.hdf5_row(**arguments)
+    pixels: Array = _decoder.ask("hdf5_row", arguments, shape=shape)
     return pixels
 
 

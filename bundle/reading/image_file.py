@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bundle.reading.hdf5_file import hdf5_image, hdf5_pixels
 from bundle.reading.image_orientation import DisplayPlan
 from bundle.reading.medical_file import metaimage_pixels, metaimage_plan, nifti_pixels, nifti_plan
 from bundle.reading.one_picture import GREY
@@ -27,22 +28,22 @@ from bundle.reading.value_window import (
     unsigned_view,
 )
 
-PRINT_FORMATS = ("PNG", "JPEG", "TIFF")  # whose integers span their type and whose resolution is a printer's
+WITHOUT_MM = ("PNG", "JPEG", "TIFF", "HDF5")  # whose resolution is a printer's, or none
 
 
 def read_image_file(
     path: Path, kind: str, options: ReadingOptions
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any], dict[str, Any]]:
-    """Reads a PNG, JPEG, TIFF, MetaImage or NIfTI file that holds one grey image.
+    """Reads a PNG, JPEG, TIFF, MetaImage or NIfTI file that holds one grey image, or one of an HDF5 file's.
 
     None of these says whether bright means dense except a TIFF's WhiteIsZero, which is inverted: bright is taken to
-    be dense. What becomes 0..1: `options.value_range` if given; the range of 8 and 16-bit unsigned PNG, JPEG and TIFF,
-    unless the middle of the pixels takes less than `LEAST_OF_RANGE` of 16 bits, as 12 bits in them do; else the
+    be dense. What becomes 0..1: `options.value_range` if given; the range of 8 and 16-bit unsigned PNG, JPEG, TIFF and
+    HDF5, unless the middle of the pixels takes less than `LEAST_OF_RANGE` of 16 bits, as 12 bits in them do; else the
     percentile window.
 
     Args:
         path: the file.
-        kind: "PNG", "JPEG", "TIFF", "MetaImage" or "NIfTI".
+        kind: "PNG", "JPEG", "TIFF", "MetaImage", "NIfTI" or "HDF5".
         options: choices that the file leaves open.
 
     Returns:
@@ -72,7 +73,7 @@ def read_image_file(
         image = 1.0 - image
         if patterns is None:
             image[~np.isfinite(values)] = 0.0
-    has_spacing = kind not in PRINT_FORMATS
+    has_spacing = kind not in WITHOUT_MM
     return (
         image,
         stored,
@@ -110,6 +111,8 @@ def image_file_size(path: Path, kind: str, isolated: bool = True) -> tuple[tuple
     """
     if kind == "NIfTI":
         return nifti_plan(path)[0].size, True
+    if kind == "HDF5":
+        return hdf5_image(path, isolated).plan.size, True
     if kind == "MetaImage":
         plan, itk = metaimage_plan(path, isolated)
         return plan.size, itk.channels < 3
@@ -124,6 +127,9 @@ def _pixels(
     if kind == "NIfTI":
         plan, nifti = nifti_plan(path)
         return plan, nifti_pixels(path, plan, nifti), None, False
+    if kind == "HDF5":
+        image = hdf5_image(path, isolated)
+        return image.plan, *hdf5_pixels(path, image, isolated), False
     if kind == "MetaImage":
         plan, itk = metaimage_plan(path, isolated)
         return plan, metaimage_pixels(path, plan, itk, isolated, notes), None, False

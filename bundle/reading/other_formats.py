@@ -24,6 +24,7 @@ _MARKS = {
     (4, b"ftypavif"): ("an AVIF picture", _SAVE),
     (4, b"ftyp"): ("a HEIF picture or a film", _SAVE),
     (0, b"%PDF-"): ("a PDF document", "Take the radiograph itself out of the archive"),
+    (0, b"\x89HDF\r\n\x1a\n"): ("an HDF5 file", "Name one of its images: FILE.h5/ARRAY/ROW, rows from 0"),
     (0, b"NRRD000"): ("an NRRD image", "Save it as NIfTI or MetaImage"),
 }
 

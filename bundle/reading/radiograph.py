@@ -16,6 +16,7 @@ from bundle.reading.dicom_image import dicom_layout, read_dicom
 from bundle.reading.dicom_start import dicom_start
 from bundle.reading.flat import FLAT, hides_what_is_stored
 from bundle.reading.frontal import blank, odd_shape
+from bundle.reading.hdf5_file import hdf5_of
 from bundle.reading.image_file import image_file_size, read_image_file
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.other_formats import LONGEST, other_format
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 T = TypeVar("T")
 
-KNOWN_FORMATS = "Wanted DICOM, PNG, JPEG, TIFF, MetaImage (.mha, .mhd) or NIfTI (.nii, .nii.gz)"
+KNOWN_FORMATS = "Wanted DICOM, PNG, JPEG, TIFF, MetaImage (.mha, .mhd), NIfTI (.nii, .nii.gz) or FILE.h5/ARRAY/ROW"
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # + is BigTIFF
 
 
@@ -53,11 +54,11 @@ def read_radiograph(
 ) -> tuple[npt.NDArray[np.float32], dict[str, Any]]:
     """Reads one grey radiograph as a radiologist sees it.
 
-    The format is told from the content (NIfTI and MetaImage from the name): a DICOM file needs no extension. The grey
-    values are those of `dicom_photometry.to_unit_range` and `image_file.read_image_file`; a NIfTI or MetaImage file is
-    turned by its orientation as `image_orientation.plan_display` says, so that what ITK or MONAI Label writes from a
-    DICOM file comes back like the DICOM file. Such a copy has lost the window and the polarity: MONOCHROME1 stays
-    inverted there.
+    The format is told from the content (NIfTI and MetaImage from the name, a place in an HDF5 file from the path): a
+    DICOM file needs no extension. The grey values are those of `dicom_photometry.to_unit_range` and
+    `image_file.read_image_file`; a NIfTI or MetaImage file is turned by its orientation as
+    `image_orientation.plan_display` says, so that what ITK or MONAI Label writes from a DICOM file comes back like the
+    DICOM file. Such a copy has lost the window and the polarity: MONOCHROME1 stays inverted there.
 
     Args:
         path: the file.
@@ -86,7 +87,7 @@ def read_radiograph(
         - `inverted`: whether bright and dark were exchanged.
         - `bits_stored`: of DICOM integers, else None.
         - `transfer_syntax`: the UID, of DICOM, else None.
-        - `format`: DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI.
+        - `format`: DICOM, PNG, JPEG, TIFF, MetaImage, NIfTI or HDF5.
         - `affine`: 4x4 nested list, (column, row, 0, 1) -> mm, RAS+; a unit spacing where it is unknown.
         - `pixels_sha256`: of the stored values, where asked for: two files with another are not of one image.
         - `not_assessed`: why this is no frontal chest radiograph, by its header, shape or pixels (`frontal`), and so
@@ -179,7 +180,7 @@ def _layout(path: PathLike, options: ReadingOptions) -> tuple[Layout, bool]:
 
 
 def radiograph_format(path: PathLike) -> str:
-    """DICOM, PNG, JPEG, TIFF, MetaImage or NIfTI, from a file's first bytes; whether it can be read they do not say.
+    """DICOM, PNG, JPEG, TIFF, MetaImage, NIfTI or HDF5, mostly by a file's first bytes; whether it can be read is open.
 
     Raises:
         UnknownFormatError: it is no image, or of a format that nothing is known of.
@@ -208,6 +209,8 @@ def _by_format(path: PathLike, dicom: Callable[[Path], T], other: Callable[[Path
 
 def _format_of(path: Path) -> str:
     """The format, by the first bytes, or by the name where the format has no mark of its own there."""
+    if hdf5_of(path) is not None:
+        return "HDF5"
     with path.open("rb") as file:
         start = file.read(LONGEST)
     if not start:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bundle.data.sources.chestxdet10 import read_chestxdet10
 from bundle.data.sources.chexpert import read_chexpert
+from bundle.data.sources.chexzero import read_chexzero
 from bundle.data.sources.coco import read_coco
 from bundle.data.sources.mimic import read_mimic
 from bundle.data.sources.ms_cxr import read_ms_cxr
@@ -27,6 +28,7 @@ SOURCES: dict[str, Callable[..., Reading]] = {
     "openi": read_openi,
     "coco": read_coco,
     "chestx-det10": read_chestxdet10,
+    "chexzero": read_chexzero,
     "ms-cxr": read_ms_cxr,
     "padchest-gr": read_padchest_gr,
 }

@@ -28,7 +28,23 @@ _ENGINE = """    images: folder of the images; its sub-folders are searched.
     labels_from_reports: mentioned or all: labels of reports too; what they do not mention is unknown, or absent.
 """
 TEXTS = frozenset(
-    {"images", "output", "table", "tables", "reports", "views", "title", "x", "y", "x2", "y2", "width", "height"}
+    {
+        "images",
+        "output",
+        "table",
+        "tables",
+        "reports",
+        "views",
+        "h5",
+        "array",
+        "title",
+        "x",
+        "y",
+        "x2",
+        "y2",
+        "width",
+        "height",
+    }
 )
 """Options that are text whatever they look like: a folder may be called 2024_01. So is what ends in _column."""
 

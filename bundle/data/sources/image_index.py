@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from bundle.reading.hdf5_file import SUFFIXES as IN_PLACE
+
 __all__ = ["ImageIndex"]
 
 SUFFIXES = (".nii.gz", ".dicom", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".nii", ".mha", ".mhd")
@@ -46,6 +48,7 @@ class ImageIndex:
             name: of a file, or a path of which the folder is any part's parent: `train/a/1.png` is found as
                 `data/train/a/1.png` below the folder, and as `a/1.png` where the folder is `train` itself. A suffix
                 that the file does not have is no obstacle (PNG copies of DICOM files), but the same suffix comes first.
+                `a.h5/cxr/17` is an image inside a file that is found so.
 
         Returns:
             Paths below the folder with forward slashes: one where it is found, more where it is in several places,
@@ -54,6 +57,9 @@ class ImageIndex:
         parts = [part for part in PurePosixPath(name.replace("\\", "/")).parts if part not in ("/", ".", "..")]
         if not parts:
             return ()
+        for number, part in enumerate(parts[:-1], start=1):
+            if part.lower().endswith(IN_PLACE):  # the rest leads to an image inside
+                return [f"{file}/{'/'.join(parts[number:])}" for file in self.find("/".join(parts[:number]))]
         plain = without_suffix("/".join(parts))
         found = self._ends(len(parts)).get(plain, [])
         if not found:

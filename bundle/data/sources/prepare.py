@@ -28,6 +28,7 @@ from bundle.data.sources.sections import sections_of
 from bundle.data.sources.summary import counts_of, summary_lines, warnings_of
 from bundle.fingerprint import file_sha256
 from bundle.reading.frontal import stated_otherwise
+from bundle.reading.hdf5_file import file_of
 from bundle.reading.radiograph import Layout, RadiographError, check_radiograph
 
 __all__ = ["Options", "prepare"]
@@ -206,7 +207,7 @@ def _find(records: Sequence[Record], folder: Path, options: Options, faults: Fau
         found.records.append(record)
         found.paths.append(paths[0])
         found.sizes.append(size)
-    found.unnamed = len(index) - len(claimed)
+    found.unnamed = len(index) - len({file_of(folder / path) for path in claimed})
     if not found.records and not faults.all:
         faults.add(str(folder), "images", "none that stays", f"some of them; left out are {dict(found.left_out)}")
     return found

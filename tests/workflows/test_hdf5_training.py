@@ -1,0 +1,52 @@
+"""Many images of one HDF5 file train in the memory that few of them take."""
+
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from bundle.data.datalist import write_checked
+from scripts.prepare_datalist import commands
+from tests.data.sources.source_files import write_csv
+from tests.workflows.conftest import ENVIRONMENT, Place
+
+FEW, MANY = 400, 2_000
+SIDE = 64
+
+
+def peak(folder, number):
+    """MiB at the most of an epoch's training on so many images."""
+    place = Place(folder)
+    images = folder / "h5"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    with h5py.File(images / "cxr.h5", "w") as file:
+        pictures = file.create_dataset("cxr", (number, SIDE, SIDE), "f4")
+        for start in range(0, number, 500):
+            count = min(500, number - start)
+            pictures[start : start + count] = rng.integers(0, 256, (count, SIDE, SIDE))
+    report = "No mass. " + "No effusion. " * 20
+    rows = [f"files/p10/p1{n:07}/s1/{n}.jpg,{n % 2},{n % 3 // 2},{report}" for n in range(number)]
+    table = write_csv(folder / "table.csv", "Path,Mass,Effusion,impression", *rows)
+    datalist = place.data / "cxr.json"
+    commands()["chexzero"](
+        images=str(images), output=str(datalist), h5=str(images / "cxr.h5"), table=str(table), validation=0.02, test=0.0
+    )
+    write_checked(datalist, base_dir=images)
+    settings = {"datalist": datalist, "image_dir": images, "max_epochs": 1, "batch_size": 16}
+    command = [sys.executable, *place.arguments("training", "train", **settings, cache_rate=0.0)]
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = status
+    assert status == 0
+    assert (place.models / "model.pt").is_file()
+    return usage.ru_maxrss / 1024
+
+
+@pytest.mark.slow
+def test_peak_memory_does_not_grow_with_the_images(tmp_path):
+    few, many = peak(tmp_path / "few", FEW), peak(tmp_path / "many", MANY)
+    assert many < few + 25, f"{FEW} images: {few:.0f} MiB; {MANY}: {many:.0f} MiB"
