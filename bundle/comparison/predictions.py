@@ -218,8 +218,8 @@ def _read_table(
     passed: Mapping[str, int],
     take: Callable[[Mapping[str, str], int], Iterator[str]],
 ) -> None:
-    """Hand over the rows of the section's images; `take` yields what is wrong with one."""
-    faults, taken = [], 0
+    """Hand over the rows of the section's images; `take` yields what is wrong with one. No row at all is no fault."""
+    faults, taken, line = [], 0, 1
     with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if absent := [name for name in columns if name not in (reader.fieldnames or ())]:
@@ -234,7 +234,7 @@ def _read_table(
                 faults.append(f"line {line}: found image {row['image']!r}; wanted one of the datalist")
     if faults:
         raise ValueError(f"{table} has {len(faults)} faults:\n  " + "\n  ".join(faults[:50]))
-    if not taken:
+    if line > 1 and not taken:
         raise ValueError(f"{table} has no row of an image of this section.")
 
 

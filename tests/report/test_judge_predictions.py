@@ -173,3 +173,13 @@ def test_a_score_of_an_image_is_missing_or_there_twice(folder):
     write_table(folder, ["a,.1"], "scores.csv", "image,Mass")
     with pytest.raises(ValueError, match=r"lacks the columns .*Nodule"):
         run(folder)
+
+
+def test_a_model_that_finds_nothing_at_all_is_judged(folder):
+    write_table(folder, [])
+    metrics, records = run(folder)
+    assert metrics["froc/Mass/sens_at_1fp"] == 0
+    assert len(records.candidates.index) == 0
+    write_table(folder, ["other.dcm,Mass,0.9,0,0,10,10"])
+    with pytest.raises(ValueError, match="no row of an image of this section"):
+        run(folder)
