@@ -29,7 +29,8 @@ class ReportContrastiveLoss(nn.Module):
                 summaries, `summary_embedding` (B, D).
             target: `report_id`, `summary_id` (B,) int64, if given: equal where the texts are (then they are no
                 negatives of one another; on several ranks the ids must be the data set's), below 0 where an image has
-                no such text (then it is left out). Without them every image has a text of its own.
+                no such text (then it is left out). Without `report_id`, reports are equal where their `input_ids`
+                (B, L) are; without either, every image has a text of its own.
 
         Returns:
             The terms `report` and, with summaries, `summary`, and their mean `loss`.
@@ -37,16 +38,25 @@ class ReportContrastiveLoss(nn.Module):
         texts = {"report": output["text_embedding"]}
         if "summary_embedding" in output:
             texts["summary"] = output["summary_embedding"]
+        image, scale = output["global_embedding"], output["logit_scale"]
+        tokens = {"report": target.get("input_ids")}
         terms = {
-            name: _contrast(output["global_embedding"], text, output["logit_scale"], target.get(f"{name}_id"))
+            name: _contrast(image, text, scale, target.get(f"{name}_id"), tokens.get(name))
             for name, text in texts.items()
         }
         return {**terms, "loss": torch.stack(list(terms.values())).mean()}
 
 
 def _contrast(
-    image: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, text_id: torch.Tensor | None
+    image: torch.Tensor,
+    text: torch.Tensor,
+    scale: torch.Tensor,
+    text_id: torch.Tensor | None,
+    tokens: torch.Tensor | None,
 ) -> torch.Tensor:
+    if text_id is None and tokens is not None:
+        image, text, tokens = gather_rows(image, text, tokens)
+        return symmetric_info_nce(image, text, scale, torch.unique(tokens, dim=0, return_inverse=True)[1])
     if text_id is None:
         image, text = gather_rows(image, text)
         return symmetric_info_nce(image, text, scale)

@@ -31,3 +31,19 @@ def test_symmetric_and_best_for_matching_pairs():
 
     assert abs(loss(image, text) - loss(text, image)) < 1e-6
     assert loss(image, image) < loss(image, image.roll(1, 0))
+
+
+def test_equal_reports_are_no_negatives_of_one_another():
+    image = torch.eye(4)[[0, 0, 0, 0]]
+    output = {"global_embedding": image, "text_embedding": image, "logit_scale": torch.tensor(10.0)}
+    tokens = torch.tensor([[7, 8, 0], [7, 8, 0], [7, 8, 0], [7, 8, 0]])
+    assert abs(float(ReportContrastiveLoss()(output, {})["loss"]) - math.log(4)) < 1e-6
+    assert float(ReportContrastiveLoss()(output, {"input_ids": tokens})["loss"]) == 0
+    g = torch.Generator().manual_seed(0)
+    image, text = (F.normalize(torch.randn(5, 8, generator=g), dim=-1) for _ in range(2))
+    output = {"global_embedding": image, "text_embedding": text, "logit_scale": torch.tensor(10.0)}
+    tokens = torch.tensor([[7, 8, 0], [5, 5, 5], [7, 8, 0], [5, 5, 6], [7, 9, 0]])
+    by_tokens = ReportContrastiveLoss()(output, {"input_ids": tokens})["loss"]
+    by_name = ReportContrastiveLoss()(output, {"report_id": torch.tensor([4, 0, 4, 1, 2])})["loss"]
+    assert torch.equal(by_tokens, by_name)
+    assert not torch.isclose(by_tokens, ReportContrastiveLoss()(output, {})["loss"])
