@@ -25,11 +25,12 @@ from bundle.data.sources.image_index import ImageIndex
 from bundle.data.sources.placing import place_boxes
 from bundle.data.sources.record import Reading, Record
 from bundle.data.sources.sections import sections_of
+from bundle.data.sources.seen_headers import SeenHeaders
 from bundle.data.sources.summary import counts_of, summary_lines, warnings_of
 from bundle.fingerprint import file_sha256
 from bundle.reading.frontal import stated_otherwise
 from bundle.reading.hdf5_file import file_of
-from bundle.reading.radiograph import Layout, RadiographError, check_radiograph
+from bundle.reading.radiograph import RadiographError
 
 __all__ = ["Options", "prepare"]
 
@@ -91,7 +92,8 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
     """Writes the datalist of a source.
 
     Its images are named relative to `images`: where the datalist lies elsewhere, whoever reads it is told that folder
-    (`base_dir` of `bundle.data.datalist.load_datalist`, `image_dir` in the configs).
+    (`base_dir` of `bundle.data.datalist.load_datalist`, `image_dir` in the configs). Headers that were looked at are
+    remembered beside the datalist until that is written (`SeenHeaders`): an interrupted run goes on where it was.
 
     Args:
         reading: the source's tables.
@@ -119,7 +121,8 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
     reading = with_findings(reading, options.rename, options.findings)
     folder = Path(images)
     faults = Faults()
-    found = _find(reading.records, folder, options, faults)
+    with SeenHeaders(Path(output), folder) as seen:
+        found = _find(reading.records, folder, seen, options, faults)
     entries, clipped = _entries(found, faults)
     sections = sections_of(found.records, options.validation, options.test, options.seed, faults)
     faults.refuse()
@@ -147,6 +150,7 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
     if own:
         raise DatalistError.of(output, own)
     write_datalist(output, document)
+    seen.forget()
     for line in summary_lines(source):
         _LOG.info(line)
     if found.missing:
@@ -160,7 +164,7 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
     return Path(output)
 
 
-def _find(records: Sequence[Record], folder: Path, options: Options, faults: Faults) -> _Images:
+def _find(records: Sequence[Record], folder: Path, seen: SeenHeaders, options: Options, faults: Faults) -> _Images:
     """The images of the records, and how they lie."""
     index = ImageIndex(folder)
     if not index:
@@ -191,7 +195,7 @@ def _find(records: Sequence[Record], folder: Path, options: Options, faults: Fau
         claimed[paths[0]] = record
         size = None
         if options.headers == "all" or record.boxes:
-            layout = _layout(folder / paths[0])
+            layout = seen.layout(paths[0])
             if isinstance(layout, RadiographError):
                 if options.allow_missing:
                     found.missing.append(record.image)
@@ -211,13 +215,6 @@ def _find(records: Sequence[Record], folder: Path, options: Options, faults: Fau
     if not found.records and not faults.all:
         faults.add(str(folder), "images", "none that stays", f"some of them; left out are {dict(found.left_out)}")
     return found
-
-
-def _layout(path: Path) -> Layout | RadiographError:
-    try:
-        return check_radiograph(path)
-    except RadiographError as error:
-        return error
 
 
 @cache  # a handful of words

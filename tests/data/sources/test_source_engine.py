@@ -13,6 +13,7 @@ from bundle.data.sources.placing import place_boxes
 from bundle.data.sources.prepare import Options, prepare
 from bundle.data.sources.record import Box, Reading, Record
 from bundle.data.sources.values import age_of, label_of, number_of
+from bundle.reading.radiograph import check_radiograph
 from tests.data.datalist_document import write_image
 from tests.data.sources.source_files import faults_when, write_pictures
 
@@ -180,3 +181,46 @@ def test_values_that_are_none():
 
 def test_an_error_survives_being_raised_again():
     assert str(SourceError(*SourceError("found a").args)) == "found a"
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    images = write_pictures(tmp_path / "images", ["a.png", "b.png", "c.png"])
+    records = [Record(name, name, labels={"Mass": 1}) for name in "abc"]
+    output = tmp_path / "made" / "d.json"
+    looked: list[str] = []
+
+    def look(path):
+        looked.append(path.name)
+        if looked == ["a.png", "b.png", "c.png"] and not output.exists():
+            raise KeyboardInterrupt
+        return check_radiograph(path)
+
+    monkeypatch.setattr("bundle.data.sources.seen_headers.check_radiograph", look)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(reading_of(*records), images, output)
+    kept = output.with_suffix(".headers.jsonl")
+    kept.write_text(kept.read_text() + '{"image": "c.png", "si')  # as a kill leaves it
+    (images / "b.png").unlink()
+    write_pictures(images, ["b.png"], (50, 70))
+    prepare(reading_of(*records), images, output)
+    assert looked == ["a.png", "b.png", "c.png", "b.png", "c.png"]  # b is another now
+    assert not kept.exists()
+    kept.write_text("")
+    whole = json.loads(output.read_text())
+    looked.clear()
+    prepare(reading_of(*records), images, output)
+    assert looked == ["a.png", "b.png", "c.png"]
+    assert json.loads(output.read_text()) == whole
+
+
+def test_what_was_seen_stays_while_there_are_faults(tmp_path, monkeypatch):
+    images = write_pictures(tmp_path / "images", ["a.png"])
+    output = tmp_path / "d.json"
+    with pytest.raises(SourceError, match=r"b\.png"):
+        prepare(reading_of(Record("a", "p"), Record("b.png", "q")), images, output)
+    monkeypatch.setattr("bundle.data.sources.seen_headers.check_radiograph", None)
+    prepare(reading_of(Record("a", "p")), images, output)
+    assert json.loads(output.read_text())["training"] or json.loads(output.read_text())["test"]
+    monkeypatch.setattr("bundle.data.sources.seen_headers._reader", lambda: "another version")
+    with pytest.raises(TypeError):  # it looks again, with what is no function here
+        prepare(reading_of(Record("a", "p")), images, output)
