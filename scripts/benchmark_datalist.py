@@ -75,12 +75,17 @@ def main(entries: int = 500_000, few: int = 1_000, whole: bool = False, markdown
 def simulated(folder: Path, number: int) -> Path:
     """A datalist of so many entries: labels of all findings, two boxes on every tenth, a report of three lines."""
     source = write(folder / "source.dcm", SYNTAXES["uncompressed"], np.random.default_rng(0), 128, 128)
+    content = source.read_bytes()
     report = "Heart size is normal. There is no pleural effusion or pneumothorax. " * 3
     training = []
     for place in range(number):
         image = Path("images") / str(place // IN_A_FOLDER) / f"{place}.dcm"
-        (folder / image).parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, folder / image)
+        if place % IN_A_FOLDER == 0:  # a file has so many names at the most
+            (folder / image).parent.mkdir(parents=True)
+            source = folder / image
+            source.write_bytes(content)
+        else:
+            os.link(source, folder / image)
         entry = {
             "image": image.as_posix(),
             "patient_id": f"p{place // 2}",

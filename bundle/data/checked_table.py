@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _ABOUT = b"about"
-_AT_ONCE = 2**16  # rows that are Python's objects at a time
+_AT_ONCE = 2**12  # rows that are Python's objects at a time
 _SCHEMA = pa.schema(
     [
         ("section", pa.dictionary(pa.int32(), pa.string())),
