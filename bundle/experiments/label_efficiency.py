@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ SET_HERE = (
 REPLICATES = 1000
 FIGURES = ("froc/mean/sens_at_1fp", "auroc/mean")
 # of cells that were judged by a plan of their own (compare.json)
+NUMBERS = ("shown/false_marks_per_image",)  # no share: they may exceed 1
 SHOWN = ("shown/false_marks_per_image", "shown/sensitivity", "shown/finding_free_marked", "ece/mean")
 FURTHER = ("froc/mean/score", "froc/Nodule/sens_at_1fp", *SHOWN)
 
@@ -210,7 +212,8 @@ def summarise_cells(
                 values = [figure[key] for figure in figures]
                 ends = [(figure.get(f"{key}/low"), figure.get(f"{key}/high")) for figure in figures]
                 known = [(high - low) / (2 * norm.ppf(0.975)) for low, high in ends if low is not None]
-                row[key] = _row(values, patients=max(known, default=0.0) ** 2)
+                most = math.inf if key in NUMBERS else 1.0
+                row[key] = _row(values, patients=max(known, default=0.0) ** 2, most=most)
         if theirs:
             others, drawn = _read(theirs, output, replicates, seed)
             for key in FIGURES:
@@ -239,8 +242,12 @@ def _read(
 
 
 def _row(
-    values: Sequence[float], draws: Sequence[Floats] = (), least: float = 0.0, patients: float = 0.0
+    values: Sequence[float],
+    draws: Sequence[Floats] = (),
+    least: float = 0.0,
+    patients: float = 0.0,
+    most: float = 1.0,
 ) -> dict[str, Any]:
     """A mean over seeds with its interval."""
-    ends = seeds_interval(values, draws, least) if draws else interval_over_seeds(values, patients, least)
+    ends = seeds_interval(values, draws, least) if draws else interval_over_seeds(values, patients, least, most=most)
     return {"value": float(np.mean(values)), "low": ends[0], "high": ends[1], "seeds": list(values)}

@@ -43,16 +43,19 @@ def seeds_interval(
 
 
 def interval_over_seeds(
-    values: Sequence[float], patients: float, least: float = 0.0, level: float = 0.95
+    values: Sequence[float], patients: float, least: float = 0.0, level: float = 0.95, most: float = 1.0
 ) -> tuple[float | None, float | None]:
-    """`seeds_interval` with Var given: `patients`, the variance of the mean of the trainings over draws of patients."""
+    """`seeds_interval` with Var given: `patients`, the variance of the mean of the trainings over draws of patients.
+
+    `most` is the greatest possible figure: 1, or infinite for a number an image.
+    """
     between = float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
     total, mean = patients + between, float(np.mean(values))
     if total < _NOTHING:
         return None, None
     freedom = (len(values) - 1) * (total / between) ** 2 if between > _NOTHING else np.inf
     half = float(student.ppf((1 + level) / 2, freedom) * np.sqrt(total))
-    return max(least, mean - half), min(1.0, mean + half)
+    return max(least, mean - half), min(most, mean + half)
 
 
 def mean_sensitivity(records: Records, rate: float = 1.0) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from bundle.experiments.seeds import seeds_interval
+from bundle.experiments.seeds import interval_over_seeds, seeds_interval
 
 WAVE = np.tile([-1.0, 1.0], 50)  # replicates of variance 1
 
@@ -37,6 +37,12 @@ def test_it_ends_where_figures_do():
     assert seeds_interval([0.98] * 3, draws)[1] == 1.0
     assert seeds_interval([-0.05] * 3, draws)[0] == 0.0
     assert seeds_interval([-0.05] * 3, draws, least=-1.0)[0] < -0.2
+
+
+def test_a_number_an_image_may_exceed_one():
+    low, high = interval_over_seeds([1.14, 1.06, 1.1], 0.01, most=np.inf)
+    assert low < 1.1 < high
+    assert interval_over_seeds([1.0, 0.9, 1.0], 0.01)[1] == 1.0
 
 
 def test_without_width_there_is_none():
