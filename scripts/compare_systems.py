@@ -35,25 +35,32 @@ def main(
     files = [config_file] if isinstance(config_file, str) else list(config_file)
     files = [file if Path(file).parent != Path() else CONFIGS / file for file in files]
     seeds = [seeds] if isinstance(seeds, int) else seeds
-    summary = SystemsComparison(files, CONFIGS, output, seeds, vqa_epochs, overrides, replicates).run()
+    print(systems_tables(SystemsComparison(files, CONFIGS, output, seeds, vqa_epochs, overrides, replicates).run()))
+
+
+def systems_tables(summary: dict[str, Any]) -> str:
+    """Markdown tables of figures, differences and answers by type."""
     names = {system: about.name for system, about in SYSTEMS.items()}
     unseeing = {f"{FIGURE}/{name}": f"{name} at 1 FP/image" for name in NAMES}
-    print(table("figure", FIGURES | unseeing, names, summary["systems"]))
+    tables = [table("figure", FIGURES | unseeing, names, summary["systems"])]
     pairs = [(b, a) for a, b in combinations(names, 2)]
     for wanted in (True, False):  # first those to plain CLIP
         chosen = [pair for pair in pairs if (PLAIN in pair) == wanted]
         columns = {f"{a}/{b}": f"{names[a]} - {names[b]}" for a, b in chosen}
-        print(table("difference", FIGURES, columns, {f"{a}/{b}": summary["differences"][a][b] for a, b in chosen}))
+        tables.append(
+            table("difference", FIGURES, columns, {f"{a}/{b}": summary["differences"][a][b] for a, b in chosen})
+        )
     columns = {f"{system}/{name}": f"{names[system]} - {name}" for name in NAMES for system in names}
     above = {f"{system}/{name}": summary["differences"][system].get(name, {}) for name in NAMES for system in names}
-    print(table("difference", {FIGURE: FIGURES[FIGURE]}, columns, above))
+    tables.append(table("difference", {FIGURE: FIGURES[FIGURE]}, columns, above))
 
     kinds = {"vqa/accuracy": "all", **{f"vqa/accuracy/{kind}": kind for kind in TYPES}}
     plain = summary["systems"][PLAIN]
     blind = {key: plain[f"{key}/{BLIND}"] for key in kinds if f"{key}/{BLIND}" in plain}
-    print(table("questions", kinds, {BLIND: "language only"} | names, summary["systems"] | {BLIND: blind}))
+    tables.append(table("questions", kinds, {BLIND: "language only"} | names, summary["systems"] | {BLIND: blind}))
     seen = {system: f"{name} - language only" for system, name in names.items()}
-    print(table("difference", kinds, seen, {system: summary["differences"][system][BLIND] for system in seen}))
+    tables.append(table("difference", kinds, seen, {system: summary["differences"][system][BLIND] for system in seen}))
+    return "\n".join(tables)
 
 
 def table(corner: str, rows: dict[str, str], columns: dict[str, str], figures: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ The seeds of the demo's own table, each with a plan of its own:
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,19 @@ import fire
 from bundle.atomic import write_file
 from bundle.experiments.label_efficiency import LabelEfficiency
 from bundle.report.label_efficiency_figure import draw_label_efficiency
-from scripts.compare_systems import cell
+from scripts.compare_systems import table
+
+NAMES = {
+    "auroc/mean": "mean AUROC",
+    "froc/mean/sens_at_1fp": "sensitivity at 1 FP/image per finding, mean",
+    "froc/mean/score": "FROC score, mean",
+    "froc/Nodule/sens_at_1fp": "nodules: sensitivity at 1 FP/image",
+    "shown/false_marks_per_image": "false marks an image as shown, all findings",
+    "shown/sensitivity": "sensitivity as shown",
+    "shown/finding_free_marked": "images without findings that are marked",
+    "ece/mean": "expected calibration error, mean",
+}
+OTHERS = {"rival": "the rival's", "rival/difference": "minus the rival's"}
 
 
 def main(
@@ -48,10 +60,21 @@ def main(
     figure = draw_label_efficiency(summary)
     write_file(Path(output) / "label_efficiency.png", figure.png)
     write_file(Path(output) / "label_efficiency.svg", figure.svg)
-    print("| figure | " + " | ".join(f"{float(share):.0%}" for share in summary) + " |")
-    print("|---" * (len(summary) + 1) + "|")
-    for key in next(iter(summary.values())):
-        print(f"| {key} | " + " | ".join(cell(row.get(key)) for row in summary.values()) + " |")
+    print(shares_table(summary))
+
+
+def shares_table(summary: dict[str, Any]) -> str:
+    """A markdown table, a row a figure and a column a share of boxes."""
+    known = list(next(iter(summary.values())))
+    rows = {key: name for figure, name in NAMES.items() for key, name in _further(figure, name, known)}
+    return table("figure", rows, {share: f"{float(share):.0%} of the boxes" for share in summary}, summary)
+
+
+def _further(figure: str, name: str, known: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """A figure, and what is told beside it."""
+    yield figure, name
+    beside = (key.removeprefix(f"{figure}/") for key in known if key.startswith(f"{figure}/"))
+    yield from ((f"{figure}/{other}", f"... {OTHERS.get(other, other)}") for other in beside if other not in NAMES)
 
 
 if __name__ == "__main__":

@@ -53,13 +53,18 @@ def main(folder: str) -> None:
     write_file(KEPT, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     tables = rendered(**kept)
     for file, names in PAGES.items():
-        page = file.read_text(encoding="utf-8")
         for name in names:
-            new = rf"\g<1>\n{tables[name]}\n\n\g<2>" if tables[name] else r"\g<1>\g<2>"
-            page, times = re.subn(rf"(<!-- {name} -->\n).*?(<!-- end -->)", new, page, flags=re.DOTALL)
-            if times != 1:
-                raise SystemExit(f"{file}: wanted one place <!-- {name} --> ... <!-- end -->, found {times}")
-        write_file(file, page)
+            put_table(file, name, tables[name])
+
+
+def put_table(page: Path, name: str, table: str) -> None:
+    """Put a table, or nothing, into its place in a page: <!-- name --> ... <!-- end -->."""
+    new = rf"\g<1>\n{table.strip()}\n\n\g<2>" if table else r"\g<1>\g<2>"
+    text = page.read_text(encoding="utf-8")
+    text, times = re.subn(rf"(<!-- {name} -->\n).*?(<!-- end -->)", new, text, flags=re.DOTALL)
+    if times != 1:
+        raise SystemExit(f"{page}: wanted one place <!-- {name} --> ... <!-- end -->, found {times}")
+    write_file(page, text)
 
 
 def rendered(metrics: dict[str, Any], comparison: dict[str, Any], about: dict[str, Any]) -> dict[str, str]:

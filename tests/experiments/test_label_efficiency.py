@@ -11,7 +11,6 @@ from bundle.metrics import save_records, summarise
 from bundle.report.label_efficiency_figure import draw_label_efficiency
 from tests.report.cases import made_records
 
-
 MARKS = "shown/false_marks_per_image"
 
 
