@@ -1,0 +1,160 @@
+"""The node as a process: a thread that dies takes it down, a kill at any moment loses nothing."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import DigitalXRayImageStorageForPresentation, SecondaryCaptureImageStorage, generate_uid
+from pynetdicom import AE, evt
+
+from bundle.node.desk import Desk
+from bundle.node.sender import DUPLICATE
+from tests.node.small_node import result_uid
+from tests.orthanc import free_port, wait_for
+from tests.tiny import write_dicom
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = 20
+
+
+class Pacs:
+    """Takes every result once, and says so of one that comes again."""
+
+    def __init__(self):
+        self.got = Counter()
+        entity = AE(ae_title="PACS")
+        entity.add_supported_context(SecondaryCaptureImageStorage)
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
+        self.port = self.server.server_address[1]
+
+    def _store(self, event):
+        uid = str(event.request.AffectedSOPInstanceUID)
+        self.got[uid] += 1
+        return 0 if self.got[uid] == 1 else DUPLICATE
+
+
+@pytest.fixture
+def pacs():
+    pacs = Pacs()
+    yield pacs
+    pacs.server.shutdown()
+
+
+class Process:
+    """tests.node.small_node, in a process of its own."""
+
+    def __init__(self, folder, pacs, *options):
+        self.queue, self.port, self.monitor, self.log = folder / "queue", free_port(), free_port(), folder / "log"
+        command = [sys.executable, "-m", "tests.node.small_node", "--queue", self.queue, "--pacs", pacs.port]
+        command += ["--port", self.port, "--monitor", self.monitor, *options]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=log, stderr=log)
+        wait_for(lambda: "listens on" in self.log.read_text(), 120)
+
+    def store(self, dataset):
+        """The status, or None where there was no answer."""
+        entity = AE(ae_title="TEST")
+        entity.add_requested_context(DigitalXRayImageStorageForPresentation)
+        association = entity.associate("127.0.0.1", self.port, ae_title="PATCHCLIP")
+        if not association.is_established:
+            return None
+        try:
+            return association.send_c_store(dataset).get("Status")
+        except RuntimeError:  # it was killed in between
+            return None
+        finally:
+            if association.is_established:
+                association.release()
+
+
+@pytest.fixture
+def radiograph(tmp_path):
+    return dcmread(write_dicom(tmp_path / "radiograph.dcm", np.arange(96 * 80).reshape(96, 80) % 4096))
+
+
+def labelled(radiograph, label):
+    radiograph.SOPInstanceUID = radiograph.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    radiograph.SeriesDescription = label
+    return str(radiograph.SOPInstanceUID)
+
+
+@pytest.mark.slow
+def test_a_thread_that_dies_takes_the_node_down_and_the_log_says_why(tmp_path, pacs, radiograph):
+    node = Process(tmp_path, pacs)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{node.monitor}/healthz", timeout=20) as answer:
+            assert answer.read() == b"ok\n"
+        good = labelled(radiograph, "good")
+        assert node.store(radiograph) == 0
+        wait_for(lambda: pacs.got[result_uid(good)], 30)
+        labelled(radiograph, "exit")
+        assert node.store(radiograph) == 0
+        assert node.process.wait(60) == 1
+    finally:
+        node.process.kill()
+        node.process.wait(30)
+    log = node.log.read_text()
+    assert "CRITICAL:bundle.node.watch:The node ends: the thread _analyse_next has failed: SystemExit" in log
+    assert "Secret" not in log.replace('raise SystemExit("Secret^Name")', "")  # the line of the fault
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_any_moment_lose_nothing(tmp_path, pacs, radiograph):
+    number = tmp_path / "number"
+    node = Process(tmp_path, pacs, "--forever", number)
+    moments, over = random.Random(0), threading.Event()
+
+    def kill():
+        for _ in range(KILLS):
+            time.sleep(moments.uniform(0.05, 1.5))
+            before = number.read_text()
+            os.kill(int(before), signal.SIGKILL)
+            wait_for(lambda before=before: number.read_text() not in ("", before), 30)
+        over.set()
+
+    killer = threading.Thread(target=kill)
+    good, bad, again = [], [], 0
+    try:
+        killer.start()
+        while not over.is_set():
+            label = ("good", "good", "good", "poison", "good", "colour")[(len(good) + len(bad)) % 6]
+            (good if label == "good" else bad).append(labelled(radiograph, label))
+            while node.store(radiograph) != 0:  # a modality comes again until it is told success
+                again += 1
+                time.sleep(0.02)
+        killer.join()
+        desk = Desk(node.queue)
+        wait_for(lambda: desk.loads()["incoming"].objects + desk.loads()["results"].objects == 0, 120)
+        refused = desk.refused()
+        assert set(pacs.got) == {result_uid(uid) for uid in good}
+        assert sorted(entry.key for entry in refused) == sorted(map(key, bad))
+        assert all(entry.reason for entry in refused)
+        assert not [
+            path
+            for place in ("incoming", "results")
+            for path in (node.queue / place).iterdir()
+            if path.stem not in {entry.key for entry in refused}
+        ]
+        os.kill(int(number.read_text()), signal.SIGTERM)
+        assert node.process.wait(60) == 0
+    finally:
+        node.process.kill()
+        node.process.wait(30)
+    sent = sum(pacs.got.values())
+    print(f"{KILLS} kills, {len(good)} good, {len(bad)} bad, {again} times offered again, {sent} sent to the PACS")
+
+
+def key(uid):
+    from bundle.node.queue import DiskQueue
+
+    return DiskQueue.key(uid)
