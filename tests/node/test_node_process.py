@@ -1,5 +1,6 @@
 """The node as a process: a thread that dies takes it down, a kill at any moment loses nothing."""
 
+import logging
 import os
 import random
 import signal
@@ -18,11 +19,13 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, SecondaryCapture
 from pynetdicom import AE, evt
 
 from bundle.node.desk import Desk
+from bundle.node.queue import DiskQueue
 from bundle.node.sender import DUPLICATE
 from tests.node.small_node import result_uid
 from tests.orthanc import free_port, wait_for
 from tests.tiny import write_dicom
 
+logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
 
@@ -58,7 +61,13 @@ class Process:
         command = [sys.executable, "-m", "tests.node.small_node", "--queue", self.queue, "--pacs", pacs.port]
         command += ["--port", self.port, "--monitor", self.monitor, *options]
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen([str(word) for word in command], cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=log,
+            )
         wait_for(lambda: "listens on" in self.log.read_text(), 120)
 
     def store(self, dataset):
@@ -137,24 +146,14 @@ def test_twenty_kills_at_any_moment_lose_nothing(tmp_path, pacs, radiograph):
         wait_for(lambda: desk.loads()["incoming"].objects + desk.loads()["results"].objects == 0, 120)
         refused = desk.refused()
         assert set(pacs.got) == {result_uid(uid) for uid in good}
-        assert sorted(entry.key for entry in refused) == sorted(map(key, bad))
+        assert sorted(entry.key for entry in refused) == sorted(map(DiskQueue.key, bad))
         assert all(entry.reason for entry in refused)
-        assert not [
-            path
-            for place in ("incoming", "results")
-            for path in (node.queue / place).iterdir()
-            if path.stem not in {entry.key for entry in refused}
-        ]
+        left = {path.stem for place in ("incoming", "results") for path in (node.queue / place).iterdir()}
+        assert left == {entry.key for entry in refused}
         os.kill(int(number.read_text()), signal.SIGTERM)
         assert node.process.wait(60) == 0
     finally:
         node.process.kill()
         node.process.wait(30)
-    sent = sum(pacs.got.values())
-    print(f"{KILLS} kills, {len(good)} good, {len(bad)} bad, {again} times offered again, {sent} sent to the PACS")
-
-
-def key(uid):
-    from bundle.node.queue import DiskQueue
-
-    return DiskQueue.key(uid)
+    outcome = KILLS, len(good), len(bad), again, sum(pacs.got.values())
+    logger.info("%d kills, %d good, %d bad, %d times offered again, %d sent to the PACS", *outcome)
