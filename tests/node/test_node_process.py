@@ -1,5 +1,6 @@
 """The node as a process: a thread that dies takes it down, a kill at any moment loses nothing."""
 
+import itertools
 import logging
 import os
 import random
@@ -28,6 +29,8 @@ from tests.tiny import write_dicom
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
+REASONS = {"good": None, "poison": "RuntimeError, 5 times; see the node's log", "colour": "ValueError: it is colour"}
+ENDED = "the node has ended 5 times in the middle of it"
 
 
 class Pacs:
@@ -73,6 +76,7 @@ class Process:
     def store(self, dataset):
         """The status, or None where there was no answer."""
         entity = AE(ae_title="TEST")
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 3
         entity.add_requested_context(DigitalXRayImageStorageForPresentation)
         association = entity.associate("127.0.0.1", self.port, ae_title="PATCHCLIP")
         if not association.is_established:
@@ -121,39 +125,47 @@ def test_a_thread_that_dies_takes_the_node_down_and_the_log_says_why(tmp_path, p
 def test_twenty_kills_at_any_moment_lose_nothing(tmp_path, pacs, radiograph):
     number = tmp_path / "number"
     node = Process(tmp_path, pacs, "--forever", number)
-    moments, over = random.Random(0), threading.Event()
+    moments, over, offered = random.Random(0), threading.Event(), Counter()
+    uids = {label: [] for label in REASONS}
 
-    def kill():
-        for _ in range(KILLS):
-            time.sleep(moments.uniform(0.05, 1.5))
-            before = number.read_text()
-            os.kill(int(before), signal.SIGKILL)
-            wait_for(lambda before=before: number.read_text() not in ("", before), 30)
-        over.set()
-
-    killer = threading.Thread(target=kill)
-    good, bad, again = [], [], 0
-    try:
-        killer.start()
-        while not over.is_set():
-            label = ("good", "good", "good", "poison", "good", "colour")[(len(good) + len(bad)) % 6]
-            (good if label == "good" else bad).append(labelled(radiograph, label))
-            while node.store(radiograph) != 0:  # a modality comes again until it is told success
-                again += 1
+    def modality(labels):
+        own = dcmread(radiograph.filename)
+        for label in labels:
+            uids[label].append(labelled(own, label))
+            while node.store(own) != 0:  # it comes again until it is told success
+                offered["again"] += 1
                 time.sleep(0.02)
-        killer.join()
+            if over.is_set():
+                return
+
+    mixed = itertools.cycle(["good", "good", "poison", "good", "colour"])
+    modalities = [threading.Thread(target=modality, args=(mixed if i else itertools.repeat("good"),)) for i in range(2)]
+    try:
+        for thread in modalities:
+            thread.start()
+        try:
+            for _ in range(KILLS):
+                time.sleep(moments.uniform(0.05, 1.5))
+                before = number.read_text()
+                os.kill(int(before), signal.SIGKILL)
+                wait_for(lambda before=before: number.read_text() not in ("", before), 30)
+        finally:
+            over.set()
+            for thread in modalities:
+                thread.join(60)
         desk = Desk(node.queue)
         wait_for(lambda: desk.loads()["incoming"].objects + desk.loads()["results"].objects == 0, 120)
-        refused = desk.refused()
-        assert set(pacs.got) == {result_uid(uid) for uid in good}
-        assert sorted(entry.key for entry in refused) == sorted(map(DiskQueue.key, bad))
-        assert all(entry.reason for entry in refused)
+        refused = {entry.key: entry.reason for entry in desk.refused()}
+        assert set(pacs.got) == set(map(result_uid, uids["good"]))
+        assert len(refused) == len(uids["poison"]) + len(uids["colour"])
+        for label in ("poison", "colour"):
+            assert {refused[DiskQueue.key(uid)] for uid in uids[label]} <= {REASONS[label], ENDED}
         left = {path.stem for place in ("incoming", "results") for path in (node.queue / place).iterdir()}
-        assert left == {entry.key for entry in refused}
+        assert left == refused.keys()
         os.kill(int(number.read_text()), signal.SIGTERM)
         assert node.process.wait(60) == 0
     finally:
         node.process.kill()
         node.process.wait(30)
-    outcome = KILLS, len(good), len(bad), again, sum(pacs.got.values())
+    outcome = KILLS, len(uids["good"]), len(refused), offered["again"], sum(pacs.got.values())
     logger.info("%d kills, %d good, %d bad, %d times offered again, %d sent to the PACS", *outcome)
