@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fire
+from fire.decorators import SetParseFn
 
-from bundle.node.analyser import Analyser
 from bundle.node.desk import Desk
 from bundle.node.ledger import LedgerError
 from bundle.node.queue import DiskQueue, QueueInUseError
@@ -54,6 +54,8 @@ def main(
         tries: of an object over which the network or the sender fails, before it is put aside.
         monitor_port: of /healthz and /metrics on 127.0.0.1; without it there are none.
     """
+    from bundle.node.analyser import Analyser  # MONAI, which loads for seconds; the other commands need none of it
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes values of the objects
     callers = tuple(
@@ -93,24 +95,26 @@ def status(queue: str = "eval/node") -> None:
         print(f"{entry.key} ({entry.stage}, {entry.bytes} bytes): {entry.reason}")
 
 
-def requeue(*which: object, queue: str = "eval/node") -> None:
+@SetParseFn(str)  # a key or a UID may look like a number
+def requeue(*which: str, queue: str = "eval/node") -> None:
     """Put what was put aside back to where it stopped; a node that works in the queue takes it up.
 
     Args:
         which: keys, as `status` shows them, or SOP Instance UIDs; without any, all.
         queue: its folder.
     """
-    print(f"{_desk(queue).requeue([str(name) for name in which])} put back")
+    print(f"{_desk(queue).requeue(which)} put back")
 
 
-def discard(*which: object, queue: str = "eval/node") -> None:
+@SetParseFn(str)  # a key or a UID may look like a number
+def discard(*which: str, queue: str = "eval/node") -> None:
     """Remove what was put aside, for good.
 
     Args:
         which: keys, as `status` shows them, or SOP Instance UIDs.
         queue: its folder.
     """
-    print(f"{_desk(queue).discard([str(name) for name in which])} removed")
+    print(f"{_desk(queue).discard(which)} removed")
 
 
 def _desk(queue: str) -> Desk:
