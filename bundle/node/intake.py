@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.pdu_primitives import P_DATA
 
 from bundle.node.fault import place_of
 from bundle.node.queue import DiskQueue
 
 logger = logging.getLogger(__name__)
+
+_MANDATORY = ("MessageID", "AffectedSOPClassUID", "AffectedSOPInstanceUID", "Priority")  # PS3.7 table 9.3-1
 
 
 class Intake(DIMSEServiceProvider):
@@ -36,13 +39,16 @@ class Intake(DIMSEServiceProvider):
         self._room: tuple[int, str] | None = None  # of the object that is coming
 
     def receive_primitive(self, primitive: Any) -> None:
-        """Take one part of a message; see pynetdicom."""
+        """Take one part of a message, or several; see pynetdicom."""
         try:
-            super().receive_primitive(primitive)
-            if self.message is None:  # it was the last part
-                self._room = None
-            else:
-                self._bound(self.message)
+            for value in primitive.presentation_data_value_list:
+                part = P_DATA()
+                part.presentation_data_value_list.append(value)
+                super().receive_primitive(part)
+                if self.message is None:  # it was the last part
+                    self._room = None
+                elif self.message._data_set_file is not None:  # a C-STORE, its command set complete
+                    self._check(self.message)
         except Exception as error:  # whatever a stranger sends, or the disk: this association ends, the node goes on
             logger.warning("Ended an association, its message can't be understood: %s", place_of(error))
             self.discard()
@@ -55,11 +61,11 @@ class Intake(DIMSEServiceProvider):
             Path(file.name).unlink(missing_ok=True)
         self.message = None
 
-    def _bound(self, message: Any) -> None:
+    def _check(self, message: Any) -> None:
         file = message._data_set_file
-        if file is None:
-            return
         if self._room is None:
+            if missing := [name for name in _MANDATORY if message.command_set.get(name) in (None, "")]:
+                raise ValueError(f"a C-STORE without {missing}")  # pynetdicom would never answer it
             own = self.max_bytes, f"larger than {self.max_bytes} bytes, the node's limit"
             self._room = min(own, self.queue.room())
         most, limit = self._room

@@ -155,13 +155,9 @@ class Ledger:
                 ),
             )
 
-    def begin(self, key: str, pause: float) -> None:
-        """A try begins: it counts even if the process ends in it, and the next one has to wait."""
-        self._set(key, "tries = tries + 1, due = ?", time.time() + pause)
-
-    def postpone(self, key: str, pause: float, counts: bool) -> None:
-        """A try has failed: the next one waits. It does not count if it was not the object's fault."""
-        self._set(key, "tries = tries - ?, due = ?", 0 if counts else 1, time.time() + pause)
+    def wait(self, key: str, pause: float, tries: int) -> None:
+        """The next try of an object comes after a pause in seconds; as many were before it."""
+        self._set(key, "tries = ?, due = ?", tries, time.time() + pause)
 
     def results(self, key: str, files: Sequence[str], size: int) -> None:
         """The results are on the disk, and wait for the PACS."""

@@ -97,7 +97,8 @@ class DiskQueue:
         Raises:
             OtherContentError: an object of this key has, or had, other content than the file.
         """
-        return self._same(self.ledger.find(key), file)
+        known = self.ledger.find(key)
+        return known is not None and _same(known, content_hash(file))
 
     def room(self) -> tuple[int, str]:
         """How many bytes the next object may have, 0 and below for none, and the limit that says so."""
@@ -134,7 +135,7 @@ class DiskQueue:
             digest, size = content_hash(temporary), temporary.stat().st_size
             with self.ledger.change():
                 before = self.ledger.find(key)
-                if self._same(before, temporary):
+                if before is not None and _same(before, digest):
                     return False
                 bytes_left, limit = self.room()
                 if bytes_left < size:
@@ -206,10 +207,9 @@ class DiskQueue:
     def _done(self, key: str) -> None:
         self.ledger.done(key, self.remember, self.remember_days * 86_400)
 
-    @staticmethod
-    def _same(known: Entry | None, file: Path) -> bool:
-        if known is None:
-            return False
-        if known.digest != content_hash(file):
-            raise OtherContentError("an object of this SOP Instance UID with other content was taken in before")
-        return known.state != "refused"
+
+def _same(known: Entry, digest: str) -> bool:
+    """Whether what is known of an object makes one of this content its duplicate."""
+    if known.digest != digest:
+        raise OtherContentError("an object of this SOP Instance UID with other content was taken in before")
+    return known.state != "refused"

@@ -4,6 +4,7 @@ import errno
 import logging
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,9 +28,9 @@ class Node:
 
     A radiograph that can't be looked at (a ValueError at once, any other error after some tries) and results that the
     PACS will not have, or over which the sender fails as often, are put aside in the queue with the reason. Between two
-    tries of one object the others go on. A try counts when it begins, so that an object over which the process ends is
-    put aside too. Results that the PACS could not take now wait, however often; while it can't be reached at all, all
-    wait. A pause is `first_wait` seconds, then twice as long each time, at most `longest_wait`.
+    tries of one object the others go on. A look counts when it begins, so that a radiograph over which the process ends
+    is put aside too. Results that the PACS could not take now wait, however often; while it can't be reached at all,
+    all wait. A pause is `first_wait` seconds, then twice as long each time, at most `longest_wait`.
 
     Args:
         queue: the queue.
@@ -62,6 +63,7 @@ class Node:
         self.queue, self.analyse, self.sender = queue, analyse, sender
         self.first_wait, self.longest_wait, self.idle, self.tries = first_wait, longest_wait, idle, tries
         self.watch = watch or Watch()
+        self._threads: list[threading.Thread] = []
         self._waits: dict[str, int] = {}  # key -> how often in a row the PACS could not take it
         self._away = 0  # how often in a row it could not be reached
 
@@ -97,6 +99,10 @@ class Node:
         entry = self.queue.next_incoming()
         if entry is None:
             return self.idle
+        if entry.tries >= self.tries:
+            self._put_aside(entry.key, f"the node has ended {entry.tries} times in the middle of it")
+            return 0.0
+        self.queue.ledger.wait(entry.key, self._pause(entry.tries), entry.tries + 1)
         with tempfile.TemporaryDirectory(dir=self.queue.work) as folder:
             if self._try(entry, lambda: self._look(entry.key, Path(folder)), ValueError):  # RadiographError is one
                 logger.info("%s: looked at.", entry.key)
@@ -117,13 +123,12 @@ class Node:
                 logger.info("%s: delivered.", entry.key)
         except UnreachableError as error:
             pause, self._away = self._pause(self._away), self._away + 1
-            self.queue.ledger.postpone(entry.key, 0.0, counts=False)
             logger.warning("%s waits: %s; next try in %g s", entry.key, error, pause)
             return pause
         except NotDeliveredError as error:
             before = self._waits.get(entry.key, 0)
             pause, self._waits[entry.key] = self._pause(before), before + 1
-            self.queue.ledger.postpone(entry.key, pause, counts=False)
+            self.queue.ledger.wait(entry.key, pause, entry.tries)
             logger.warning("%s waits: %s; next try in %g s", entry.key, error, pause)
         else:
             self._waits.pop(entry.key, None)
@@ -146,9 +151,6 @@ class Node:
             OSError, sqlite3.Error: of the machine or the queue, not of the object; the try does not count.
         """
         key, pause = entry.key, self._pause(entry.tries)
-        if entry.tries >= self.tries:
-            return self._put_aside(key, f"the node has ended {entry.tries} times in the middle of it")
-        self.queue.ledger.begin(key, pause)
         try:
             step()
         except refusal as error:
@@ -157,14 +159,14 @@ class Node:
             raise
         except Exception as error:  # of ours, of the library, of the object; one object must not stop the node
             if _of_the_machine(error):
-                self.queue.ledger.postpone(key, 0.0, counts=False)
+                self.queue.ledger.wait(key, 0.0, entry.tries)
                 raise
             tried = f"try {entry.tries + 1} of {self.tries}"
             if entry.tries + 1 >= self.tries:
                 logger.error("%s: failed, %s: %s", key, tried, place_of(error))
                 return self._put_aside(key, f"{type(error).__name__}, {self.tries} times; see the node's log")
             logger.error("%s: failed, %s; it tries again in %g s: %s", key, tried, pause, place_of(error))
-            self.queue.ledger.postpone(key, pause, counts=True)
+            self.queue.ledger.wait(key, pause, entry.tries + 1)
             return False
         return True
 

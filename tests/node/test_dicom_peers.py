@@ -103,11 +103,11 @@ def test_an_association_that_is_idle_ends(start):
     wait_for(lambda: not association.is_established, 20)
 
 
-@pytest.mark.parametrize("fault", ["no instance UID", "another context"])
+@pytest.mark.parametrize("fault", ["no UID", "empty UID", "no priority", "another context"])
 def test_a_message_that_is_none_ends_its_association_alone(start, queue, radiograph, fault, caplog):
     port = start()
     bystander, association = associate(port), associate(port)
-    for part in message(radiograph, association, with_uid=fault != "no instance UID"):
+    for part in message(radiograph, association, fault):
         if fault == "another context":
             part.presentation_data_value_list = [[99, data] for _, data in part.presentation_data_value_list]
         association.dul.send_pdu(part)
@@ -120,8 +120,8 @@ def test_a_message_that_is_none_ends_its_association_alone(start, queue, radiogr
     assert "Secret" not in caplog.text
 
 
-def message(dataset, association, with_uid=True):
-    """The parts of a C-STORE, which pynetdicom would not send without a UID."""
+def message(dataset, association, fault=None):
+    """The parts of a C-STORE, which pynetdicom would not send with a fault."""
     request = C_STORE()
     request.MessageID, request.Priority = 1, 2
     request.AffectedSOPClassUID = dataset.SOPClassUID
@@ -133,8 +133,12 @@ def message(dataset, association, with_uid=True):
     request.DataSet = data
     message = C_STORE_RQ()
     message.primitive_to_message(request)
-    if not with_uid:
+    if fault == "no UID":
         del message.command_set.AffectedSOPInstanceUID
+    elif fault == "empty UID":
+        message.command_set.AffectedSOPInstanceUID = ""
+    elif fault == "no priority":
+        del message.command_set.Priority
     return message.encode_msg(association.accepted_contexts[0].context_id, 16382)
 
 

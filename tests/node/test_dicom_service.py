@@ -149,8 +149,7 @@ def test_results_over_which_the_sender_fails_are_put_aside_and_the_next_go_on(qu
 def test_an_object_over_which_the_process_ends_is_put_aside(queue, tmp_path):
     (tmp_path / "a").write_text("a")
     queue.put("a", tmp_path / "a")
-    for _ in range(5):
-        queue.ledger.begin("a", 0.0)  # and then the kill
+    queue.ledger.wait("a", 0.0, 5)  # and then the kill
     pacs = Pacs()
     run(queue, pacs, ["b"], tmp_path, lambda: pacs.got)
     assert reasons(queue) == {"a": "the node has ended 5 times in the middle of it"}

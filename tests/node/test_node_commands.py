@@ -27,7 +27,6 @@ def ask(folder, *words):
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.slow
 def test_a_queue_is_looked_at_and_its_objects_put_back_while_a_node_has_it(queue, tmp_path):
     told = ask(tmp_path, "status", "--queue", "queue").stdout
     assert "refused: 3 objects, 18 bytes" in told

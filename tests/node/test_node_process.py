@@ -101,7 +101,6 @@ def labelled(radiograph, label):
     return str(radiograph.SOPInstanceUID)
 
 
-@pytest.mark.slow
 def test_a_thread_that_dies_takes_the_node_down_and_the_log_says_why(tmp_path, pacs, radiograph):
     node = Process(tmp_path, pacs)
     try:
