@@ -7,6 +7,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from functools import partial
+from statistics import median
 
 import numpy as np
 import pytest
@@ -46,8 +48,11 @@ from bundle.reading import ReadingOptions
 from bundle.reading.radiograph import RadiographError
 from tests.deadly import deadly
 from tests.debian import path_of
+from tests.node.marks import put_marks
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
+
+logger = logging.getLogger(__name__)
 
 
 @pytest.fixture
@@ -311,3 +316,35 @@ def test_faults_of_the_address_are_named(queue, node):
 def test_another_address_than_loopback_is_warned_of(queue, caplog):
     start_receiver(queue, host="0.0.0.0", port=0).shutdown()
     assert "whoever reaches that address can send to it" in caplog.text
+
+
+def test_a_delivery_takes_no_more_steps_with_many_marks_than_with_few(tmp_path, radiograph, caplog):
+    """Steps of SQLite's machine: time depends on what else the disk does, and is only told."""
+    caplog.set_level(logging.INFO)
+    steps, dataset = {}, dcmread(radiograph)
+    for number in (100, 100_000):
+        queue = DiskQueue(tmp_path / f"{number}")
+        put_marks(queue, number)
+        server = start_receiver(queue, port=0)
+
+        def deliver(uid, queue=queue, port=server.server_address[1]):
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+            begun = time.perf_counter()
+            assert store(port, dataset).Status == 0
+            stored = time.perf_counter()
+            key = queue.next_incoming().key
+            queue.finish(key, [radiograph])
+            queue.deliver(key)
+            return 1000 * (stored - begun), 1000 * (time.perf_counter() - stored)
+
+        times = [median(column) for column in zip(*(deliver(f"1.2.{i}") for i in range(9)), strict=True)]
+        logger.info("%d marks: association and C-STORE %.0f ms, results and delivery %.1f ms", number, *times)
+        counted = []
+        queue.ledger._db.set_progress_handler(partial(counted.append, 1), 1)
+        deliver("1.3")
+        queue.ledger._db.set_progress_handler(None, 1)
+        stop_receiver(server)
+        assert queue.counts()["done"] == min(number + 10, queue.remember)
+        queue.close()
+        steps[number] = len(counted)
+    assert steps[100] <= steps[100_000] < 1.5 * steps[100]

@@ -5,7 +5,6 @@ import os
 import shutil
 import threading
 from collections import namedtuple
-from functools import partial
 
 import pytest
 
@@ -13,6 +12,7 @@ from bundle.node import ledger, queue
 from bundle.node.desk import Desk
 from bundle.node.ledger import Entry, Ledger, LedgerError
 from bundle.node.queue import DiskQueue, OtherContentError, QueueFullError, QueueInUseError
+from tests.node.marks import put_marks
 
 A, B, C, D = (letter * 32 for letter in "abcd")
 
@@ -154,31 +154,6 @@ def test_marks_are_forgotten_by_age_a_few_at_a_time(tmp_path, image, monkeypatch
         queue.put(key, image)
         queue.finish(key, [])
         assert queue.counts()["done"] == left
-
-
-def test_a_delivery_takes_no_more_steps_with_many_marks_than_with_few(tmp_path, image):
-    """Steps of SQLite's machine: time depends on what else the disk does."""
-    steps = {}
-    for number in (100, 100_000):
-        queue = DiskQueue(tmp_path / f"{number}")
-        put_marks(queue, number)
-        queue.put("a", image)
-        counted = []
-        queue.ledger._db.set_progress_handler(partial(counted.append, 1), 1)
-        queue.finish("a", [])
-        queue.ledger._db.set_progress_handler(None, 1)
-        steps[number] = len(counted)
-        assert queue.counts()["done"] == min(number + 1, queue.remember)
-        queue.close()
-    assert steps[100] <= steps[100_000] < steps[100] + 100  # of which one mark is forgotten
-
-
-def put_marks(queue, number):
-    with queue.ledger.change():
-        queue.ledger._db.executemany(
-            "INSERT INTO marks (key, digest, done) VALUES (?, 'x', ?)",
-            ((f"old{i}", ledger.time.time()) for i in range(number)),
-        )
 
 
 def test_one_process_at_a_time(tmp_path):
