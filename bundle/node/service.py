@@ -155,11 +155,13 @@ class Node:
             step()
         except refusal as error:
             return self._put_aside(key, f"{type(error).__name__}: {error}" if refusal is ValueError else str(error))
-        except (NotDeliveredError, sqlite3.Error):
+        except NotDeliveredError:
             raise
         except Exception as error:  # of ours, of the library, of the object; one object must not stop the node
             if _of_the_machine(error):
                 self.queue.ledger.wait(key, 0.0, entry.tries)
+                raise
+            if isinstance(error, sqlite3.Error):  # the queue is damaged
                 raise
             tried = f"try {entry.tries + 1} of {self.tries}"
             if entry.tries + 1 >= self.tries:

@@ -19,6 +19,7 @@ from bundle.node.peers import Limits
 from bundle.node.queue import DiskQueue
 from bundle.node.receiver import OUT_OF_RESOURCES, start_receiver, stop_receiver
 from bundle.node.sender import DUPLICATE
+from bundle.node.watch import Watch
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
 
@@ -101,6 +102,15 @@ def test_a_connection_that_is_silent_ends(start, sent):
 def test_an_association_that_is_idle_ends(start):
     association = associate(start(limits=Limits(idle=0.3)))
     wait_for(lambda: not association.is_established, 20)
+
+
+def test_a_receiver_that_dies_ends_the_node(queue, monkeypatch):
+    watch = Watch()
+    server = start_receiver(queue, port=0, watch=watch)
+    monkeypatch.setattr(server, "service_actions", lambda: 1 / 0)
+    assert watch.over.wait(20)
+    assert watch.fault.startswith("the thread receiver has failed: ZeroDivisionError")
+    stop_receiver(server)
 
 
 @pytest.mark.parametrize("fault", ["no UID", "empty UID", "no priority", "another context"])
