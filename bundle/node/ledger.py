@@ -86,25 +86,26 @@ class Ledger:
         make: whether to make one that is missing.
 
     Raises:
-        LedgerError: it is missing, or of another version.
-        sqlite3.DatabaseError: it is damaged, or no database.
+        LedgerError: it is missing, damaged, or of another version.
     """
 
     def __init__(self, path: Path, make: bool = True) -> None:
         if not make and not path.is_file():
             raise LedgerError(f"{path} is missing: give the folder of a queue (--queue) in which a node has worked")
         self._lock, self._depth = threading.RLock(), 0
-        self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        with self.change():
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
-                raise LedgerError(f"{path} has version {version}, wanted {_VERSION}: run the release that made it")
-            if version == 0:
-                for statement in _SCHEMA.split(";\n"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        try:
+            self._db = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            with self.change():
+                version = self._version()
+        except sqlite3.DatabaseError as error:
+            raise LedgerError(
+                f"{path} can't be used ({error}). If it is damaged, move it and what begins with its name away: the "
+                "next start takes up every object that lies in the folder, also what was put aside"
+            ) from error
+        if version != _VERSION:
+            raise LedgerError(f"{path} has version {version}, wanted {_VERSION}: run the release that made it")
 
     def close(self) -> None:
         """Leave the database."""
@@ -222,6 +223,16 @@ class Ledger:
         }
         done = Load(self._rows("SELECT count(*) FROM marks")[0][0]) if marks else Load()
         return {state: done if state == "done" else found.get(state, Load()) for state in STATES}
+
+    def _version(self) -> int:
+        """Of the database's tables, which are made where there is none."""
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version:
+            return version
+        for statement in _SCHEMA.split(";\n"):
+            self._db.execute(statement)
+        self._db.execute(f"PRAGMA user_version = {_VERSION}")
+        return _VERSION
 
     def _set(self, key: str, what: str, *values: object) -> None:
         with self.change():

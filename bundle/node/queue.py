@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.node.ledger import NAME, Entry, Ledger, Load
+from bundle.node.ledger import NAME, Entry, Ledger, LedgerError, Load
 from bundle.node.settle import settle
 from bundle.node.stored import content_hash, remove_results, sync
 
@@ -48,7 +48,7 @@ class DiskQueue:
     Raises:
         ValueError: a limit below 1, or below 0 for `min_free`.
         QueueInUseError: another process has the folder.
-        LedgerError: the folder is of a later release.
+        LedgerError: the database is damaged, or of a later release.
     """
 
     def __init__(
@@ -78,7 +78,11 @@ class DiskQueue:
         shutil.rmtree(self.work, ignore_errors=True)
         for path in (self.incoming, self.results, self.work):
             path.mkdir(exist_ok=True)
-        self.ledger = Ledger(self.folder / NAME)
+        try:
+            self.ledger = Ledger(self.folder / NAME)
+        except LedgerError:
+            os.close(self._owned)
+            raise
         settle(self.folder, self.ledger)
 
     def close(self) -> None:

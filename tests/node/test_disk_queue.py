@@ -315,6 +315,21 @@ def test_a_ledger_of_a_later_release_is_refused(tmp_path):
         Ledger(tmp_path / "queue.db")
 
 
+def test_a_damaged_ledger_is_refused_and_without_it_every_object_waits_again(tmp_path, image, result):
+    queue = DiskQueue(tmp_path / "queue")
+    for key in (A, B, C):
+        queue.put(key, image)
+    queue.finish(B, [result])
+    queue.refuse(C, "colour")
+    queue.close()
+    (queue.folder / "queue.db").write_bytes(b"no database" * 1000)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"queue\.db can't be used \(file is not a database\)\. If it is damaged"):
+            DiskQueue(tmp_path / "queue")
+    (queue.folder / "queue.db").unlink()
+    assert DiskQueue(tmp_path / "queue").counts() == {"incoming": 2, "results": 1, "done": 0, "refused": 0}
+
+
 def test_threads_and_processes_work_in_it_beside_one_another(tmp_path, image):
     queue = DiskQueue(tmp_path / "queue")
     taken = []
