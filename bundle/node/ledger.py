@@ -121,14 +121,14 @@ class Ledger:
             self._depth += 1
             try:
                 yield
+                if self._depth == 1:
+                    self._db.execute("COMMIT")
             except BaseException:
-                self._depth -= 1
-                if self._depth == 0:
+                if self._depth == 1 and self._db.in_transaction:  # some errors of the disk end it by themselves
                     self._db.execute("ROLLBACK")
                 raise
-            self._depth -= 1
-            if self._depth == 0:
-                self._db.execute("COMMIT")
+            finally:
+                self._depth -= 1
 
     def find(self, key: str) -> Entry | None:
         """The object of a key; of one that is done only state and digest are known."""

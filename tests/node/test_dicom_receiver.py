@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -234,6 +235,8 @@ def test_an_object_in_another_syntax_is_taken_in(node, queue, radiograph, monkey
         (KeyError("Secret^Name"), PROCESSING_FAILURE),
         (MemoryError(), PROCESSING_FAILURE),
         (OSError(errno.EIO, "Input/output error", "Secret"), OUT_OF_RESOURCES),
+        (sqlite3.OperationalError("Secret"), OUT_OF_RESOURCES),
+        (sqlite3.DatabaseError("Secret"), PROCESSING_FAILURE),
     ],
     ids=lambda value: type(value).__name__,
 )

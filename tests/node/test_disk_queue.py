@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import threading
 from collections import namedtuple
 
@@ -175,6 +176,22 @@ def test_a_disk_that_fails_leaves_nothing_half_done(tmp_path, image, result, mon
     assert names(queue) == before
     queue.finish("a", [result])
     assert names(queue) == {"results/a/sr.dcm"}
+
+
+def test_a_database_that_fails_takes_nothing_in_and_goes_on(tmp_path, image):
+    queue = DiskQueue(tmp_path / "queue")
+
+    def no_commit(action, argument, *_):
+        denied = action == sqlite3.SQLITE_TRANSACTION and argument == "COMMIT"
+        return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
+
+    queue.ledger._db.set_authorizer(no_commit)
+    for _ in range(2):
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            queue.put("a", image)
+    queue.ledger._db.set_authorizer(None)
+    assert queue.counts()["incoming"] == 0
+    assert queue.put("a", image)
 
 
 def test_refused_objects_are_kept_with_the_reason_and_can_come_again(tmp_path, image, result):
