@@ -1,21 +1,25 @@
 """Receive radiographs by C-STORE and send results back.
 
 python -m scripts.dicom_node --bundle models/demo --send_to ORTHANC@127.0.0.1:4242
+python -m scripts.dicom_node status --queue eval/node
+python -m scripts.dicom_node requeue --queue eval/node [KEY or SOP Instance UID]
+python -m scripts.dicom_node discard KEY --queue eval/node
 """
 
 import logging
-import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import fire
+from fire.decorators import SetParseFn
 
-from bundle.node.analyser import Analyser
+from bundle.node.desk import Desk
+from bundle.node.ledger import LedgerError
 from bundle.node.queue import DiskQueue, QueueInUseError
-from bundle.node.receiver import start_receiver, stop_receiver
+from bundle.node.receiver import start_receiver
+from bundle.node.running import run_node
 from bundle.node.sender import make_sender
 from bundle.node.service import Node
 
@@ -29,6 +33,10 @@ def main(
     ae_title: str = "PATCHCLIP",
     allowed: str | Sequence[object] | int = (),
     capacity: int = 1000,
+    queue_gb: float = 50,
+    free_gb: float = 1,
+    tries: int = 5,
+    monitor_port: int | None = None,
 ) -> None:
     """Run until interrupted; what waits then is taken up by the next run.
 
@@ -41,7 +49,13 @@ def main(
         ae_title: ours.
         allowed: calling AE titles; without any, all.
         capacity: the most objects that may wait; beyond it a sender is told to come again.
+        queue_gb: and their gigabytes.
+        free_gb: gigabytes of the queue's disk that stay free.
+        tries: of an object over which the network or the sender fails, before it is put aside.
+        monitor_port: of /healthz and /metrics on 127.0.0.1; without it there are none.
     """
+    from bundle.node.analyser import Analyser  # MONAI, which loads for seconds; the other commands need none of it
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes values of the objects
     callers = tuple(
@@ -49,24 +63,68 @@ def main(
     )
     try:
         sender = None if send_to is None else make_sender(send_to, str(ae_title))
-        waiting = DiskQueue(queue, capacity)
+        waiting = DiskQueue(queue, capacity, round(queue_gb * 1e9), round(free_gb * 1e9))
         tempfile.tempdir = str(waiting.work)  # what is left there by a kill goes at the next start
         analyser = Analyser(Path(bundle))
-        node = Node(waiting, analyser, sender)
-        server = start_receiver(waiting, host, port, str(ae_title), callers, options=analyser.reading)
-    except (ValueError, OSError, QueueInUseError) as error:
+        node = Node(waiting, analyser, sender, tries=tries)
+        fault = run_node(
+            node,
+            lambda: start_receiver(
+                waiting, host, port, str(ae_title), callers, options=analyser.reading, watch=node.watch
+            ),
+            monitor_port,
+            lambda where: print(f"{ae_title} {where}", flush=True),
+        )
+    except (ValueError, OSError, QueueInUseError, LedgerError) as error:
         sys.exit(str(error))
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    node.start()
-    listening = f"{host}:{server.server_address[1]}"
-    print(f"{ae_title} listens on {listening}, queue {waiting.folder}: {waiting.counts()}", flush=True)
-    stop.wait()
-    stop_receiver(server)
-    node.stop()
+    if fault is not None:
+        sys.exit(f"The node has ended: {fault}")
     print(f"Stopped: {waiting.counts()}")
 
 
+def status(queue: str = "eval/node") -> None:
+    """Show what lies in a queue, and what was put aside with its reason; a node may work in it.
+
+    Args:
+        queue: its folder.
+    """
+    desk = _desk(queue)
+    for state, load in desk.loads().items():
+        print(f"{state}: {load.objects} objects, {load.bytes} bytes, the oldest came {load.oldest:.0f} s ago")
+    for entry in desk.refused():
+        print(f"{entry.key} ({entry.stage}, {entry.bytes} bytes): {entry.reason}")
+
+
+@SetParseFn(str)  # a key or a UID may look like a number
+def requeue(*which: str, queue: str = "eval/node") -> None:
+    """Put what was put aside back to where it stopped; a node that works in the queue takes it up.
+
+    Args:
+        which: keys, as `status` shows them, or SOP Instance UIDs; without any, all.
+        queue: its folder.
+    """
+    print(f"{_desk(queue).requeue(which)} put back")
+
+
+@SetParseFn(str)  # a key or a UID may look like a number
+def discard(*which: str, queue: str = "eval/node") -> None:
+    """Remove what was put aside, for good.
+
+    Args:
+        which: keys, as `status` shows them, or SOP Instance UIDs.
+        queue: its folder.
+    """
+    print(f"{_desk(queue).discard(which)} removed")
+
+
+def _desk(queue: str) -> Desk:
+    try:
+        return Desk(queue)
+    except LedgerError as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    fire.Fire(main)
+    COMMANDS = {"status": status, "requeue": requeue, "discard": discard}
+    chosen = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    fire.Fire(chosen or main, sys.argv[2:] if chosen else sys.argv[1:])

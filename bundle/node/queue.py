@@ -1,17 +1,17 @@
-"""The node's queue, on disk: a rename takes an object from one state to the next, so that a kill loses none."""
+"""The node's queue, on disk: files hold the objects, a ledger says where each of them is, so that a kill loses none."""
 
 import fcntl
 import hashlib
 import os
 import shutil
-import threading
+import tempfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from bundle.atomic import write_json
-
-STATES = ("incoming", "results", "done", "refused")
+from bundle.node.ledger import NAME, Entry, Ledger, LedgerError, Load
+from bundle.node.settle import settle
+from bundle.node.stored import content_hash, remove_results, sync
 
 
 class QueueFullError(RuntimeError):
@@ -22,33 +22,52 @@ class QueueInUseError(RuntimeError):
     """Another process works in the queue's folder."""
 
 
+class OtherContentError(RuntimeError):
+    """The SOP Instance UID is known, with other content."""
+
+
 class DiskQueue:
     """Objects by key, the hash of their SOP Instance UID, so that no folder name tells a patient or a study.
 
-    `incoming/<key>.dcm` waits for the network; `results/<key>/` waits for the PACS; `done/<key>` is an empty mark by
-    which a duplicate is known; `refused/<key>.json` says why an object could not be looked at, or its results not be
-    delivered, and lies beside the object or the folder of results. Every state is reached by a rename of something
-    complete, and the state before is removed afterwards: after a kill in between, the later state holds. What is not
-    complete lies in `work/`, which is emptied at the start.
+    `incoming/<key>.dcm` is a radiograph, `results/<key>/` what the network made of it; `queue.db` says which of them
+    wait for the network (incoming) or the PACS (results), which are put aside (refused), and of which only the hash of
+    the content is left (done). A file is complete before the ledger names it, and goes after the ledger has let it go:
+    after a kill in between the next start finds out which. What is not complete lies in `work/`, which every start
+    empties. Files of others in these folders are left alone.
 
     One process works in a queue, with as many threads as it likes.
 
     Args:
-        folder: of the queue, made if missing, for its owner alone.
+        folder: of the queue, made if missing, for its owner alone. That of an older release is taken over.
         capacity: how many objects may wait (incoming and results) or lie refused; beyond it `put` refuses.
-        remember: how many marks of done objects are kept; a duplicate of an older one is looked at again.
+        max_bytes: how many bytes they may have together.
+        min_free: bytes of the disk that stay free.
+        remember: how many done objects are known by their mark; an older one that comes again is looked at again.
+        remember_days: and for how long.
 
     Raises:
-        ValueError: a capacity or memory below 1.
+        ValueError: a limit below 1, or below 0 for `min_free`.
         QueueInUseError: another process has the folder.
+        LedgerError: the database is damaged, or of a later release.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], capacity: int = 1000, remember: int = 100_000) -> None:
-        if capacity < 1 or remember < 1:
-            raise ValueError(f"DiskQueue: capacity and remember must be at least 1, got {capacity} and {remember}")
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        capacity: int = 1000,
+        max_bytes: int = 50_000_000_000,
+        min_free: int = 1_000_000_000,
+        remember: int = 100_000,
+        remember_days: float = 90.0,
+    ) -> None:
+        if min(capacity, max_bytes, remember) < 1 or min_free < 0 or remember_days <= 0:
+            raise ValueError(
+                "DiskQueue: capacity, max_bytes, remember must be at least 1, min_free 0 and remember_days above 0, "
+                f"got {capacity}, {max_bytes}, {remember}, {min_free} and {remember_days}"
+            )
         self.folder, self.capacity, self.remember = Path(folder).absolute(), capacity, remember
-        self.incoming, self.results, self.done, self.refused = (self.folder / state for state in STATES)
-        self.work = self.folder / "work"
+        self.max_bytes, self.min_free, self.remember_days = max_bytes, min_free, remember_days
+        self.incoming, self.results, self.work = (self.folder / name for name in ("incoming", "results", "work"))
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._owned = os.open(self.folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)  # held until close, or the end
         try:
@@ -57,13 +76,18 @@ class DiskQueue:
             os.close(self._owned)
             raise QueueInUseError(f"{self.folder}: another node works in this queue; give each one its own") from error
         shutil.rmtree(self.work, ignore_errors=True)
-        for path in (self.incoming, self.results, self.done, self.refused, self.work):
+        for path in (self.incoming, self.results, self.work):
             path.mkdir(exist_ok=True)
-        self._lock = threading.Lock()
-        self._settle()
+        try:
+            self.ledger = Ledger(self.folder / NAME)
+        except LedgerError:
+            os.close(self._owned)
+            raise
+        settle(self.folder, self.ledger)
 
     def close(self) -> None:
         """Leave the folder to another process."""
+        self.ledger.close()
         os.close(self._owned)
 
     @staticmethod
@@ -71,9 +95,27 @@ class DiskQueue:
         """The key of a SOP Instance UID: 32 hexadecimal digits of its SHA-256."""
         return hashlib.sha256(uid.encode()).hexdigest()[:32]
 
-    def knows(self, key: str) -> bool:
-        """Whether the object waits or is done; a refused one may be offered again."""
-        return (self.incoming / f"{key}.dcm").exists() or (self.results / key).exists() or (self.done / key).exists()
+    def knows(self, key: str, file: Path) -> bool:
+        """Whether the object waits or is done; a refused one may be offered again.
+
+        Raises:
+            OtherContentError: an object of this key has, or had, other content than the file.
+        """
+        known = self.ledger.find(key)
+        return known is not None and _same(known, content_hash(file))
+
+    def room(self) -> tuple[int, str]:
+        """How many bytes the next object may have, 0 and below for none, and the limit that says so."""
+        lying = self.ledger.loads(marks=False)
+        objects, size = (sum(getattr(load, what) for load in lying.values()) for what in ("objects", "bytes"))
+        if objects >= self.capacity:
+            of_them = f", {refused} of them refused" if (refused := lying["refused"].objects) else ""
+            return 0, f"{objects} objects lie here{of_them}; the queue takes {self.capacity}"
+        free = shutil.disk_usage(self.folder).free
+        return min(
+            (self.max_bytes - size, f"{size} bytes lie here; the queue takes {self.max_bytes}"),
+            (free - self.min_free, f"{free} bytes free on the disk; the queue leaves {self.min_free}"),
+        )
 
     def put(self, key: str, file: Path) -> bool:
         """Take an object in; on return it is on the disk itself.
@@ -87,57 +129,67 @@ class DiskQueue:
 
         Raises:
             QueueFullError: there is no room.
-            OSError: the disk has none.
+            OtherContentError: an object of this key has other content.
+            OSError, sqlite3.OperationalError: the disk has no room, or fails.
         """
         temporary = self.work / uuid.uuid4().hex
         try:
             shutil.copyfile(file, temporary)
-            _sync(temporary)
-            with self._lock:
-                if self.knows(key):
+            sync(temporary)
+            digest, size = content_hash(temporary), temporary.stat().st_size
+            with self.ledger.change():
+                before = self.ledger.find(key)
+                if before is not None and _same(before, digest):
                     return False
-                refused = self._refused()  # the marks of what is done are many, and take no room
-                if (lying := _entries(self.incoming) + _entries(self.results) + refused) >= self.capacity:
-                    of_them = f", {refused} of them refused" if refused else ""
-                    raise QueueFullError(f"{lying} objects lie here{of_them}; the queue takes {self.capacity}")
+                bytes_left, limit = self.room()
+                if bytes_left < size:
+                    raise QueueFullError(limit)
                 temporary.rename(self.incoming / f"{key}.dcm")
-                self._forget_refused(key)
-            _sync(self.incoming)
+                sync(self.incoming)
+                self.ledger.add(Entry(key, "incoming", "incoming", digest, size))
+            if before is not None and before.stage == "results":  # it was refused with its results
+                remove_results(self.results / key, before.files)
         finally:
             temporary.unlink(missing_ok=True)
         return True
 
-    def next_incoming(self) -> Path | None:
-        """The object that has waited longest for the network."""
-        return _oldest(self.incoming)
+    def next_incoming(self) -> Entry | None:
+        """The object that has waited longest for the network, of those that are due."""
+        return self.ledger.next("incoming")
+
+    def next_results(self) -> Entry | None:
+        """The object whose results have waited longest for the PACS, of those that are due."""
+        return self.ledger.next("results")
+
+    def file(self, key: str) -> Path:
+        """Where an incoming object lies."""
+        return self.incoming / f"{key}.dcm"
 
     def finish(self, key: str, files: Sequence[Path]) -> None:
         """Results are there: they wait for the PACS from now on, copied. Without any file the object is done."""
-        temporary = self.work / uuid.uuid4().hex
-        try:
-            temporary.mkdir()
-            for file in files:
-                _sync(shutil.copyfile(file, temporary / file.name))
-            _sync(temporary)
-            with self._lock:
-                if not files:
-                    self._mark_done(key)
-                elif not (self.results / key).exists():
-                    temporary.rename(self.results / key)
-                    _sync(self.results)
-                (self.incoming / f"{key}.dcm").unlink(missing_ok=True)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-    def next_results(self, passed_over: Sequence[str] = ()) -> Path | None:
-        """The folder of results that has waited longest for the PACS, but for some keys."""
-        return _oldest(self.results, passed_over)
+        with tempfile.TemporaryDirectory(dir=self.work) as folder:
+            copies = [Path(shutil.copyfile(file, Path(folder) / file.name)) for file in files]
+            for copy in copies:
+                sync(copy)
+            size = sum(copy.stat().st_size for copy in copies)
+            if copies:
+                (self.results / key).mkdir(exist_ok=True)  # of a kill, or of a folder that holds a file of others
+                for copy in copies:
+                    copy.replace(self.results / key / copy.name)
+                sync(self.results / key)
+                sync(self.results)
+        if files:
+            self.ledger.results(key, [file.name for file in files], size)
+        else:
+            self._done(key)
+        self.file(key).unlink(missing_ok=True)
 
     def deliver(self, key: str) -> None:
         """The PACS has the results: only the mark is kept."""
-        with self._lock:
-            self._mark_done(key)
-            shutil.rmtree(self.results / key)
+        entry = self.ledger.find(key)
+        self._done(key)
+        if entry is not None:
+            remove_results(self.results / key, entry.files)
 
     def refuse(self, key: str, reason: str) -> None:
         """The object, or the results, can't go on: keep what there is, and say why.
@@ -146,60 +198,22 @@ class DiskQueue:
             key: of the object.
             reason: without anything that identifies a patient.
         """
-        with self._lock:
-            self._forget_refused(key)
-            for path in (self.incoming / f"{key}.dcm", self.results / key):
-                if path.exists():
-                    path.rename(self.refused / path.name)
-            write_json(self.refused / f"{key}.json", {"reason": reason})
+        self.ledger.refuse(key, reason)
 
     def counts(self) -> dict[str, int]:
         """How many objects are in each state."""
-        return {state: _entries(self.folder / state) for state in STATES} | {"refused": self._refused()}
+        return {state: load.objects for state, load in self.loads().items()}
 
-    def _mark_done(self, key: str) -> None:
-        """On return the mark is on the disk itself; the oldest go, so that not more stay than are remembered."""
-        (self.done / key).touch()
-        _sync(self.done)
-        for _ in range(_entries(self.done) - self.remember):
-            min(self.done.iterdir(), key=lambda path: path.stat().st_mtime_ns).unlink()
+    def loads(self) -> dict[str, Load]:
+        """What lies in each state."""
+        return self.ledger.loads()
 
-    def _refused(self) -> int:
-        return sum(1 for _ in self.refused.glob("[!.]*.json"))
-
-    def _settle(self) -> None:
-        """What a kill between two steps has left."""
-        for path in self.refused.iterdir():
-            if path.name.startswith("."):
-                path.unlink()
-            elif path.suffix != ".json" and not (self.refused / f"{path.stem}.json").exists():  # without a reason yet
-                path.rename((self.incoming if path.suffix else self.results) / path.name)
-        for path in self.incoming.glob("*.dcm"):
-            if (self.results / path.stem).exists() or (self.done / path.stem).exists():
-                path.unlink()
-        for path in self.results.iterdir():
-            if (self.done / path.name).exists():
-                shutil.rmtree(path)
-
-    def _forget_refused(self, key: str) -> None:
-        for name in (f"{key}.dcm", f"{key}.json"):
-            (self.refused / name).unlink(missing_ok=True)
-        shutil.rmtree(self.refused / key, ignore_errors=True)
+    def _done(self, key: str) -> None:
+        self.ledger.done(key, self.remember, self.remember_days * 86_400)
 
 
-def _oldest(folder: Path, passed_over: Sequence[str] = ()) -> Path | None:
-    waiting = [path for path in folder.iterdir() if path.stem not in passed_over]
-    return min(waiting, key=lambda path: path.stat().st_mtime_ns, default=None)
-
-
-def _entries(folder: Path) -> int:
-    return sum(1 for _ in folder.iterdir())
-
-
-def _sync(path: str | os.PathLike[str]) -> None:
-    """Wait until the file or folder is on the disk itself."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _same(known: Entry, digest: str) -> bool:
+    """Whether what is known of an object makes one of this content its duplicate."""
+    if known.digest != digest:
+        raise OtherContentError("an object of this SOP Instance UID with other content was taken in before")
+    return known.state != "refused"

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from bundle.loopback import is_loopback
 from bundle.node.fault import place_of
-from bundle.node.queue import DiskQueue, QueueFullError
-from bundle.node.sender import AE_TITLE, PROCESSING_FAILURE, SUCCESS
+from bundle.node.intake import Intake
+from bundle.node.peers import DEFAULT_LIMITS, Limits, Peers
+from bundle.node.queue import DiskQueue, OtherContentError, QueueFullError
+from bundle.node.sender import AE_TITLE, DUPLICATE, PROCESSING_FAILURE, SUCCESS
+from bundle.node.watch import Watch
 from bundle.reading.dicom_image import TRANSFER_SYNTAXES
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import RadiographError, read_radiograph
@@ -47,16 +51,19 @@ def start_receiver(
     allowed: tuple[str, ...] = (),
     max_bytes: int = 200_000_000,
     options: ReadingOptions = DEFAULT_OPTIONS,
+    limits: Limits = DEFAULT_LIMITS,
+    watch: Watch | None = None,
 ) -> ThreadedAssociationServer:
     """Listen for C-ECHO and C-STORE of CR and DX images; returns at once.
 
-    An object is answered with success only when it is on the disk of the queue, or known already. It is refused, and
-    so stays with its sender, with out of resources (A700) where the queue is full, the object larger than `max_bytes`
-    (which shows when it has been received), or the disk fails; with A900 where what it says of itself contradicts the
-    request; with C000 where it is not one readable grey radiograph; and with a processing failure (0110) for a fault of
-    ours. Offered are the transfer syntaxes that the reader reads. The log has the reason of every refusal, and once
-    each the classes and transfer syntaxes that were proposed and are not taken; it names keys of the queue, nothing of
-    the object.
+    An object is answered with success only when it is on the disk of the queue, or known already with this content. It
+    is refused, and so stays with its sender, with duplicate SOP instance (0111) where its UID is known with other
+    content; with out of resources (A700) where the queue or the disk has no room for it, it is larger than `max_bytes`,
+    or the disk fails; with A900 where what it says of itself contradicts the request; with C000 where it is not one
+    readable grey radiograph; and with a processing failure (0110) for a fault of ours. Associations that are idle or
+    silent end, and make way for others before (`Peers`). Offered are the transfer syntaxes that the reader reads. The
+    log has the reason of every refusal, and once each the classes and transfer syntaxes that were proposed and are not
+    taken; it names keys of the queue, nothing of the object.
 
     Args:
         queue: where objects go.
@@ -66,9 +73,11 @@ def start_receiver(
         allowed: calling AE titles; none allows all.
         max_bytes: largest object.
         options: with which the node reads.
+        limits: of associations.
+        watch: told if the thread that listens ends; one of its own by default.
 
     Returns:
-        pynetdicom's server; `shutdown()` ends it.
+        pynetdicom's server; `stop_receiver` ends it.
 
     Raises:
         OSError: the address is in use or not of this machine.
@@ -81,21 +90,27 @@ def start_receiver(
     entity = AE(ae_title=ae_title)
     entity.require_called_aet = True
     entity.require_calling_aet = list(allowed)
+    entity.acse_timeout, entity.network_timeout = limits.silent, limits.idle
+    entity.maximum_associations = 2 * limits.places  # those that end count too; `Peers` has the say
     entity.add_supported_context(Verification)
     for storage in STORAGE:
         entity.add_supported_context(storage, list(TRANSFER_SYNTAXES))
     if not is_loopback(host):
         logger.warning("The node listens on %s: whoever reaches that address can send to it, unencrypted.", host)
+    peers = Peers(limits, lambda association: Intake(association, queue, max_bytes))
     handlers: list[Any] = [
         (evt.EVT_C_STORE, _store, [queue, max_bytes, options]),
         (evt.EVT_ACCEPTED, _name_not_taken, [set()]),
         (evt.EVT_REJECTED, _name_rejection),
-        (evt.EVT_CONN_CLOSE, _discard),
+        *peers.handlers(),
     ]
     try:
-        return entity.start_server((host, port), block=False, evt_handlers=handlers)
+        server = entity.make_server((host, port), evt_handlers=handlers, server_class=ThreadedAssociationServer)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}: {host}:{port}; choose another port or host") from error
+    entity._servers.append(server)  # as AE.start_server does, whose thread nobody could watch
+    (watch or Watch()).start(server.serve_forever, "receiver")
+    return server
 
 
 def stop_receiver(server: ThreadedAssociationServer) -> None:
@@ -110,9 +125,18 @@ def _store(event: Any, queue: DiskQueue, max_bytes: int, options: ReadingOptions
     """Take an object in, or say why not."""
     key = queue.key(str(event.request.AffectedSOPInstanceUID))
     try:
-        status, reason = _take(event.dataset_path, event.request, key, queue, max_bytes, options)
-    except OSError as error:  # the sender keeps it, and comes again
-        status, reason = OUT_OF_RESOURCES, f"the node's disk failed or is full: {error.strerror}"
+        no_room = event.assoc.dimse.refused.pop(event.dataset_path, None)
+        if no_room is None:
+            status, reason = _take(event.dataset_path, event.request, key, queue, max_bytes, options)
+        else:
+            status, reason = OUT_OF_RESOURCES, no_room
+    except QueueFullError as error:
+        status, reason = OUT_OF_RESOURCES, str(error)
+    except OtherContentError as error:
+        status, reason = DUPLICATE, str(error)
+    except (OSError, sqlite3.OperationalError) as error:  # the sender keeps it, and comes again
+        what = error.strerror if isinstance(error, OSError) else type(error).__name__
+        status, reason = OUT_OF_RESOURCES, f"the node's disk failed or is full: {what}"
     except Exception as error:  # the association must get an answer, and the node go on
         logger.error("%s: %s", key, place_of(error))
         status, reason = PROCESSING_FAILURE, "internal error, see the node's log"
@@ -146,21 +170,13 @@ def _named(uid: Any) -> str:
     return f"{uid.name} ({uid})" if uid.is_valid and uid.name != uid else str(uid) if uid.is_valid else "(not a UID)"
 
 
-def _discard(event: Any) -> None:
-    """What has come of an object whose sender broke off: a patient's radiograph, in pynetdicom's temporary file."""
-    message = event.assoc.dimse.message
-    if message is not None and (file := getattr(message, "_data_set_file", None)) is not None:
-        file.close()
-        Path(file.name).unlink(missing_ok=True)
-
-
 def _take(
     file: Path, request: Any, key: str, queue: DiskQueue, max_bytes: int, options: ReadingOptions
 ) -> tuple[int, str]:
     """The status of an object, and the reason of a refusal."""
-    if (size := file.stat().st_size) > max_bytes:
-        return OUT_OF_RESOURCES, f"{size} bytes; the node takes {max_bytes}"
-    if queue.knows(key):
+    if file.stat().st_size > max_bytes:
+        return OUT_OF_RESOURCES, f"larger than {max_bytes} bytes, the node's limit"
+    if queue.knows(key, file):
         logger.info("%s: known already.", key)
         return SUCCESS, ""
     try:
@@ -175,10 +191,7 @@ def _take(
         or header.get("SOPClassUID") != request.AffectedSOPClassUID
     ):
         return NOT_THE_CLASS, "SOP class or instance UID differs from the request's"
-    try:
-        queue.put(key, file)
-    except QueueFullError as error:
-        return OUT_OF_RESOURCES, str(error)
+    queue.put(key, file)
     logger.info("%s: taken in.", key)
     return SUCCESS, ""
 

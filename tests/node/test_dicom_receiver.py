@@ -4,9 +4,12 @@ import errno
 import io
 import logging
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
+from functools import partial
+from statistics import median
 
 import numpy as np
 import pytest
@@ -46,8 +49,11 @@ from bundle.reading import ReadingOptions
 from bundle.reading.radiograph import RadiographError
 from tests.deadly import deadly
 from tests.debian import path_of
+from tests.node.marks import put_marks
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
+
+logger = logging.getLogger(__name__)
 
 
 @pytest.fixture
@@ -82,7 +88,7 @@ def test_storescu_is_served(node, queue, radiograph):
     for name, files in (("echoscu", []), ("storescu", [radiograph])):
         subprocess.run([path_of(name), "-aec", "PATCHCLIP", "127.0.0.1", str(node), *files], check=True, timeout=60)
     assert queue.counts()["incoming"] == 1
-    taken = dcmread(queue.next_incoming())
+    taken = dcmread(queue.file(queue.next_incoming().key))
     assert taken == dcmread(radiograph)
     assert subprocess.run(["echoscu", "-aec", "OTHER", "127.0.0.1", str(node)], capture_output=True).returncode != 0
 
@@ -142,7 +148,11 @@ def test_what_is_no_radiograph_is_refused_with_a_reason_and_the_next_is_taken(
     assert sum(queue.counts().values()) == 0
     assert store(node, dcmread(radiograph)).Status == 0
     assert queue.counts()["incoming"] == 1
-    for reason in ("(C000): the image is not grey", "(A900): SOP class or instance", "(A700): 32"):
+    for reason in (
+        "(C000): the image is not grey",
+        "(A900): SOP class or instance",
+        "(A700): larger than 200000",
+    ):
         assert reason in caplog.text
     for secret in ("Secret", "SECRET", dcmread(radiograph).SOPInstanceUID):
         assert secret not in caplog.text
@@ -151,8 +161,8 @@ def test_what_is_no_radiograph_is_refused_with_a_reason_and_the_next_is_taken(
 def test_a_full_queue_sends_away(node, queue, tmp_path):
     answers = [store(node, dcmread(write_dicom(tmp_path / f"{i}.dcm", np.full((40, 40), i)))).Status for i in range(4)]
     assert answers == [0, 0, 0, OUT_OF_RESOURCES]
-    queue.finish(queue.next_incoming().stem, [tmp_path / "0.dcm"])
-    queue.deliver(queue.next_results().name)
+    queue.finish(queue.next_incoming().key, [tmp_path / "0.dcm"])
+    queue.deliver(queue.next_results().key)
     assert store(node, dcmread(tmp_path / "3.dcm")).Status == 0
 
 
@@ -216,7 +226,7 @@ def test_an_object_in_another_syntax_is_taken_in(node, queue, radiograph, monkey
     dcmwrite(radiograph, sent, enforce_file_format=True)
     monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
     assert store(node, radiograph, syntax=syntax).Status == 0
-    assert dcmread(queue.next_incoming()).file_meta.TransferSyntaxUID == syntax
+    assert dcmread(queue.file(queue.next_incoming().key)).file_meta.TransferSyntaxUID == syntax
 
 
 @pytest.mark.parametrize(
@@ -225,6 +235,8 @@ def test_an_object_in_another_syntax_is_taken_in(node, queue, radiograph, monkey
         (KeyError("Secret^Name"), PROCESSING_FAILURE),
         (MemoryError(), PROCESSING_FAILURE),
         (OSError(errno.EIO, "Input/output error", "Secret"), OUT_OF_RESOURCES),
+        (sqlite3.OperationalError("Secret"), OUT_OF_RESOURCES),
+        (sqlite3.DatabaseError("Secret"), PROCESSING_FAILURE),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -307,3 +319,35 @@ def test_faults_of_the_address_are_named(queue, node):
 def test_another_address_than_loopback_is_warned_of(queue, caplog):
     start_receiver(queue, host="0.0.0.0", port=0).shutdown()
     assert "whoever reaches that address can send to it" in caplog.text
+
+
+def test_a_delivery_takes_no_more_steps_with_many_marks_than_with_few(tmp_path, radiograph, caplog):
+    """Steps of SQLite's machine: time depends on what else the disk does, and is only told."""
+    caplog.set_level(logging.INFO)
+    steps, dataset = {}, dcmread(radiograph)
+    for number in (100, 100_000):
+        queue = DiskQueue(tmp_path / f"{number}")
+        put_marks(queue, number)
+        server = start_receiver(queue, port=0)
+
+        def deliver(uid, queue=queue, port=server.server_address[1]):
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+            begun = time.perf_counter()
+            assert store(port, dataset).Status == 0
+            stored = time.perf_counter()
+            key = queue.next_incoming().key
+            queue.finish(key, [radiograph])
+            queue.deliver(key)
+            return 1000 * (stored - begun), 1000 * (time.perf_counter() - stored)
+
+        times = [median(column) for column in zip(*(deliver(f"1.2.{i}") for i in range(9)), strict=True)]
+        logger.info("%d marks: association and C-STORE %.0f ms, results and delivery %.1f ms", number, *times)
+        counted = []
+        queue.ledger._db.set_progress_handler(partial(counted.append, 1), 1)
+        deliver("1.3")
+        queue.ledger._db.set_progress_handler(None, 1)
+        stop_receiver(server)
+        assert queue.counts()["done"] == min(number + 10, queue.remember)
+        queue.close()
+        steps[number] = len(counted)
+    assert steps[100] <= steps[100_000] < 1.5 * steps[100]

@@ -1,7 +1,8 @@
 """The node's two threads: what is put aside, what waits, and that they go on whatever happens."""
 
 import errno
-import json
+import logging
+import sqlite3
 
 import pytest
 
@@ -43,6 +44,10 @@ def queue(tmp_path):
     queue.close()
 
 
+def reasons(queue):
+    return {entry.key: entry.reason for entry in queue.ledger.refused()}
+
+
 def run(queue, pacs, names, tmp_path, until, analyse=analyse):
     for name in names:
         (tmp_path / name).write_text(name)
@@ -59,12 +64,12 @@ def test_one_that_cannot_be_looked_at_is_put_aside_with_the_reason(queue, tmp_pa
     pacs = Pacs()
     run(queue, pacs, ["a", "bad", "b"], tmp_path, lambda: len(pacs.got) == 2 and queue.counts()["refused"])
     assert pacs.got == ["a", "b"]
-    assert json.loads((queue.refused / "bad.json").read_text()) == {"reason": "ValueError: it is colour"}
-    assert (queue.refused / "bad.dcm").read_text() == "bad"
+    assert reasons(queue) == {"bad": "ValueError: it is colour"}
+    assert queue.file("bad").read_text() == "bad"
 
 
-@pytest.mark.parametrize("times", [2, 3])
-def test_a_network_that_fails_is_tried_three_times_and_quoted_nowhere(queue, tmp_path, caplog, times):
+@pytest.mark.parametrize("times", [4, 5])
+def test_a_network_that_fails_is_tried_five_times_and_quoted_nowhere(queue, tmp_path, caplog, times):
     failing = [RuntimeError("Secret^Name")] * times
 
     def failing_at_first(file, folder):
@@ -73,12 +78,9 @@ def test_a_network_that_fails_is_tried_three_times_and_quoted_nowhere(queue, tmp
         return analyse(file, folder)
 
     pacs = Pacs()
-    run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) == 4 - times, failing_at_first)
-    assert pacs.got == (["a", "b"] if times == 2 else ["b"])
-    if times == 3:
-        assert json.loads((queue.refused / "a.json").read_text()) == {
-            "reason": "RuntimeError, 3 times; see the node's log"
-        }
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: len(pacs.got) + queue.counts()["refused"] == 2, failing_at_first)
+    assert pacs.got == (["b", "a"] if times == 4 else ["b"])  # the next one does not wait for it
+    assert reasons(queue) == ({} if times == 4 else {"a": "RuntimeError, 5 times; see the node's log"})
     assert "RuntimeError" in caplog.text
     assert "failing_at_first" in caplog.text  # where
     assert "Secret" not in caplog.text
@@ -108,8 +110,8 @@ def test_one_that_is_not_taken_now_keeps_no_other_from_it(queue, tmp_path):
 def test_refused_results_are_kept(queue, tmp_path, caplog):
     pacs = Pacs(RefusedError("it does not take SR"))
     run(queue, pacs, ["a", "b"], tmp_path, lambda: pacs.got == ["b"] and queue.counts()["refused"])
-    assert (queue.refused / "a" / "result").read_text() == "a"
-    assert json.loads((queue.refused / "a.json").read_text()) == {"reason": "it does not take SR"}
+    assert (queue.results / "a" / "result").read_text() == "a"
+    assert reasons(queue) == {"a": "it does not take SR"}
 
 
 @pytest.mark.parametrize("fault", [KeyError("of ours"), OSError(errno.ENOSPC, "disk full")], ids=["ours", "disk"])
@@ -126,3 +128,66 @@ def test_a_fault_of_ours_stops_neither_thread(queue, tmp_path, caplog, fault):
     assert sorted(pacs.got) == ["a", "b"]
     assert "it tries again" in caplog.text
     assert queue.counts()["refused"] == 0
+
+
+def test_results_over_which_the_sender_fails_are_put_aside_and_the_next_go_on(queue, tmp_path, caplog):
+    fault = KeyError("Secret^Name")
+
+    class Poisoned(Pacs):
+        def send(self, files):
+            if files[0].read_text() == "a":
+                raise fault
+            super().send(files)
+
+    pacs = Poisoned()
+    run(queue, pacs, ["a", "b"], tmp_path, lambda: pacs.got and queue.counts()["refused"])
+    assert pacs.got == ["b"]
+    assert reasons(queue) == {"a": "KeyError, 5 times; see the node's log"}
+    assert "Secret" not in caplog.text
+
+
+def test_an_object_over_which_the_process_ends_is_put_aside(queue, tmp_path):
+    (tmp_path / "a").write_text("a")
+    queue.put("a", tmp_path / "a")
+    queue.ledger.wait("a", 0.0, 5)  # and then the kill
+    pacs = Pacs()
+    run(queue, pacs, ["b"], tmp_path, lambda: pacs.got)
+    assert reasons(queue) == {"a": "the node has ended 5 times in the middle of it"}
+    queue.ledger.requeue()
+    run(queue, pacs, [], tmp_path, lambda: len(pacs.got) == 2)
+
+
+def test_a_queue_that_is_damaged_ends_the_node_and_blames_no_object(queue, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.CRITICAL)
+
+    def damaged(*_):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+    monkeypatch.setattr(queue.ledger, "results", damaged)
+    (tmp_path / "a").write_text("a")
+    queue.put("a", tmp_path / "a")
+    node = Node(queue, analyse, Pacs(), idle=0.01)
+    node.start()
+    assert node.watch.over.wait(30)
+    node.stop()
+    assert "the thread _analyse_next has failed: DatabaseError" in node.watch.fault
+    assert node.watch.fault in caplog.text
+    assert queue.counts()["refused"] == 0
+
+
+def test_a_thread_that_dies_ends_the_node(queue, tmp_path):
+    def dying(file, folder):
+        raise SystemExit
+
+    (tmp_path / "a").write_text("a")
+    queue.put("a", tmp_path / "a")
+    node = Node(queue, dying, Pacs(), idle=0.01)
+    node.start()
+    assert node.watch.over.wait(30)
+    node.stop()
+    assert "the thread _analyse_next has failed: SystemExit" in node.watch.fault
+
+
+def test_at_least_one_try(queue):
+    with pytest.raises(ValueError, match="tries must be at least 1, got 0"):
+        Node(queue, analyse, None, tries=0)

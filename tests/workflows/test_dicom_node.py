@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pynetdicom import AE
 
 from bundle.export.package import package_bundle
+from bundle.node.desk import Desk
 from tests.orthanc import free_port, running_orthanc, wait_for
 from tests.tiny import write_dicom
 from tests.workflows.conftest import ROOT, TINY
@@ -65,7 +66,8 @@ class NodeProcess:
         return status
 
     def waiting(self):
-        return len(list((self.queue / "incoming").glob("*.dcm"))) + len(list((self.queue / "results").iterdir()))
+        loads = Desk(self.queue).loads()
+        return loads["incoming"].objects + loads["results"].objects
 
 
 @pytest.mark.slow
@@ -99,9 +101,8 @@ def test_nothing_is_lost_between_modality_and_pacs(trained, orthanc, tmp_path):
         assert kinds(orthanc) == {str(file_uid(file)): KINDS for file in files}
         assert node.store(files[3]) == 0  # a duplicate after the kill
         assert node.waiting() == 0
-        reasons = [json.loads(path.read_text())["reason"] for path in (node.queue / "refused").glob("*.json")]
-        assert len(reasons) == 1
-        assert "StudyInstanceUID" in reasons[0]
+        (refused,) = Desk(node.queue).refused()
+        assert "StudyInstanceUID" in refused.reason
     finally:
         node.stop()
     for secret in ("Secret", "SECRET-ID", *map(file_uid, files)):
