@@ -13,7 +13,7 @@ from monai.fl.utils.constants import ExtraItems
 from monai.fl.utils.exchange_object import ExchangeObject
 
 from bundle.atomic import write_json
-from bundle.training import load_weights, save_atomically
+from bundle.checkpoints import load_weights, save_atomically
 
 logger = logging.getLogger(__name__)
 

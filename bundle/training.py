@@ -4,8 +4,6 @@ import logging
 import math
 from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from pickle import UnpicklingError
-from textwrap import shorten
 from typing import Any
 
 import torch
@@ -13,7 +11,8 @@ from ignite.engine import Events
 from torch import nn
 from torch.utils.data import DataLoader
 
-from bundle.atomic import atomic_path
+from bundle.checkpoints import load_weights as load_weights
+from bundle.checkpoints import read_last, save_atomically, save_last, unwrap
 from bundle.comments import without_comments
 from bundle.made_for import ATTRIBUTE, differing
 
@@ -33,75 +32,13 @@ def better(current: float, best: float) -> bool:
     return math.isnan(best) or current > best
 
 
-def save_atomically(content: Any, path: Path) -> None:
-    """torch.save to a temporary file beside `path`, then rename: a reader never meets half a file."""
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
-
-
-def read_weights(path: str | Path) -> dict[str, Any]:
-    """A state dict, by name, on the CPU. Only tensors are read: nothing that a file may hold runs.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it holds no state dict, or one with values that are not finite; or a checkpoint to resume from.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No weights at {path}. Train first, or set the checkpoint's path to your file.")
-    content = _read(path)
-    if "format" in content and "network" in content:
-        raise ValueError(
-            f"{path} is a checkpoint that a training resumes from. Give the weights alone, which lie beside it: "
-            f"{path.with_name('model.pt')}."
-        )
-    broken = [k for k, v in content.items() if isinstance(v, torch.Tensor) and not v.isfinite().all()]
-    if broken:
-        raise ValueError(f"{path} has values that are not numbers, in {_some(broken)}. Give other weights.")
-    return content
-
-
-def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Read a state dict into a network, in the network's precision, all or nothing.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: as `read_weights`; or the weights do not fit the network, the message says which.
-    """
-    content = read_weights(path)
-    try:
-        _unwrap(network).load_state_dict(content)
-    except RuntimeError as error:
-        why = "; ".join(shorten(line, 300, placeholder=" ...") for line in str(error).splitlines()[1:])
-        raise ValueError(
-            f"{path} does not fit this network: {why}. Was it trained with another configuration? Give that one, or "
-            "other weights."
-        ) from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, EOFError, RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read: it is damaged, or no file of weights by torch.save, or holds more than tensors. "
-            "Give a file that a training wrote."
-        ) from error
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}; wanted weights by name, as a training writes them.")
-    return dict(content)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" (of {len(names)})" if len(names) > 5 else "")
-
-
 class ResumableTraining:
     """Runs a trainer to its last epoch; saves after every epoch; goes on from the last one saved.
 
     Written to `folder` by rank 0, each first to a temporary file:
 
-    - `last.pt`: weights, optimizer, schedule, epoch, and the best metric so far; what a restart goes on from;
+    - `last.pt`: weights, optimizer, schedule, epoch, and the best metric so far; what a restart goes on from. The one
+      of the epoch before is kept as `last_but_one.pt`, and taken where the last is damaged;
     - `best_filename`: the weights alone, whenever the evaluator's key metric is a new best (every epoch, if there
       is no evaluator, or as long as its key metric is NaN; the last, if none was validated).
 
@@ -200,7 +137,7 @@ class ResumableTraining:
 
     def _check_prompts(self) -> None:
         """Without them the loss is finite, and teaches nothing."""
-        if not getattr(_unwrap(self.network), "has_prompts", True):
+        if not getattr(unwrap(self.network), "has_prompts", True):
             raise ValueError(
                 "The network has no text tower, and no weights with prompts were loaded: its findings have no prompts "
                 "but zeros, and nothing would be learnt. Give `pretrained` a folder of CLIP or SigLIP, `clip` a `text` "
@@ -211,7 +148,7 @@ class ResumableTraining:
         """What is random and frozen learns nothing, and the losses do not show it."""
         logger.info("Starting from the network as configured: no checkpoint to begin from is given (init_checkpoint).")
         self._check_prompts()
-        for name, module in _unwrap(self.network).named_modules():
+        for name, module in unwrap(self.network).named_modules():
             for part in getattr(module, "random", ()):
                 if not any(p.requires_grad for p in module.get_submodule(part).parameters()):
                     logger.warning(
@@ -255,7 +192,7 @@ class ResumableTraining:
             "format": FORMAT,
             "depends_on": self.depends_on,
             "data": self.data,
-            "network": _unwrap(self.network).state_dict(),
+            "network": unwrap(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
             "epoch": engine.state.epoch,
@@ -263,16 +200,16 @@ class ResumableTraining:
             "best_metric": -1.0 if validation is None else float(validation.best_metric),
             "best_metric_epoch": -1 if validation is None else int(validation.best_metric_epoch),
         }
-        save_atomically(content, self.last)
+        save_last(content, self.last)
 
     def _weights(self) -> dict[str, Any]:
         """The network's state dict, which says what it learnt from."""
-        weights: dict[str, Any] = _unwrap(self.network).state_dict()
+        weights: dict[str, Any] = unwrap(self.network).state_dict()
         setattr(weights, ATTRIBUTE, self.data)
         return weights
 
     def _load(self) -> None:
-        content = _read(self.last)
+        content = read_last(self.last)
         length = self.trainer.state.epoch_length
         if content.get("data") and self.data and (other := differing(content["data"], self.data)):
             raise ValueError(
@@ -292,7 +229,7 @@ class ResumableTraining:
         self._check_schedule(content["lr_scheduler"] or {})
         self._check_settings(content["optimizer"]["param_groups"])
         try:
-            _unwrap(self.network).load_state_dict(content["network"])
+            unwrap(self.network).load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(
@@ -346,7 +283,3 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return len(one) == len(other) and all(map(_equal, one, other))
     return math.isclose(one, other) if isinstance(one, float) and isinstance(other, float) else bool(one == other)
-
-
-def _unwrap(network: nn.Module) -> nn.Module:
-    return network.module if isinstance(network, nn.parallel.DistributedDataParallel) else network

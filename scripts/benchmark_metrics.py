@@ -12,12 +12,12 @@ from monai.bundle import ConfigParser
 from monai.metrics import compute_froc_curve_data
 from threadpoolctl import threadpool_limits
 
+from bundle.checkpoints import load_weights
 from bundle.handlers.pairs import auroc_pair, froc_pair, images_of
 from bundle.metrics import AUROCMetric, FROCMetric, extract_candidates, extract_candidates_batch, froc_curve
 from bundle.metrics.bootstrap import draw_counts, froc_replicates, interval
 from bundle.metrics.records import FindingRecords
 from bundle.results import MapsToCandidatesd
-from bundle.training import load_weights
 from scripts.text_table import text_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"

@@ -24,7 +24,7 @@ import requests
 import torch
 from monai.bundle import ConfigParser
 
-from bundle.training import load_weights
+from bundle.checkpoints import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -13,8 +13,8 @@ from monai.data import DataLoader, Dataset
 from monai.transforms import Compose
 
 from bundle import failure
+from bundle.checkpoints import load_weights
 from bundle.data.datalist import datalist_section
-from bundle.training import load_weights
 from bundle.transforms import LoadRadiographd
 
 ROOT = Path(__file__).parents[1]

@@ -1,7 +1,9 @@
 """Steps, learning rates, checkpoints: refusals and rules."""
 
+import io
 import logging
 import math
+import zipfile
 from functools import partial
 from types import SimpleNamespace
 
@@ -14,10 +16,11 @@ from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LinearLR, OneCycleLR
 from torch.utils.data import DataLoader, DistributedSampler
 
+from bundle.checkpoints import load_weights, previous_of, save_atomically
 from bundle.engines import TrainingStep
 from bundle.optim import parameter_groups
 from bundle.precision import Precision
-from bundle.training import ResumableTraining, better, load_weights, save_atomically
+from bundle.training import ResumableTraining, better
 
 
 def test_first_matching_pattern_gives_the_rate():
@@ -345,3 +348,49 @@ def test_a_card_that_only_emulates_bfloat16_trains_in_float32(monkeypatch, compu
 def test_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="'auto', 'bfloat16' or 'float32'"):
         Precision("half")
+
+
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flipped(content):
+    """One bit of a tensor is another."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        name = next(name for name in archive.namelist() if name.endswith("/data/0"))
+        values = archive.read(name)
+    place = content.index(values, content.index(name.encode()))
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("damage", [cut, flipped, lambda content: bytes(len(content)), lambda content: b""])
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(tmp_path, caplog, damage):
+    resumable(tmp_path, epochs=2).run()
+    last = tmp_path / "last.pt"
+    before = previous_of(last).read_bytes()
+    assert torch.load(previous_of(last), weights_only=True)["epoch"] == 1
+    whole = last.read_bytes()
+    last.write_bytes(damage(whole))
+    training = resumable(tmp_path, epochs=3)
+    training.run()
+    assert "last.pt cannot be read" in caplog.text
+    assert "the one before, of epoch 1" in caplog.text
+    assert training.trainer.state.epoch == 3
+    assert torch.load(last, weights_only=True)["epoch"] == 3
+    last.write_bytes(b"")
+    previous_of(last).write_bytes(cut(before))
+    with pytest.raises(ValueError, match=r"last_but_one\.pt cannot be read"):
+        resumable(tmp_path, epochs=4).run()
+
+
+def test_a_first_checkpoint_that_is_damaged_is_refused(tmp_path):
+    resumable(tmp_path).run()
+    (tmp_path / "last.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"last\.pt cannot be read"):
+        resumable(tmp_path, epochs=2).run()
+
+
+def test_the_one_before_is_copied_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError("no hard links")))
+    resumable(tmp_path, epochs=2).run()
+    assert torch.load(previous_of(tmp_path / "last.pt"), weights_only=True)["epoch"] == 1

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bundle.checkpoints import load_weights
 from bundle.made_for import ATTRIBUTE, differing
 from bundle.metrics.records import Records
 from bundle.metrics.records_check import check_same_truth
 from bundle.metrics.records_io import load_records, records_made_for
 from bundle.networks import PatchCLIP
-from bundle.training import load_weights
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from torch import nn
 
-from bundle.training import load_weights
+from bundle.checkpoints import load_weights
 
 
 @dataclass(frozen=True)

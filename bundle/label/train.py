@@ -14,10 +14,10 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.train import TrainTask
 
 from bundle.atomic import write_json
+from bundle.checkpoints import save_atomically
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError
-from bundle.training import save_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bundle.checkpoints import load_weights
 from bundle.fingerprint import file_fingerprint
 from bundle.networks.patch_clip import PatchCLIP
-from bundle.training import load_weights
 
 
 class FrozenTower(nn.Module):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.checkpoints import read_weights
 from bundle.fingerprint import file_fingerprint, weights_fingerprint
 from bundle.grid import boxes_in_grid, canvas_to_grid
 from bundle.networks.clip import CLIPTowers, VisionFeatures
@@ -16,7 +17,6 @@ from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.pixel_statistics import pixel_tensors
 from bundle.networks.roi_align import roi_align
 from bundle.networks.text_bank import TextBank
-from bundle.training import read_weights
 
 View = Literal["crop", "roi_align"]
 

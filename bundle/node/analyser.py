@@ -8,9 +8,9 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 
+from bundle.checkpoints import load_weights
 from bundle.reading.options import ReadingOptions
 from bundle.results.dicom import DicomOptions, NotAssessedError, dicom_results, read_findings, save_dicom_results
-from bundle.training import load_weights
 
 
 class Analyser:

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from bundle.checkpoints import save_atomically
 from bundle.comparison import other_network
 from bundle.comparison.elsewhere import records_elsewhere
 from bundle.made_for import ATTRIBUTE, differing, made_for
 from bundle.metrics.records import Records
 from bundle.metrics.records_io import load_records, save_records
-from bundle.training import save_atomically
 from tests.report.cases import made_records
 from tests.tiny_network import tiny_patch_clip
 

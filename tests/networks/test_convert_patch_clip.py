@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.checkpoints import load_weights
 from bundle.data.tokenizer import load_tokenizer
 from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
 from bundle.networks.conversion.patch_clip_file import _heads, convert_patch_clip
-from bundle.training import load_weights
 from tests.networks.original_clip import SIZES, image_embedding, original_state
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.losses import DetectionLoss
 from bundle.networks import BoxDetector
 from bundle.networks.local_normalisation import LocalNormalisation
-from bundle.training import load_weights, save_atomically
 from tests.detectors import BACKBONE, FINDINGS, TRANSFORMER, batch, tiny_detector
 
 B, K, Q, LAYERS = 3, 3, 10, 2

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.networks.local_normalisation import LocalNormalisation
-from bundle.training import load_weights, save_atomically
 from tests.networks.test_patch_clip import B, G, K
 
 

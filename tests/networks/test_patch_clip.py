@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.losses import PatchCLIPLoss, ReportContrastiveLoss
 from bundle.networks import CLIPTowers, Downscaler
 from bundle.networks.image_score import SCORES
-from bundle.training import load_weights, save_atomically
 
 B, K, D, G = 2, 3, 12, 4
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.grid import patch_boxes
 from bundle.losses import (
     NegativeCaptionLoss,
@@ -16,7 +17,6 @@ from bundle.losses import (
     WeightedLosses,
 )
 from bundle.networks import PatchCLIP, RegionCLIP
-from bundle.training import load_weights, save_atomically
 
 B, R, M, K, D, G, SIDE = 2, 3, 2, 3, 12, 4, 132
 P, PATCH = G * G, SIDE / G

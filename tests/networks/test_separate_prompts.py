@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.networks.separate_prompts import separate_prompts
-from bundle.training import load_weights, save_atomically
 
 
 def test_the_prompts_are_orthonormal_and_nearest_to_what_they_were(build):

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from bundle.checkpoints import save_atomically
 from bundle.losses import RegionDistillationLoss
 from bundle.networks import RegionTeacher
-from bundle.training import save_atomically
 
 SIDE, D = 132, 12
 TEXTS = ["large mass in the left upper zone", "small mass in the left upper zone", "no mass"]

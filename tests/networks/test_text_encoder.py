@@ -9,10 +9,10 @@ from monai.bundle import ConfigParser
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertModel, RobertaConfig, RobertaModel, T5Config
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.data import minilm
 from bundle.data.tokenizer import load_tokenizer
 from bundle.networks import CLIPTowers, Downscaler, PatchCLIP, TextEncoder
-from bundle.training import load_weights, save_atomically
 from tests.tiny_bert import write_tiny_bert
 
 TEXTS = ["a mass in the left upper zone", "no effusion", "mass"]

@@ -4,10 +4,10 @@ import pytest
 import torch
 from monai.engines import SupervisedEvaluator
 
+from bundle.checkpoints import load_weights, save_atomically
 from bundle.engines import EvaluationStep
 from bundle.precision import Precision
 from bundle.saliency import METHODS, SaliencyNetwork, scale_by_constant, scale_by_probability
-from bundle.training import load_weights, save_atomically
 
 NAN = float("nan")
 

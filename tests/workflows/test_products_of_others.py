@@ -6,9 +6,9 @@ import shutil
 import pytest
 import torch
 
+from bundle.checkpoints import save_atomically
 from bundle.made_for import ATTRIBUTE
 from bundle.metrics.records_io import save_records
-from bundle.training import save_atomically
 from tests.report.cases import FINDINGS, made_records
 from tests.tiny import write_tiny_data
 from tests.tiny_network import tiny_patch_clip

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from bundle.atomic import new_folder
+from bundle.checkpoints import save_atomically
 from bundle.data.tokenizer import load_tokenizer
 from bundle.networks.clip import CLIPTowers
 from bundle.networks.conversion.clip_folder import write_clip
@@ -28,7 +29,6 @@ from bundle.networks.conversion.clip_sizes import ClipSizes, sizes_of_openai
 from bundle.networks.conversion.state_file import listed, read_state
 from bundle.networks.downscaler import Downscaler
 from bundle.networks.patch_clip import PatchCLIP
-from bundle.training import save_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from bundle.training import read_weights
+from bundle.checkpoints import read_weights
 
 logger = logging.getLogger(__name__)
 
