@@ -3,22 +3,27 @@
 python -m scripts.check_datalist data/demo/datalist.json
 """
 
+import json
 import sys
+from pathlib import Path
 
 import fire
 
 from bundle.data.datalist import DatalistError, write_checked
 from bundle.data.datalist_text import table_of
 
+TRAINING = Path(__file__).resolve().parent.parent / "configs" / "train.json"
+
 
 def main(datalist: str, image_dir: str | None = None, reading: dict | None = None) -> None:
     """Write `DATALIST.checked.arrow`, or say every fault and write nothing.
 
-    `image_dir` is the folder that the images are named in, where it is not the datalist's, and `reading` the section of
-    the configuration, such as '{"voi_index": 1}', where it is not train.json's: both as the training has them.
+    `image_dir` is the folder that the images are named in, where it is not the datalist's, and `reading` what is
+    otherwise than in that section of train.json, such as '{"voi_index": 1}': both as the training has them.
     """
+    usual = json.loads(TRAINING.read_text(encoding="utf-8"))["reading"]
     try:
-        checked = write_checked(datalist, image_dir, reading)
+        checked = write_checked(datalist, image_dir, usual | (reading or {}))
     except (DatalistError, ValueError, OSError) as error:
         sys.exit(str(error))
     for name, entries in checked.sections.items():

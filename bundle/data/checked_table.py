@@ -73,7 +73,7 @@ def write_table(
         "format": FORMAT,
         "datalist": {"bytes": stamp.st_size, "changed_ns": stamp.st_mtime_ns, "sha256": file_sha256(datalist)},
         "base": os.fspath(base),
-        "reading": asdict(reading),
+        "reading": _as_json(reading),
         "findings": list(findings),
         "sections": list(sections),
         "description": str(document.get("description") or ""),
@@ -113,6 +113,7 @@ def open_table(
     if why is not None:
         _pass_over(path, why)
         return None
+    logger.info("%s: %d entries by the table of its check, %s.", datalist, len(columns["image"]), path.name)
     section = columns["section"].indices.to_numpy()
     names = columns["section"].dictionary.to_pylist()
     rows = {name: np.flatnonzero(section == number) for number, name in enumerate(names)}
@@ -164,12 +165,17 @@ def _row(section: str, entry: Mapping[str, Any], base: Path) -> dict[str, Any]:
     }
 
 
+def _as_json(reading: ReadingOptions) -> Any:
+    """The options, but for where pixels are decoded, which changes nothing that is said of an image."""
+    return json.loads(json.dumps({name: value for name, value in asdict(reading).items() if name != "isolated"}))
+
+
 def _other(about: Mapping[str, Any], base: Path, findings: Iterable[str], reading: ReadingOptions | None) -> str | None:
     """What the table was made for that is now otherwise."""
     if about["base"] != os.fspath(base):
         return f"it is of images in {about['base']}"
-    if reading is not None and about["reading"] != json.loads(json.dumps(asdict(reading))):
-        return "it was made with other reading options"
+    if reading is not None and about["reading"] != _as_json(reading):
+        return f"it was made with other reading options, {about['reading']}"
     unknown = [name for name in findings if name not in about["findings"]]
     return f"the datalist has no finding {unknown[0]}" if unknown else None
 

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from bundle.data.datalist import write_checked
+from scripts.check_datalist import main
 from scripts.prepare_datalist import commands
 from tests.data.sources.source_files import write_csv
 from tests.workflows.conftest import ENVIRONMENT, Place
@@ -35,7 +35,7 @@ def peak(folder, number):
     commands()["chexzero"](
         images=str(images), output=str(datalist), h5=str(images / "cxr.h5"), table=str(table), validation=0.02, test=0.0
     )
-    write_checked(datalist, base_dir=images)
+    main(str(datalist), image_dir=str(images))
     settings = {"datalist": datalist, "image_dir": images, "max_epochs": 1, "batch_size": 16}
     command = [sys.executable, *place.arguments("training", "train", **settings, cache_rate=0.0)]
     process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
