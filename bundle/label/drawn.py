@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from bundle.fingerprint import file_sha256
+from bundle.label.masks import NOTED
 from bundle.reading.decode_worker import DecodingError
 from bundle.reading.decoder import ItkHeader, itk_header, itk_pixels
 from bundle.reading.dicom_header import MAX_PIXELS
@@ -62,18 +63,22 @@ def segment_findings(info: Mapping[str, Any], findings: Sequence[str]) -> dict[i
     return chosen
 
 
-def check_submitted(info: Mapping[str, Any], radiograph: str | Path) -> None:
+def check_submitted(info: Mapping[str, Any], radiograph: str | Path, mask: str | Path) -> None:
     """Refuse a label of which it is not known what it says, or on what.
 
     Args:
         info: notes saved with the mask.
         radiograph: the file of the name that it was drawn on.
+        mask: the mask's file.
 
     Raises:
-        DrawnError: the notes are lost, or the file is away or another one than when the label was submitted.
+        DrawnError: the notes are lost or of another mask, or the radiograph's file is away or another one than when the
+            label was submitted.
     """
     if not info.get("label_info"):
         raise DrawnError("no label_info says which value of the mask is which finding; submit the label anew")
+    if NOTED in info and info[NOTED] != file_sha256(mask):
+        raise DrawnError("the mask is not the one that its notes were written for; submit the label anew")
     if not Path(radiograph).is_file():
         raise DrawnError("the radiograph is away; bring its file back, or delete the label")
     noted = info.get("image_sha256")

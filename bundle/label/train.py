@@ -123,8 +123,8 @@ class RadiographTrainTask(TrainTask):
             info = datastore.get_label_info(image, DefaultLabelTag.FINAL)
             more = known.get(Path(radiograph).resolve(), {})
             try:
-                check_submitted(info, radiograph)
                 mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
+                check_submitted(info, radiograph, mask)
                 entries.append(drawn_entry(radiograph, mask, info, findings, more, reading))
             except (DrawnError, RadiographError) as error:
                 unusable.append(f"{image}: {error.found if isinstance(error, RadiographError) else error}")

@@ -117,16 +117,21 @@ def test_an_entry_joins_what_is_drawn_and_what_the_datalist_knows(tmp_path, radi
 
 
 def test_a_label_is_used_only_while_it_is_known_what_it_says_and_on_what(tmp_path, radiograph):
+    mask = tmp_path / "m.png"
+    mask.write_bytes(b"drawn")
     info = {"label_info": [{"name": "Mass", "idx": 1}], "image_sha256": file_sha256(radiograph)}
-    check_submitted(info, radiograph)
+    info["mask_sha256"] = file_sha256(mask)
+    check_submitted(info, radiograph, mask)
+    with pytest.raises(DrawnError, match="the mask is not the one that its notes were written for"):
+        check_submitted({**info, "mask_sha256": "of another"}, radiograph, mask)
     with pytest.raises(DrawnError, match="no label_info says"):
-        check_submitted({"image_sha256": info["image_sha256"]}, radiograph)
+        check_submitted({"image_sha256": info["image_sha256"]}, radiograph, mask)
     write_dicom(radiograph, np.zeros((90, 70), np.uint16))
     with pytest.raises(DrawnError, match="the file has changed since it was drawn on"):
-        check_submitted(info, radiograph)
+        check_submitted(info, radiograph, mask)
     radiograph.unlink()
     with pytest.raises(DrawnError, match="the radiograph is away"):
-        check_submitted(info, radiograph)
+        check_submitted(info, radiograph, mask)
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
