@@ -15,6 +15,7 @@ from typing import Any
 
 from bundle.atomic import write_file
 from bundle.label import MODEL
+from bundle.label.work import FolderInUseError, work_folder
 from bundle.loopback import is_loopback
 
 logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
@@ -48,7 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
     mark = hashlib.sha256(studies.encode()).hexdigest()[:8]
     name = "archive" if archive else Path(studies).name
     work = Path(options.work or ROOT / "eval" / "label" / f"{name}-{mark}").resolve()
-    run(studies, model, work, options)
+    try:
+        with work_folder(work, f"{options.host}:{options.port}"):
+            run(studies, model, work, options)
+    except FolderInUseError as error:
+        sys.exit(str(error))
 
 
 def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> None:
