@@ -69,13 +69,19 @@ class FolderDatastore(LocalDatastore):
         datastore_path: the folder.
         findings: what segments may be called.
         reading: with which the server reads.
+        studies: the folder that links lead into; None has no links.
         more: of MONAI Label's datastore.
     """
 
     def __init__(
-        self, datastore_path: str, findings: list[str], reading: ReadingOptions = DEFAULT_OPTIONS, **more: Any
+        self,
+        datastore_path: str,
+        findings: list[str],
+        reading: ReadingOptions = DEFAULT_OPTIONS,
+        studies: Path | None = None,
+        **more: Any,
     ) -> None:
-        self._findings, self._reading = findings, reading
+        self._findings, self._reading, self._studies = findings, reading, studies
         self._changing = threading.RLock()
         self._away: frozenset[str] = frozenset()
         super().__init__(datastore_path, auto_reload=False, **more)
@@ -103,9 +109,18 @@ class FolderDatastore(LocalDatastore):
         return {image for image, known in self._datastore.objects.items() if known.labels}
 
     def get_image_uri(self, image_id: str) -> str:
-        """The radiograph's path, its link not followed; "" if there is none."""
+        """The radiograph's path, its link not followed; "" if there is none.
+
+        Raises:
+            RefusedError: the file was in the studies when it was listed, and is a link now that leads out of them.
+        """
         known = self._datastore.objects.get(image_id)
-        return str(Path(self._datastore.image_path()) / f"{image_id}{known.image.ext}") if known else ""
+        if known is None:
+            return ""
+        path = Path(self._datastore.image_path()) / f"{image_id}{known.image.ext}"
+        if self._studies and path.is_symlink() and not path.resolve().is_relative_to(self._studies.resolve()):
+            raise RefusedError(403, "the radiograph is a link that leads out of the studies; put the file itself there")
+        return str(path)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Keep an uploaded radiograph.

@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from bundle.atomic import write_json
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries
+from bundle.label.refusal import RefusedError
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError
 from bundle.training import save_atomically
@@ -119,14 +120,14 @@ class RadiographTrainTask(TrainTask):
         known = known_entries(self.studies)
         entries, unusable = [], []
         for image in sorted(datastore.get_labeled_images()):
-            radiograph = datastore.get_image_uri(image)
             info = datastore.get_label_info(image, DefaultLabelTag.FINAL)
-            more = known.get(Path(radiograph).resolve(), {})
             try:
+                radiograph = datastore.get_image_uri(image)
+                more = known.get(Path(radiograph).resolve(), {})
                 mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
                 check_submitted(info, radiograph, mask)
                 entries.append(drawn_entry(radiograph, mask, info, findings, more, reading))
-            except (DrawnError, RadiographError) as error:
+            except (DrawnError, RadiographError, RefusedError) as error:
                 unusable.append(f"{image}: {error.found if isinstance(error, RadiographError) else error}")
         if unusable:
             count = len(unusable)
