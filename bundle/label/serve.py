@@ -100,6 +100,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from bundle.label.answers import Answers
+    from bundle.label.ending import end_training_with_server
     from bundle.label.guard import Guard
     from bundle.label.logs import log_config
     from bundle.label.offered import Offered
@@ -126,6 +127,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     if not own.is_symlink():
         logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)
     logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
+    end_training_with_server()
     uvicorn.run(
         served,
         host=options.host,

@@ -140,7 +140,7 @@ def test_specks_are_counted_before_they_are_looked_at(tmp_path, monkeypatch):
     mask = np.zeros((500, 500), np.uint8)
     mask[::2, ::2] = 1
     imsave(tmp_path / "m.png", mask, check_contrast=False)
-    monkeypatch.setattr(module, "regionprops", lambda parts: parts.max() > 1000 and pytest.fail("took 4 s") or ())
+    monkeypatch.setattr(module, "regionprops", lambda parts: (parts.max() > 1000 and pytest.fail("took 4 s")) or ())
     with pytest.raises(DrawnError, match="62500 connected parts or more; wanted at most 1000"):
         segment_boxes(tmp_path / "m.png", radiograph, NAMES)
     mask[30:] = 0  # 15 x 250 specks
