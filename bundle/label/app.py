@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,10 +20,11 @@ from monailabel.utils.sessions import SessionInfo, Sessions
 
 from bundle.label import MODEL
 from bundle.label.archive import Archive, ArchiveDatastore
+from bundle.label.changes import Changes
 from bundle.label.datastore import EXTENSIONS, FolderDatastore, kept_suffix
 from bundle.label.infer import RadiographInferTask
 from bundle.label.refusal import RefusedError
-from bundle.label.studies import Refused, check_size, link_radiographs
+from bundle.label.studies import check_size
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
 from bundle.reading.options import ReadingOptions
@@ -68,8 +68,7 @@ class RadiographApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.originals = Path(conf["originals"]) if conf.get("originals") else None
         self.archive: Archive | None = None
-        self._refused: Refused = {}
-        self._linking = threading.Lock()
+        self._changes: Changes | None = None
         self._looking = ThreadPoolExecutor(1)
         self.model_folder = Path(app_dir) / "model" / MODEL
         config = json.loads((self.model_folder / "configs" / "inference.json").read_text(encoding="utf-8"))
@@ -87,9 +86,12 @@ class RadiographApp(MONAILabelApp):
             cache = settings.MONAI_LABEL_DICOMWEB_CACHE_PATH
             return ArchiveDatastore(self.archive, cache, self.findings, filters, self.reading)
         reads = settings.MONAI_LABEL_DATASTORE_READ_ONLY  # the process that trains
-        datastore = FolderDatastore(self.studies, self.findings, self.reading, extensions=EXTENSIONS, read_only=reads)
-        if not reads:
-            self._look_for_changes(datastore)
+        datastore = FolderDatastore(
+            self.studies, self.findings, self.reading, self.originals, extensions=EXTENSIONS, read_only=reads
+        )
+        if not reads and self.originals is not None:
+            self._changes = Changes(self.originals, Path(self.studies), Path(self.app_dir).parent)
+            self._changes.find(datastore)
         return datastore
 
     def init_infers(self) -> dict[str, InferTask]:
@@ -111,7 +113,8 @@ class RadiographApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """As MONAI Label's; new radiographs in the studies folder are found by it."""
-        self._look_for_changes(self.datastore())
+        if self._changes is not None:
+            self._changes.find(self.datastore())
         content: dict[str, Any] = super().info()
         return content
 
@@ -169,10 +172,3 @@ class RadiographApp(MONAILabelApp):
     def _load_sessions(self, load: bool = False) -> Sessions | None:
         store, expiry = settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY
         return RadiographSessions(self.reading, store, expiry) if load else None
-
-    def _look_for_changes(self, datastore: FolderDatastore) -> None:
-        if self.originals is not None:
-            with self._linking:
-                view, work = Path(self.studies), Path(self.app_dir).parent
-                link_radiographs(self.originals, view, datastore.drawn_on(), self._refused, work)
-                datastore.refresh()

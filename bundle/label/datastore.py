@@ -12,11 +12,12 @@ from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore
 
-from bundle.atomic import atomic_path, write_file
+from bundle.atomic import write_file
 from bundle.data.output_names import SUFFIXES
 from bundle.fingerprint import file_sha256
 from bundle.label import NAME
 from bundle.label.drawn import DrawnError, drawn_entry, segment_findings
+from bundle.label.masks import NOTED, counting, lay_beside, left_waiting, take_back, take_place
 from bundle.label.paths import upload_suffix
 from bundle.label.refusal import RefusedError
 from bundle.label.studies import check_size
@@ -68,13 +69,19 @@ class FolderDatastore(LocalDatastore):
         datastore_path: the folder.
         findings: what segments may be called.
         reading: with which the server reads.
+        studies: the folder that links lead into; None has no links.
         more: of MONAI Label's datastore.
     """
 
     def __init__(
-        self, datastore_path: str, findings: list[str], reading: ReadingOptions = DEFAULT_OPTIONS, **more: Any
+        self,
+        datastore_path: str,
+        findings: list[str],
+        reading: ReadingOptions = DEFAULT_OPTIONS,
+        studies: Path | None = None,
+        **more: Any,
     ) -> None:
-        self._findings, self._reading = findings, reading
+        self._findings, self._reading, self._studies = findings, reading, studies
         self._changing = threading.RLock()
         self._away: frozenset[str] = frozenset()
         super().__init__(datastore_path, auto_reload=False, **more)
@@ -102,9 +109,18 @@ class FolderDatastore(LocalDatastore):
         return {image for image, known in self._datastore.objects.items() if known.labels}
 
     def get_image_uri(self, image_id: str) -> str:
-        """The radiograph's path, its link not followed; "" if there is none."""
+        """The radiograph's path, its link not followed; "" if there is none.
+
+        Raises:
+            RefusedError: the file was in the studies when it was listed, and is a link now that leads out of them.
+        """
         known = self._datastore.objects.get(image_id)
-        return str(Path(self._datastore.image_path()) / f"{image_id}{known.image.ext}") if known else ""
+        if known is None:
+            return ""
+        path = Path(self._datastore.image_path()) / f"{image_id}{known.image.ext}"
+        if self._studies and path.is_symlink() and not path.resolve().is_relative_to(self._studies.resolve()):
+            raise RefusedError(403, "the radiograph is a link that leads out of the studies; put the file itself there")
+        return str(path)
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Keep an uploaded radiograph.
@@ -121,11 +137,14 @@ class FolderDatastore(LocalDatastore):
         with self._changing:
             if image_id in self._datastore.objects:
                 raise RefusedError(409, _THERE_IS)
-            _copy_new(image_filename, Path(self._datastore.image_path()) / name)
+            place = Path(self._datastore.image_path()) / name
+            _copy_new(image_filename, place)
             info = {**image_info, "ts": int(time.time()), "name": name}
-            known = ImageLabelModel(image=DataModel(info=info, ext=suffix))
-            self._datastore.objects = {**self._datastore.objects, image_id: known}
-            self._update_datastore_file()
+            try:
+                self._commit(image_id, ImageLabelModel(image=DataModel(info=info, ext=suffix)))
+            except BaseException:
+                place.unlink()  # who is told that it failed may send it again under this name
+                raise
         return image_id
 
     def remove_image(self, image_id: str) -> None:
@@ -138,8 +157,13 @@ class FolderDatastore(LocalDatastore):
         Raises:
             RefusedError: they are not as MONAI Label reads them.
         """
+        info = _checked_image_info(info)
         with self._changing:
-            super().update_image_info(image_id, _checked_image_info(info))
+            known = self._datastore.objects.get(image_id)
+            if known is None:
+                raise RefusedError(404, "there is no radiograph of this name")
+            image = DataModel(info={**known.image.info, **info}, ext=known.image.ext)
+            self._commit(image_id, ImageLabelModel(image=image, labels=known.labels))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """Notes about a radiograph; its path is not the client's business."""
@@ -164,15 +188,20 @@ class FolderDatastore(LocalDatastore):
         mask = Path(self._datastore.label_path(label_tag)) / f"{image_id}{suffix}"
         info |= {"ts": int(time.time()), "name": mask.name, **self._marks(image_id)}
         with self._changing:
-            with atomic_path(mask) as temporary:
-                shutil.copyfile(label_filename, temporary)
-            for earlier in self._masks(image_id, label_tag):
-                if earlier != mask:
-                    earlier.unlink()
-            known = self._datastore.objects[image_id]
-            known.labels = {**known.labels, label_tag: DataModel(info=info, ext=suffix)}
-            self._update_datastore_file()
+            info[NOTED] = lay_beside(Path(label_filename), mask)
+            try:
+                self._note_label(image_id, label_tag, DataModel(info=info, ext=suffix))
+            except BaseException:
+                take_back(mask, info[NOTED])
+                raise
+            take_place(mask, info, self._masks(image_id, label_tag))
         return image_id
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """The path of the mask that its notes speak of; "" if there is none."""
+        label = self._datastore.label(label_id, label_tag)
+        folder = Path(self._datastore.label_path(label_tag))
+        return str(counting(folder / f"{label_id}{label.ext}", label.info)) if label else ""
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """Add to the notes about a label, if training can use it then.
@@ -180,14 +209,15 @@ class FolderDatastore(LocalDatastore):
         Raises:
             RefusedError: there is no such label, or it could not be used.
         """
-        label = self._datastore.label(label_id, label_tag)
-        if label is None:
-            raise RefusedError(404, "there is no label of this name and tag")
-        notes = {**label.info, **_object(info)}
-        checked = self._checked_notes(label_id, self.get_label_uri(label_id, label_tag), notes)
         with self._changing:
-            label.info = checked | {key: label.info[key] for key in ("ts", "name", "image_sha256") if key in label.info}
-            self._update_datastore_file()
+            label = self._datastore.label(label_id, label_tag)
+            if label is None:
+                raise RefusedError(404, "there is no label of this name and tag")
+            mask = self.get_label_uri(label_id, label_tag)
+            notes = self._checked_notes(label_id, mask, {**label.info, **_object(info)})
+            notes |= {key: label.info[key] for key in ("ts", "name", "image_sha256") if key in label.info}
+            notes[NOTED] = file_sha256(mask)
+            self._note_label(label_id, label_tag, DataModel(info=notes, ext=label.ext))
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Delete what was drawn.
@@ -196,11 +226,14 @@ class FolderDatastore(LocalDatastore):
             RefusedError: there is no such label.
         """
         checked_name(label_tag, "tag")
-        if self._datastore.label(label_id, label_tag) is None:
-            raise RefusedError(404, "there is no label of this name and tag")
         with self._changing:
+            if self._datastore.label(label_id, label_tag) is None:
+                raise RefusedError(404, "there is no label of this name and tag")
+            counts = Path(self.get_label_uri(label_id, label_tag))
             for mask in self._masks(label_id, label_tag):
-                mask.unlink()
+                if mask != counts:
+                    mask.unlink()
+            counts.unlink(missing_ok=True)  # the last: without it the others would be masks of which nobody says what
             self.refresh()
 
     def _checked_notes(self, image_id: str, mask: str, info: dict[str, Any]) -> dict[str, Any]:
@@ -236,6 +269,7 @@ class FolderDatastore(LocalDatastore):
             there = {name: each.image.ext for name, each in known.items() if f"{name}{each.image.ext}" in files}
             for file in sorted(files):
                 there.setdefault(*self._to_id(file))
+            self._settle_masks()
             masks = self._all_masks()
             objects: dict[str, ImageLabelModel] = {}
             for image in dict.fromkeys([*known, *there]):
@@ -246,9 +280,19 @@ class FolderDatastore(LocalDatastore):
                     same = labels == entry.labels
                     objects[image] = entry if same else ImageLabelModel(image=entry.image, labels=labels)
             self._away = frozenset(objects) - frozenset(there)
-            if objects != known:  # in one step: whoever goes through the old ones is not disturbed
-                self._datastore.objects = objects
-                self._update_datastore_file()
+            if objects != known:
+                self._replace_objects(objects)
+
+    def _settle_masks(self) -> None:
+        """End what a kill, or a disk that failed, interrupted: what notes speak of takes its place, the rest goes."""
+        for folder in filter(Path.is_dir, Path(self._datastore.label_path(None)).iterdir()):
+            for waiting in left_waiting(folder):
+                image = self._to_id(waiting.name[14:])[0]
+                if self.get_label_uri(image, folder.name) != str(waiting):
+                    waiting.unlink()
+                    continue
+                label = self._datastore.objects[image].labels[folder.name]
+                take_place(folder / waiting.name[14:], label.info, self._masks(image, folder.name))
 
     def _all_masks(self) -> dict[str, dict[str, list[str]]]:
         """Suffixes of the masks that are there, by name and tag."""
@@ -259,10 +303,28 @@ class FolderDatastore(LocalDatastore):
                 masks.setdefault(name, {}).setdefault(folder.name, []).append(suffix)
         return masks
 
+    def _note_label(self, image: str, tag: str, label: DataModel) -> None:
+        known = self._datastore.objects[image]
+        self._commit(image, ImageLabelModel(image=known.image, labels={**known.labels, tag: label}))
+
+    def _commit(self, image: str, entry: ImageLabelModel) -> None:
+        """Change what is known of one radiograph."""
+        self._replace_objects({**self._datastore.objects, image: entry})
+
+    def _replace_objects(self, objects: dict[str, ImageLabelModel]) -> None:
+        """First on the disk, whole or not at all, then here; whoever goes through the old ones is not disturbed."""
+        self._write(self._datastore.model_copy(update={"objects": objects}))
+        self._datastore.objects = objects
+
     def _update_datastore_file(self, lock: bool = True) -> None:
-        with self._changing:  # whole or not at all, so that readers need no lock
-            content = self._datastore.model_dump(exclude={"base_path"})
-            write_file(self._datastore_config_path, json.dumps(content, indent=2, default=str))
+        self._write(self._datastore)
+
+    def _write(self, content: Any) -> None:
+        with self._changing:
+            write_file(
+                self._datastore_config_path,
+                json.dumps(content.model_dump(exclude={"base_path"}), indent=2, default=str),
+            )
             self._config_ts = Path(self._datastore_config_path).stat().st_mtime
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
 from bundle.fingerprint import file_sha256
+from bundle.label.masks import NOTED
 from bundle.reading.decode_worker import DecodingError
 from bundle.reading.decoder import ItkHeader, itk_header, itk_pixels
 from bundle.reading.dicom_header import MAX_PIXELS
@@ -21,6 +22,8 @@ from bundle.reading.radiograph import look_at_header, read_radiograph
 from bundle.results.findings_file import viewer_affine
 
 PathLike = str | os.PathLike[str]
+
+MAX_PARTS, MAX_SEGMENTS = 1000, 100  # of a mask: people draw a handful; each part is a box, each segment a pass over it
 
 _KINDS = {".nii.gz": "Nifti", ".nii": "Nifti", ".nrrd": "Nrrd", ".mha": "Meta", ".png": "PNG"}
 # headers that name no other file
@@ -49,6 +52,8 @@ def segment_findings(info: Mapping[str, Any], findings: Sequence[str]) -> dict[i
     if not isinstance(named, list):
         example = json.dumps([{"name": findings[0], "idx": 1}])
         raise DrawnError(f"label_info must be a list, such as {example}")
+    if len(named) > MAX_SEGMENTS:
+        raise DrawnError(f"label_info lists {len(named)} segments; wanted at most {MAX_SEGMENTS}")
     known = {name.casefold(): name for name in findings}
     chosen: dict[int, str] = {}
     for place, segment in enumerate(named, start=1):
@@ -62,18 +67,22 @@ def segment_findings(info: Mapping[str, Any], findings: Sequence[str]) -> dict[i
     return chosen
 
 
-def check_submitted(info: Mapping[str, Any], radiograph: str | Path) -> None:
+def check_submitted(info: Mapping[str, Any], radiograph: str | Path, mask: str | Path) -> None:
     """Refuse a label of which it is not known what it says, or on what.
 
     Args:
         info: notes saved with the mask.
         radiograph: the file of the name that it was drawn on.
+        mask: the mask's file.
 
     Raises:
-        DrawnError: the notes are lost, or the file is away or another one than when the label was submitted.
+        DrawnError: the notes are lost or of another mask, or the radiograph's file is away or another one than when the
+            label was submitted.
     """
     if not info.get("label_info"):
         raise DrawnError("no label_info says which value of the mask is which finding; submit the label anew")
+    if NOTED in info and info[NOTED] != file_sha256(mask):
+        raise DrawnError("the mask is not the one that its notes were written for; submit the label anew")
     if not Path(radiograph).is_file():
         raise DrawnError("the radiograph is away; bring its file back, or delete the label")
     noted = info.get("image_sha256")
@@ -99,7 +108,8 @@ def segment_boxes(
         [{"finding", "box"}], boxes in stored pixels, cut to the image.
 
     Raises:
-        DrawnError: the mask does not fit, or the radiograph is, by its header, no frontal chest radiograph.
+        DrawnError: the mask does not fit, has too many parts, or the radiograph is, by its header, no frontal chest
+            radiograph.
     """
     if not_frontal := look_at_header(radiograph, options).not_assessed:  # training would refuse it
         raise DrawnError(f"the radiograph is not assessed: {not_frontal}")
@@ -117,9 +127,18 @@ def segment_boxes(
         stored_from_mask = np.eye(4)
     else:
         raise DrawnError(f"the mask has {array.shape[::-1]} pixels and no geometry; wanted {(width, height)}")
-    boxes = []
-    for value, finding in names.items():
-        for part in regionprops(label(array == value, connectivity=2)):
+    values = np.unique(array[array != 0])
+    if np.isin(values, list(names), invert=True).any():
+        raise DrawnError(f"the mask has other values than {sorted(names)}, which are {', '.join(names.values())}")
+    boxes, count = [], 0
+    for value, finding in ((value, finding) for value, finding in names.items() if value in values):
+        parts, more = label(array == value, connectivity=2, return_num=True)
+        count += more
+        if count > MAX_PARTS:  # before each of them is looked at, which takes long
+            raise DrawnError(
+                f"the mask has {count} connected parts or more; wanted at most {MAX_PARTS}: remove the specks"
+            )
+        for part in regionprops(parts):
             y0, x0, y1, x1 = part.bbox
             # a pixel's centre is a whole number in the affines, its edges lie half a pixel away
             corners = stored_from_mask @ [[x0 - 0.5, x1 - 0.5], [y0 - 0.5, y1 - 0.5], [0, 0], [1, 1]] + 0.5
@@ -127,8 +146,6 @@ def segment_boxes(
             if (high - low).min() < 1:
                 continue  # less than a pixel: outside the image, or a slip of the brush
             boxes.append({"finding": finding, "box": [round(float(v), 2) for v in (*low, *high)]})
-    if np.isin(np.unique(array[array != 0]), list(names), invert=True).any():
-        raise DrawnError(f"the mask has other values than {sorted(names)}, which are {', '.join(names.values())}")
     return boxes
 
 

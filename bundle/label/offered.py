@@ -1,5 +1,6 @@
 """Takes requests apart by the table of routes, has them answered in threads, and says what failed."""
 
+import errno
 import logging
 import shutil
 import tempfile
@@ -136,6 +137,8 @@ def failure(error: Exception) -> tuple[int, str]:
             status, reason = 502, f"the archive does not answer as it should: {error}"
         case RequestException():  # the archive's own refusal; its text may name a patient
             status, reason = 502, "the archive does not answer as it should: it refuses"
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            status, reason = 507, "the server's disk is full: make room where its --work lies, and send this again"
         case MONAILabelException():  # for names that it does not know
             status, reason = 404, f"not known here: {getattr(error, 'msg', error)}"
         case _:

@@ -15,6 +15,7 @@ from typing import Any
 
 from bundle.atomic import write_file
 from bundle.label import MODEL
+from bundle.label.work import FolderInUseError, work_folder
 from bundle.loopback import is_loopback
 
 logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
@@ -48,7 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
     mark = hashlib.sha256(studies.encode()).hexdigest()[:8]
     name = "archive" if archive else Path(studies).name
     work = Path(options.work or ROOT / "eval" / "label" / f"{name}-{mark}").resolve()
-    run(studies, model, work, options)
+    try:
+        with work_folder(work, f"{options.host}:{options.port}"):
+            run(studies, model, work, options)
+    except FolderInUseError as error:
+        sys.exit(str(error))
 
 
 def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> None:
@@ -95,6 +100,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     from bundle.label.answers import Answers
+    from bundle.label.ending import end_training_with_server
     from bundle.label.guard import Guard
     from bundle.label.logs import log_config
     from bundle.label.offered import Offered
@@ -121,6 +127,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     if not own.is_symlink():
         logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)
     logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
+    end_training_with_server()
     uvicorn.run(
         served,
         host=options.host,

@@ -43,7 +43,7 @@ def link_radiographs(
         view: made if missing.
         drawn_on: names with labels.
         refused: the files that no header check has accepted yet: as long as they stay as they are, they are not read
-            again. Is brought up to date.
+            again. Is brought up to date; those that the disk did not give have the time and size -1.
         work: the server's folder. Nothing in it is a study, wherever it lies; passed_over.json in it lists what was
             passed over, [{"file", "reason"}]. None writes no list, and takes the view for all that is the server's.
 
@@ -129,8 +129,7 @@ def _no_radiograph(file: Path, root: Path, refused: Refused) -> str:
     except FileNotFoundError:
         return "gone since it was listed"
     except RadiographError as error:
-        if not away(error):
-            refused[str(file)] = (*mark, error.found)
+        refused[str(file)] = (-1, -1, "") if away(error) else (*mark, error.found)  # of no file: it is read again
         return error.found or "not to be read at present"
     refused.pop(str(file), None)
     return ""

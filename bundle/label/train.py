@@ -15,7 +15,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from bundle.atomic import write_json
 from bundle.checkpoints import save_atomically
+from bundle.fingerprint import file_sha256
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries
+from bundle.label.refusal import RefusedError
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import RadiographError
 
@@ -64,20 +66,46 @@ class RadiographTrainTask(TrainTask):
     def _train(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         configuration = self.configuration(request, datastore)
         checkpoints = self.work / "checkpoints"
-        shutil.rmtree(checkpoints, ignore_errors=True)  # each training begins anew
+        begun = self._begin_or_go_on(configuration, checkpoints)
         before = self.inside(configuration)
-        monai.bundle.run(run_id="training", config_file=str(configuration))
-        trained = torch.load(checkpoints / "model.pt", map_location="cpu", weights_only=True)
-        broken = [name for name, value in trained.items() if value.is_floating_point() and not value.isfinite().all()]
-        if broken:
-            raise ValueError(f"The training ended with values that are not finite, in {broken[0]}: nothing is changed.")
+        try:
+            trained = self._trained(configuration, checkpoints)
+        except Exception:  # it would fail again; what is killed goes on
+            begun.unlink()
+            raise
         after = self.inside(configuration, trained)
         count = len(json.loads((self.work / "datalist.json").read_text(encoding="utf-8"))["training"])
         figures = {"images": count, "mean_inside_minus_outside_boxes": {"before": before, "after": after}}
         write_json(self.work / "stats.json", figures)
         save_atomically(trained, self.model / "models" / "model.pt")
+        begun.unlink()
         logger.info("Trained on %d radiographs; map inside minus outside the boxes %.3f -> %.3f.", count, before, after)
         return figures
+
+    def _begin_or_go_on(self, configuration: Path, checkpoints: Path) -> Path:
+        """Keep the checkpoints of a training that was interrupted, if it is the one that is asked for.
+
+        Returns:
+            The file that says what was asked for; it is there until the training is over.
+        """
+        begun = checkpoints / "begun.json"
+        weights = json.loads(configuration.read_text(encoding="utf-8"))["init_checkpoint"]
+        asked = [file_sha256(file) for file in (configuration, self.work / "datalist.json", weights)]
+        if begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) == asked:
+            logger.info("Going on with the training that was interrupted.")
+            return begun
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        write_json(begun, asked)
+        return begun
+
+    def _trained(self, configuration: Path, checkpoints: Path) -> dict[str, torch.Tensor]:
+        """The new weights."""
+        monai.bundle.run(run_id="training", config_file=str(configuration))
+        trained: dict[str, torch.Tensor] = torch.load(checkpoints / "model.pt", map_location="cpu", weights_only=True)
+        broken = [name for name, value in trained.items() if value.is_floating_point() and not value.isfinite().all()]
+        if broken:
+            raise ValueError(f"The training ended with values that are not finite, in {broken[0]}: nothing is changed.")
+        return trained
 
     def configuration(self, request: dict[str, Any], datastore: Datastore) -> Path:
         """Write the datalist of what is drawn, and the configuration of a training on it.
@@ -119,14 +147,14 @@ class RadiographTrainTask(TrainTask):
         known = known_entries(self.studies)
         entries, unusable = [], []
         for image in sorted(datastore.get_labeled_images()):
-            radiograph = datastore.get_image_uri(image)
             info = datastore.get_label_info(image, DefaultLabelTag.FINAL)
-            more = known.get(Path(radiograph).resolve(), {})
             try:
-                check_submitted(info, radiograph)
+                radiograph = datastore.get_image_uri(image)
+                more = known.get(Path(radiograph).resolve(), {})
                 mask = datastore.get_label_uri(image, DefaultLabelTag.FINAL)
+                check_submitted(info, radiograph, mask)
                 entries.append(drawn_entry(radiograph, mask, info, findings, more, reading))
-            except (DrawnError, RadiographError) as error:
+            except (DrawnError, RadiographError, RefusedError) as error:
                 unusable.append(f"{image}: {error.found if isinstance(error, RadiographError) else error}")
         if unusable:
             count = len(unusable)

@@ -65,6 +65,24 @@ def test_a_name_that_a_link_has_is_taken_even_if_it_leads_nowhere(store, studies
     assert not [path for path in (tmp_path / "view").iterdir() if path.name.startswith(".") and path.name != ".lock"]
 
 
+@pytest.mark.parametrize("swapped", ["file", "folder"])
+def test_a_link_that_was_swapped_after_the_listing_is_not_followed(studies, tmp_path, swapped):
+    (studies / "ward").mkdir()
+    write_dicom(studies / "ward" / "c.dcm", PIXELS)
+    (studies / "within.dcm").symlink_to(studies / "a.dcm")
+    link_radiographs(studies, tmp_path / "view")
+    store = FolderDatastore(str(tmp_path / "view"), FINDINGS, studies=studies, extensions=EXTENSIONS)
+    assert read_radiograph(store.get_image_uri("ward__c"))
+    place = studies / "ward" / "c.dcm" if swapped == "file" else studies / "ward"
+    place.rename(tmp_path / place.name)
+    place.symlink_to(tmp_path / place.name)
+    for ask in (lambda: store.get_image_uri("ward__c"), lambda: draw(store, tmp_path, image="ward__c")):
+        with pytest.raises(RefusedError, match="leads out of the studies") as refused:
+            ask()
+        assert refused.value.status == 403
+    assert read_radiograph(store.get_image_uri("within"))
+
+
 def test_links_get_their_old_names_when_files_come_back_one_by_one(store, studies, tmp_path):
     write_dicom(studies / "z.dcm", PIXELS + 1)
     view = tmp_path / "view"

@@ -10,6 +10,7 @@ from skimage.io import imsave
 
 from bundle.data.datalist import datalist_section
 from bundle.fingerprint import file_sha256
+from bundle.label import drawn as module
 from bundle.label.drawn import DrawnError, check_submitted, drawn_entry, known_entries, segment_boxes, segment_findings
 from bundle.reading.radiograph import read_radiograph
 from bundle.results.findings_file import viewer_affine
@@ -117,16 +118,44 @@ def test_an_entry_joins_what_is_drawn_and_what_the_datalist_knows(tmp_path, radi
 
 
 def test_a_label_is_used_only_while_it_is_known_what_it_says_and_on_what(tmp_path, radiograph):
+    mask = tmp_path / "m.png"
+    mask.write_bytes(b"drawn")
     info = {"label_info": [{"name": "Mass", "idx": 1}], "image_sha256": file_sha256(radiograph)}
-    check_submitted(info, radiograph)
+    info["mask_sha256"] = file_sha256(mask)
+    check_submitted(info, radiograph, mask)
+    with pytest.raises(DrawnError, match="the mask is not the one that its notes were written for"):
+        check_submitted({**info, "mask_sha256": "of another"}, radiograph, mask)
     with pytest.raises(DrawnError, match="no label_info says"):
-        check_submitted({"image_sha256": info["image_sha256"]}, radiograph)
+        check_submitted({"image_sha256": info["image_sha256"]}, radiograph, mask)
     write_dicom(radiograph, np.zeros((90, 70), np.uint16))
     with pytest.raises(DrawnError, match="the file has changed since it was drawn on"):
-        check_submitted(info, radiograph)
+        check_submitted(info, radiograph, mask)
     radiograph.unlink()
     with pytest.raises(DrawnError, match="the radiograph is away"):
-        check_submitted(info, radiograph)
+        check_submitted(info, radiograph, mask)
+
+
+def test_specks_are_counted_before_they_are_looked_at(tmp_path, monkeypatch):
+    radiograph = write_dicom(tmp_path / "large.dcm", np.zeros((500, 500), np.uint16))
+    mask = np.zeros((500, 500), np.uint8)
+    mask[::2, ::2] = 1
+    imsave(tmp_path / "m.png", mask, check_contrast=False)
+    monkeypatch.setattr(module, "regionprops", lambda parts: (parts.max() > 1000 and pytest.fail("took 4 s")) or ())
+    with pytest.raises(DrawnError, match="62500 connected parts or more; wanted at most 1000"):
+        segment_boxes(tmp_path / "m.png", radiograph, NAMES)
+    mask[30:] = 0  # 15 x 250 specks
+    mask[:, 60:] = 0  # 15 x 30
+    mask[:30:2, 1:130:2] = 2  # with 15 x 65 of another segment
+    imsave(tmp_path / "m.png", mask, check_contrast=False)
+    with pytest.raises(DrawnError, match="1425 connected parts"):
+        segment_boxes(tmp_path / "m.png", radiograph, NAMES)
+
+
+def test_segments_are_passed_over_the_mask_a_hundred_times_at_most(tmp_path, radiograph):
+    named = [{"name": "Mass", "idx": value} for value in range(1, 102)]
+    with pytest.raises(DrawnError, match="lists 101 segments; wanted at most 100"):
+        segment_findings({"label_info": named}, FINDINGS)
+    assert len(segment_findings({"label_info": named[:100]}, FINDINGS)) == 100
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])

@@ -200,3 +200,17 @@ def test_keys_that_are_not_in_the_table_are_refused_everywhere(serving):
         if route.json is not None:
             answer = serving.request(route.method, path, json={"bundle_path": "/tmp"})
             assert answer.status_code == 404, path
+
+
+def test_a_link_that_was_swapped_after_the_listing_gives_nothing_away(serving, studies, tmp_path):
+    serving.info()
+    kept = (studies / "dx.dcm").rename(tmp_path / "dx.dcm")
+    (studies / "dx.dcm").symlink_to(kept)
+    try:
+        image = serving.request("GET", "/datastore/image", params={"image": "dx"})
+        for answer in (serving.post("dx"), image):
+            assert answer.status_code == 403
+            assert "leads out of the studies" in answer.json()["detail"]
+    finally:
+        kept.rename(studies / "dx.dcm")
+    assert serving.post("dx", output="json").status_code == 200

@@ -231,3 +231,17 @@ def test_mistakes_are_the_requests_and_say_so(serving, method, path, status, bod
     answer = serving.request(method, path, **body)
     assert answer.status_code == status, answer.text
     assert len(answer.json()["detail"]) > 10
+
+
+def test_what_it_writes_is_for_its_owner_alone(serving, studies, label):
+    good = (studies / "dx.dcm").read_bytes()
+    assert serving.request("PUT", "/session/", files={"files": ("x.dcm", good)}).status_code == 200
+    assert upload(serving, "kept", "kept.dcm", good).status_code == 200
+    try:
+        there = [serving.work, *(path for path in serving.work.rglob("*") if not path.is_symlink())]
+        names = {path.name for path in there}
+        assert {"app.log", "dx.png", "datastore_v2.json", "kept.dcm", "radiograph.dcm", "meta.info"} <= names
+        assert not [path for path in there if path.stat().st_mode & 0o077]
+    finally:
+        (serving.work / "studies" / "kept.dcm").unlink()
+        serving.info()

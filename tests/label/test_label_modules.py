@@ -1,4 +1,4 @@
-"""Runs label_modules.py, of the modules that import MONAI Label, in .venv-label."""
+"""Runs the tests of modules that import MONAI Label, label_*.py, in .venv-label."""
 
 import subprocess
 
@@ -9,10 +9,11 @@ from tests.label.server import ENVIRONMENT, ROOT
 pytestmark = pytest.mark.slow
 
 
-def test_the_modules_that_import_monai_label(label_python, tmp_path):
+@pytest.mark.parametrize("file", ["label_changes.py", "label_modules.py", "label_pairs.py"])
+def test_the_modules_that_import_monai_label(label_python, tmp_path, file):
     command = [label_python, "-m", "pytest", "-q", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, "-c", ROOT / "pyproject.toml", ROOT / "tests" / "label" / "label_modules.py"],
+        [*command, "-c", ROOT / "pyproject.toml", ROOT / "tests" / "label" / file],
         cwd=tmp_path,
         env=ENVIRONMENT,
         capture_output=True,
