@@ -123,7 +123,7 @@ def test_label_efficiency_goes_on_where_it_was(place):
     (cells / "share_0.5_seed_1" / "metrics.json").unlink()
     output = place.script(*command)
     assert "share_1_seed_0: done already" in output
-    assert "| figure | 100% | 50% |" in output
+    assert "| figure | 100% of the boxes | 50% of the boxes |" in output
     assert (cells / "share_1_seed_0" / "metrics.json").stat().st_mtime_ns == kept
     assert json.loads((cells / "label_efficiency.json").read_text()) == summary
 
