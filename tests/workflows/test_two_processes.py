@@ -38,4 +38,4 @@ def test_training_on_two_processes_is_finite_and_one_writes(tmp_path):
     assert last["epoch"] == 2
     assert all(torch.isfinite(v).all() for v in last["network"].values() if isinstance(v, torch.Tensor))
     assert output.count("100% done") == 1  # one voice
-    assert {p.name for p in place.models.iterdir()} == {"last.pt", "model.pt"}
+    assert {p.name for p in place.models.iterdir()} == {"last.pt", "last_but_one.pt", "model.pt"}
