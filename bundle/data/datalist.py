@@ -275,13 +275,10 @@ def write_checked(
     """
     from bundle.data.checked_table import write_table  # Arrow is loaded for who has a table
 
-    file, options = Path(path).absolute(), ReadingOptions.of(reading)
+    file, options = Path(path), ReadingOptions.of(reading)
     table_of(file).unlink(missing_ok=True)
     base = _base(file, base_dir)
-    document, faults = parse_document(file)
-    names, sections, more = check_document(document, base, (), (), options)
-    if faults + more:
-        raise DatalistError.of(path, faults + more)
+    document, names, sections = _checked(file, base, (), (), options)
     write_table(file, document, names, sections, base, options)
     return Datalist(file, names, sections)
 
@@ -358,11 +355,19 @@ def _load(
         known = open_table(path, base, findings, needing, reading if check_images else None)
         if known is not None:
             return Datalist(path, *known)
+    _, names, sections = _checked(path, base, findings, needing, reading if check_images else None)
+    return Datalist(path, names, sections)
+
+
+def _checked(
+    path: Path, base: Path, findings: Sequence[str], needing: Sequence[str], reading: ReadingOptions | None
+) -> tuple[dict[str, Any], list[str], dict[str, list[dict[str, Any]]]]:
+    """The document, and what `check_document` makes of it where it has no faults."""
     document, faults = parse_document(path)
-    names, sections, more = check_document(document, base, findings, needing, reading if check_images else None)
+    names, sections, more = check_document(document, base, findings, needing, reading)
     if faults + more:
         raise DatalistError.of(path, faults + more)
-    return Datalist(path, names, sections)
+    return document, names, sections
 
 
 def _base(path: Path, base_dir: PathLike | None) -> Path:

@@ -5,8 +5,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-_CHUNK = 1 << 20
-
 
 def content_hash(file: Path) -> str:
     """The SHA-256 of a DICOM file's data set as it is encoded.
@@ -17,14 +15,11 @@ def content_hash(file: Path) -> str:
     Raises:
         OSError: the file can't be read.
     """
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
+    with file.open("rb", buffering=0) as stream:  # so that what is hashed begins where it seeks
         head = stream.read(144)  # preamble, DICM, and (0002,0000) UL, the length of the rest of group 0002
         has_head = head[128:132] == b"DICM" and head[132:138] == b"\x02\x00\x00\x00UL"
         stream.seek(144 + int.from_bytes(head[140:144], "little") if has_head else 0)
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def sync(path: str | os.PathLike[str]) -> None:
