@@ -19,12 +19,13 @@ import numpy as np
 from scipy.special import betaln
 from scipy.stats import norm
 
-from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
 from bundle.metrics.classification import auroc
+from bundle.metrics.draws import Draws
 from bundle.metrics.froc import FP_RATES
-from bundle.metrics.intervals import Difference, figure_interval, mean_kind
+from bundle.metrics.froc_figures import sensitivities
+from bundle.metrics.intervals import Difference, Kind, figure_interval, mean_kind
 from bundle.metrics.records import FindingRecords, Floats, Integers
-from bundle.metrics.table import area_of, sensitivities, share_of
+from bundle.metrics.table import area_of, share_of
 
 TRUTHS = (0.75, 0.9, 0.97, 0.99)
 LESIONS = (12, 62, 200)
@@ -85,66 +86,63 @@ def _settled(case: Case, trials: int, replicates: int, kind: str) -> float:
 def coverage(case: Case, trials: int, replicates: int, kinds: Sequence[str] = tuple(KINDS)) -> Mapping[str, float]:
     """Share of simulated test sets whose interval holds the truth, by kind."""
     patients = 3 * (case.patient.max() + 1)  # two without for each with a lesion
-    counts = draw_counts(patients, replicates, 0)
+    draws = Draws.of(np.arange(patients), replicates, 0)
     held = {}
     for kind in kinds:
         rng = np.random.default_rng(0)
-        held[kind] = float(np.mean([_SIMULATED[kind](rng, case, counts) for _ in range(trials)]))
+        held[kind] = float(np.mean([_SIMULATED[kind](rng, case, draws) for _ in range(trials)]))
     return held
 
 
-def _share(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
-    return _holds_sensitivity(case, [_finding(rng, case, counts, fixed=True)], counts)
+def _share(rng: np.random.Generator, case: Case, draws: Draws) -> bool:
+    return _holds_sensitivity(case, [_finding(rng, case, draws, fixed=True)], draws)
 
 
-def _sensitivity(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
-    return _holds_sensitivity(case, [_finding(rng, case, counts)], counts)
+def _sensitivity(rng: np.random.Generator, case: Case, draws: Draws) -> bool:
+    return _holds_sensitivity(case, [_finding(rng, case, draws)], draws)
 
 
-def _mean(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
-    return _holds_sensitivity(case, [_finding(rng, case, counts) for _ in range(FINDINGS)], counts)
+def _mean(rng: np.random.Generator, case: Case, draws: Draws) -> bool:
+    return _holds_sensitivity(case, [_finding(rng, case, draws) for _ in range(FINDINGS)], draws)
 
 
-def _score(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
-    data, each = _finding(rng, case, counts), np.arange(len(counts))
-    draws = froc_replicates(counts, data, each).mean(0)
+def _score(rng: np.random.Generator, case: Case, draws: Draws) -> bool:
+    data = _finding(rng, case, draws)
     kind = share_of(np.tile(data.lesion_image, len(FP_RATES)))
-    low, high = figure_interval(float(np.mean(sensitivities(data, FP_RATES))), draws, kind)
+    low, high = _interval(sensitivities(draws, data, FP_RATES).mean(0), kind)
     return bool(low <= np.mean([_true_sensitivity(case, rate) for rate in FP_RATES]) <= high)
 
 
-def _difference(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
+def _difference(rng: np.random.Generator, case: Case, draws: Draws) -> bool:
     seed = int(rng.integers(2**32))  # the same lesions, as hard, and the same false positives for both methods
     other = case._replace(truth=2 * case.truth - 1)
-    pair = [_finding(np.random.default_rng(seed), each, counts) for each in (case, other)]
-    draws = [froc_replicates(counts, data, np.arange(len(counts)), [1.0])[0] for data in pair]
-    value = sensitivities(pair[0], [1.0])[0] - sensitivities(pair[1], [1.0])[0]
-    low, high = figure_interval(value, draws[0] - draws[1], Difference.of(share_of(pair[0].lesion_image)))
+    pair = [_finding(np.random.default_rng(seed), each, draws) for each in (case, other)]
+    ours, theirs = (sensitivities(draws, data, [1.0])[0] for data in pair)
+    low, high = _interval(ours - theirs, Difference.of(share_of(pair[0].lesion_image)))
     return bool(low <= case.truth - other.truth <= high)
 
 
-def _auroc(rng: np.random.Generator, case: Case, counts: Integers, areas: int = 1) -> bool:
+def _auroc(rng: np.random.Generator, case: Case, draws: Draws, areas: int = 1) -> bool:
     patient = case.patient
-    own = np.concatenate([patient, patient + len(counts) // 3, patient + 2 * (len(counts) // 3)])  # (3 L,)
+    patients = len(draws.counts)
+    own = np.concatenate([patient, patient + patients // 3, patient + 2 * (patients // 3)])  # (3 L,)
     positive = np.arange(len(own)) < len(patient)
-    values, draws, kinds = [], [], []
+    figures, kinds = [], []
     for _ in range(areas):
         alike = np.sqrt(ALIKE * case.clustered)
-        scores = alike * rng.normal(size=len(counts))[own] + np.sqrt(1 - alike**2) * rng.normal(size=len(own))
+        scores = alike * rng.normal(size=patients)[own] + np.sqrt(1 - alike**2) * rng.normal(size=len(own))
         scores += positive * np.sqrt(2) * norm.ppf(case.truth)
-        values.append(auroc(scores, positive.astype(float))[0])
+        figures.append(auroc(scores, positive.astype(float), draws.at(own)))
         kinds.append(area_of(own[positive], own[~positive]))
-        draws.append(auroc_replicates(counts, scores[~positive], own[~positive], scores[positive], own[positive]))
-    kind = kinds[0] if areas == 1 else mean_kind(kinds)
-    low, high = figure_interval(float(np.mean(values)), np.mean(draws, 0), kind)
+    low, high = _interval(np.mean(figures, 0), kinds[0] if areas == 1 else mean_kind(kinds))
     return low <= case.truth <= high
 
 
-def _auroc_mean(rng: np.random.Generator, case: Case, counts: Integers) -> bool:
-    return _auroc(rng, case, counts, FINDINGS)
+def _auroc_mean(rng: np.random.Generator, case: Case, draws: Draws) -> bool:
+    return _auroc(rng, case, draws, FINDINGS)
 
 
-_SIMULATED: Mapping[str, Callable[[np.random.Generator, Case, Integers], bool]] = {
+_SIMULATED: Mapping[str, Callable[[np.random.Generator, Case, Draws], bool]] = {
     "share": _share,
     "sensitivity": _sensitivity,
     "score": _score,
@@ -155,19 +153,22 @@ _SIMULATED: Mapping[str, Callable[[np.random.Generator, Case, Integers], bool]] 
 }
 
 
-def _holds_sensitivity(case: Case, findings: Sequence[FindingRecords], counts: Integers) -> bool:
+def _holds_sensitivity(case: Case, findings: Sequence[FindingRecords], draws: Draws) -> bool:
     """Whether the interval of the mean sensitivity at 1 FP/image, which for one finding is its own, holds the truth."""
-    values = [sensitivities(data, [1.0])[0] for data in findings]
-    draws = [froc_replicates(counts, data, np.arange(len(counts)), [1.0])[0] for data in findings]
+    figures = [sensitivities(draws, data, [1.0])[0] for data in findings]
     kinds = [share_of(data.lesion_image) for data in findings]
-    kind = kinds[0] if len(kinds) == 1 else mean_kind(kinds)
-    low, high = figure_interval(float(np.mean(values)), np.mean(draws, 0), kind)
+    low, high = _interval(np.mean(figures, 0), kinds[0] if len(kinds) == 1 else mean_kind(kinds))
     return low <= case.truth <= high
 
 
-def _finding(rng: np.random.Generator, case: Case, counts: Integers, fixed: bool = False) -> FindingRecords:
+def _interval(figure: Floats, kind: Kind | None) -> tuple[float, float]:
+    """Of a figure with its replicates, (1 + R,)."""
+    return figure_interval(float(figure[0]), figure[1:], kind)
+
+
+def _finding(rng: np.random.Generator, case: Case, draws: Draws, fixed: bool = False) -> FindingRecords:
     """One finding of a test set, an image a patient; `fixed`: no false positives, so no threshold is chosen."""
-    images, patient = len(counts), case.patient
+    images, patient = len(draws.counts), case.patient
     missed = np.full(images, 1 - case.truth)
     number = rng.poisson(RATE * (rng.gamma(2, 0.5, images) if case.clustered else np.ones(images)))
     fp_score = rng.random(number.sum())

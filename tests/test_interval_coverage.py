@@ -4,8 +4,8 @@ import fire
 import numpy as np
 import pytest
 
-from bundle.metrics.bootstrap import draw_counts
-from bundle.metrics.table import sensitivities
+from bundle.metrics.draws import Draws
+from bundle.metrics.froc_figures import sensitivities
 from scripts import interval_coverage
 from scripts.interval_coverage import KINDS, Case, coverage
 
@@ -14,13 +14,13 @@ from scripts.interval_coverage import KINDS, Case, coverage
 @pytest.mark.parametrize("fixed", [False, True])
 def test_its_truth_is_that_of_a_large_sample(clustered, fixed):
     case = Case(0.9, 20000, clustered)
-    counts = draw_counts(3 * (case.patient.max() + 1), 1, 0)
-    data = interval_coverage._finding(np.random.default_rng(1), case, counts, fixed)
-    assert sensitivities(data, [1.0])[0] == pytest.approx(0.9, abs=0.01)
+    draws = Draws.of(np.arange(3 * (case.patient.max() + 1)))
+    data = interval_coverage._finding(np.random.default_rng(1), case, draws, fixed)
+    assert sensitivities(draws, data, [1.0]) == pytest.approx(0.9, abs=0.01)
     if not fixed:
         for rate in (0.25, 2.0, 4.0):
             expected = interval_coverage._true_sensitivity(case, rate)
-            assert sensitivities(data, [rate])[0] == pytest.approx(expected, abs=0.01)
+            assert sensitivities(draws, data, [rate]) == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize("clustered", [False, True])

@@ -11,13 +11,13 @@ from ignite import distributed as idist
 from bundle.comments import without_comments
 from bundle.data.report_text import tokenize_reports
 from bundle.engines import plain
-from bundle.metrics.bootstrap import draw_counts
-from bundle.metrics.classification import auroc
-from bundle.metrics.means import mean_replicates
-from bundle.metrics.negation import negation_accuracy, prompt_auroc
-from bundle.metrics.records import Floats, Integers
+from bundle.metrics.draws import Draws
+from bundle.metrics.intervals import mean_kind
+from bundle.metrics.labelled import lacking_class
+from bundle.metrics.negation import SIDES, negation_accuracy, prompt_auroc
+from bundle.metrics.records import Floats
 from bundle.metrics.retrieval import Retrieval, image_to_report, report_to_image
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, put_auroc, share_of
+from bundle.metrics.table import FigureTable, Metrics, Notes, area_of, put_auroc, share_of
 from bundle.networks import PatchCLIP
 from bundle.networks.prompts import average_prompts
 from bundle.precision import Precision
@@ -31,8 +31,8 @@ class LanguageEvaluation:
     - `retrieval/<d>/r_at_<k>` with interval, `/median_rank`, `/gallery_size`, `/distinct_texts`, <d> `image_to_report`
       or `report_to_image`; k = 1, 5, 10 (`bundle.metrics.retrieval`). Images without a report take no part;
     - `negation/<f>/on_negatives`, `/on_positives`, `/balanced`, and `prompt_auroc/<s>/<f>`, <s> `positive_only`,
-      `pair` or `negated` (`bundle.metrics.negation`);
-    - `zero_shot/<name>/auroc`, with interval, and `/auroc_positive_only`: of prompts that were not trained on.
+      `pair` or `negated` (`bundle.metrics.negation`), with intervals;
+    - `zero_shot/<name>/auroc` and `/auroc_positive_only`, with intervals: of prompts that were not trained on.
 
     Args:
         network: with a text tower.
@@ -82,21 +82,11 @@ class LanguageEvaluation:
             table.notes["retrieval"] = "the network has no text tower"
             return table.finish()
         index, group, label, embedding, logits = self._look()
-        units, unit = np.unique(group, return_inverse=True)
-        counts = draw_counts(len(units), self.replicates, self.seed) if self.replicates else None
-        self._retrieve(table, index, embedding, unit, counts)
-        accuracy, areas = negation_accuracy(logits, label), prompt_auroc(logits, label)
-        for k, finding in enumerate(self.findings):
-            for name in ("on_negatives", "on_positives", "balanced"):
-                table.put(f"negation/{finding}/{name}", float(getattr(accuracy, name)[k]), accuracy.reasons[k])
-            for name in ("positive_only", "pair", "negated"):
-                table.put(f"prompt_auroc/{name}/{finding}", float(getattr(areas, name)[k]), areas.reasons[k])
-        for name in ("on_negatives", "on_positives", "balanced"):
-            table.mean(f"negation/{{}}/{name}")
-        for name in ("positive_only", "pair", "negated"):
-            table.mean(f"prompt_auroc/{name}/{{}}")
+        draws = Draws.of(group, self.replicates, self.seed)
+        self._retrieve(table, index, embedding, draws)
+        put_negation(table, logits, label, draws)
         for name, entry in self.zero_shot.items():
-            self._judge_prompt(table, name, entry, embedding, label, unit, counts)
+            self._judge_prompt(table, name, entry, embedding, label, draws)
         return table.finish()
 
     def _look(self) -> tuple[Floats, Floats, Floats, torch.Tensor, torch.Tensor]:
@@ -137,9 +127,7 @@ class LanguageEvaluation:
             parts.append(F.normalize(text(ids, mask).float(), dim=-1).cpu())
         return torch.cat(parts)
 
-    def _retrieve(
-        self, table: FigureTable, index: Floats, embedding: torch.Tensor, unit: Any, counts: Counts | None
-    ) -> None:
+    def _retrieve(self, table: FigureTable, index: Floats, embedding: torch.Tensor, draws: Draws) -> None:
         # as the tower reads them: reports that differ in white space alone are one
         reports = [" ".join(self.reports[int(number)].split()) for number in index]
         rows = [row for row, report in enumerate(reports) if report]
@@ -154,7 +142,7 @@ class LanguageEvaluation:
             ("image_to_report", image_to_report(image, report, text_id)),
             ("report_to_image", report_to_image(image, report, text_id)),
         ):
-            put_retrieval(table, f"retrieval/{name}", found, unit[rows], counts)
+            put_retrieval(table, f"retrieval/{name}", found, draws.at(np.array(rows)))
 
     def _judge_prompt(
         self,
@@ -163,32 +151,57 @@ class LanguageEvaluation:
         entry: Mapping[str, Any],
         embedding: torch.Tensor,
         label: Floats,
-        unit: Any,
-        counts: Counts | None,
+        draws: Draws,
     ) -> None:
         sides = [list(entry["negative"]), list(entry["positive"])]
         prompts = average_prompts(self._texts([*sides[0], *sides[1]]), [len(side) for side in sides])[0]  # (2, D)
         cosine = (embedding @ prompts.T).double().numpy()  # (I, 2)
         mine = label[:, self.findings.index(entry["finding"])]
         margin = cosine[:, 1] - cosine[:, 0]
-        put_auroc(table, [f"zero_shot/{name}/auroc"], margin, mine, mine == 1, counts, unit)
-        table.put(f"zero_shot/{name}/auroc_positive_only", *auroc(cosine[:, 1], mine))
+        put_auroc(table, [f"zero_shot/{name}/auroc"], margin, mine, draws)
+        put_auroc(table, [f"zero_shot/{name}/auroc_positive_only"], cosine[:, 1], mine, draws)
 
 
-def put_retrieval(table: FigureTable, key: str, found: Retrieval, unit: Integers, counts: Counts | None) -> None:
+def put_negation(table: FigureTable, logits: torch.Tensor, label: Floats, draws: Draws) -> None:
+    """Put `negation/<f>/...` and `prompt_auroc/<score>/<f>` of `bundle.metrics.negation`, and their means.
+
+    Args:
+        table: to put into, of the K findings.
+        logits: (I, K, 2).
+        label: (I, K).
+        draws: of the images.
+    """
+    accuracy, areas = negation_accuracy(logits, label, draws), prompt_auroc(logits, label, draws)
+    for k, finding in enumerate(table.findings):
+        mine = label[:, k]
+        lacking, unit = lacking_class(mine[~np.isnan(mine)] == 1), draws.unit
+        for name, value in SIDES.items():
+            why = f"no {'positive' if value else 'negative'} images"
+            table.put(f"negation/{finding}/{name}", accuracy[name][k], why, share_of(unit[mine == value]))
+        sides = [share_of(unit[mine == value]) for value in SIDES.values()]
+        table.put(
+            f"negation/{finding}/balanced", accuracy["balanced"][k], lacking, None if lacking else mean_kind(sides)
+        )
+        for name, figures in areas.items():
+            kind = None if lacking else area_of(unit[mine == 1], unit[mine == 0])
+            table.put(f"prompt_auroc/{name}/{finding}", figures[k], lacking, kind)
+    for name in accuracy:
+        table.mean(f"negation/{{}}/{name}")
+    for name in areas:
+        table.mean(f"prompt_auroc/{name}/{{}}")
+
+
+def put_retrieval(table: FigureTable, key: str, found: Retrieval, draws: Draws) -> None:
     """Put one direction of retrieval: `<key>/r_at_<k>`, `/median_rank`, `/gallery_size`, `/distinct_texts`.
 
     Args:
         table: to put into.
         key: of the direction.
         found: its ranks.
-        unit: (N,) unit of each query.
-        counts: (G, R) draws, or None.
+        draws: of the queries; the gallery stays.
     """
-    for k, recall in found.recall.items():
-        hit = (found.rank <= k).astype(np.float64)[:, None]
-        draws = None if counts is None else mean_replicates(counts, hit, unit)[0]
-        table.put(f"{key}/r_at_{k}", recall, None, draws, share_of(unit))
+    for k in found.recall:
+        table.put(f"{key}/r_at_{k}", draws.mean(found.rank <= k), None, share_of(draws.unit))
     table.put(f"{key}/median_rank", found.median_rank)
     table.put(f"{key}/gallery_size", found.gallery_size)
     table.put(f"{key}/distinct_texts", found.distinct_texts)

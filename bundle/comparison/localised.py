@@ -29,20 +29,19 @@ def above_baselines(
         return {}, {}
     first = records[baselines[0]]
     above = FigureTable(first.findings)
-    counts, unit = draw_units(above, first.images, replicates, seed)
+    draws = draw_units(above, first.images, replicates, seed)
     tables = {}
     for name, each in records.items():
         tables[name] = FigureTable(first.findings)
         for k, finding in enumerate(first.findings):
             data = of_finding(each, k)
-            put_sensitivities(tables[name], finding, data, (1.0,), counts, unit, no_lesions(data))
+            put_sensitivities(tables[name], finding, data, (1.0,), draws, no_lesions(data))
     pairs = [(baseline, name) for baseline in baselines for name in records if name not in baselines]
     for baseline, name in pairs:
         mine, theirs, start = tables[name], tables[baseline], f"above/{baseline}/{name}"
-        for key, value in mine.values.items():
-            draws = mine.draws[key] - theirs.draws[key] if key in mine.draws else None
+        for key in mine.values:
             kind = Difference.of(mine.kinds.get(key))
-            above.put(f"{start}/{key}", value - theirs.values[key], mine.notes.get(key), draws, kind)
+            above.put(f"{start}/{key}", mine.columns(key) - theirs.columns(key), mine.notes.get(key), kind)
         above.mean(f"{start}/{{}}/sens_at_1fp")
     metrics, notes = above.finish()
     for baseline, name in pairs:

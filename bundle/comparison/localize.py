@@ -7,11 +7,10 @@ import torch
 
 from bundle.comparison.observe import Observed, Truth, to_stored_from
 from bundle.grid import plane_size
-from bundle.metrics.detection import box_precision, box_precision_replicates
+from bundle.metrics.detection import IOUS, box_matches, box_precision
 from bundle.metrics.localization import localize, stack
-from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Records
-from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, share_of
+from bundle.metrics.table import NO_LESIONS, FigureTable, Metrics, Notes, draw_units, share_of
 
 _WHY = "no image with complete boxes"
 
@@ -40,16 +39,13 @@ def localization_figures(
     """
     first = next(iter(records.values()))
     table = FigureTable(first.findings)
-    counts, unit = draw_units(table, first.images, replicates, seed)
+    draws = draw_units(table, first.images, replicates, seed)
 
     def put(name: str, measure: str, values: Floats) -> None:
-        draws = None if counts is None else mean_replicates(counts, values, unit)
         for k, finding in enumerate(first.findings):
-            known = ~np.isnan(values[:, k])
-            value = float(values[known, k].mean()) if known.any() else float("nan")
-            kind = share_of(unit[known]) if measure == "pointing" else None  # overlaps and ratios are no shares
-            own = None if draws is None else draws[k]
-            table.put(f"localization/{name}/{finding}/{measure}", value, _WHY, own, kind)
+            share = share_of(draws.unit[~np.isnan(values[:, k])])
+            kind = share if measure == "pointing" else None  # overlaps and ratios are no shares
+            table.put(f"localization/{name}/{finding}/{measure}", draws.mean(values[:, k]), _WHY, kind)
         table.mean(f"localization/{name}/{{}}/{measure}")
 
     for name, observed in seen.items():
@@ -68,19 +64,10 @@ def localization_figures(
             put(name, measure, values)
     put("chance", "pointing", np.stack([image.chance for image in looked]))  # of the boxes, so of any method's look
     for name, each in records.items():
-        precision = box_precision(each)
-        for k, finding in enumerate(first.findings):
-            drawn = None
-            if counts is not None and precision.reasons[k] is None:
-                drawn = box_precision_replicates(counts, precision.matches[k], unit)  # (T, R)
-            for t, iou in enumerate(precision.iou):
-                table.put(
-                    f"box_ap/{name}/{finding}/iou_{iou:g}",
-                    float(precision.value[k, t]),
-                    precision.reasons[k],
-                    None if drawn is None else drawn[t],
-                    share_of(unit[precision.matches[k].lesion_image]),
-                )
-        for iou in precision.iou:
+        for finding, matches in zip(first.findings, box_matches(each), strict=True):
+            kind = share_of(draws.unit[matches.lesion_image])
+            for iou, figure in zip(IOUS, box_precision(matches, draws), strict=True):
+                table.put(f"box_ap/{name}/{finding}/iou_{iou:g}", figure, NO_LESIONS, kind)
+        for iou in IOUS:
             table.mean(f"box_ap/{name}/{{}}/iou_{iou:g}")
     return table.finish()

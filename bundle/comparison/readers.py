@@ -1,7 +1,6 @@
 """Several readers of one section: how far they agree, and the network beside each of them, judged by the others."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from itertools import combinations
@@ -11,20 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import cohen_kappa_score
 
 from bundle.atomic import write_json
 from bundle.data.repeated_boxes import Repeats, without_repeats
 from bundle.metrics.assignment import one_to_one
-from bundle.metrics.bootstrap import froc_replicates
 from bundle.metrics.candidates import BOX
+from bundle.metrics.draws import Draws
 from bundle.metrics.froc import froc_curve
+from bundle.metrics.froc_figures import sensitivities
 from bundle.metrics.froc_metric import FROCMetric
 from bundle.metrics.intervals import Difference, Share
 from bundle.metrics.matching import HitCriterion, match, overlap_ratio
-from bundle.metrics.means import drawn_sums
-from bundle.metrics.records import Floats, Integers, Records, of_finding
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, no_lesions, sensitivities, share_of
+from bundle.metrics.records import Floats, Records, of_finding
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, no_lesions, share_of
 
 _POINTS = "readers.json"
 FIGURES = ("sensitivity", "fp_per_image", "model_sensitivity", "difference")
@@ -111,13 +109,13 @@ def summarise_readers(
     if criterion.name == "patch":
         return {}, {NOT_JUDGED: "criterion 'patch' needs the patches of a network: readers have none"}, []
     table = FigureTable(records.findings, level)
-    counts, unit = draw_units(table, records.images, replicates, seed)
+    draws = draw_units(table, records.images, replicates, seed)
     names = list(dict.fromkeys(name for readers in read.values() for name in readers))
-    place = dict(zip(records.images.index.tolist(), unit.tolist(), strict=True))
-    _put_agreement(table, read, names, criterion, counts, place)
+    place = {index: row for row, index in enumerate(records.images.index.tolist())}
+    _put_agreement(table, read, names, criterion, draws, place)
     points: list[ReaderPoint] = []
     for name in names:
-        points += _put_reader(table, records, read, name, criterion, counts, place)
+        points += _put_reader(table, records, read, name, criterion, draws, place)
     metrics, notes = table.finish()
     notes.pop("bootstrap", None)  # said once, by summarise
     return metrics, notes, points
@@ -138,7 +136,9 @@ def reader_agreement(items: Sequence[Item], findings: Sequence[str], criterion: 
     table = FigureTable(tuple(findings))
     if read:
         names = list(dict.fromkeys(name for readers in read.values() for name in readers))
-        _put_agreement(table, read, names, criterion, None, dict.fromkeys(read, 0))
+        _put_agreement(
+            table, read, names, criterion, Draws.alone(len(read)), {index: row for row, index in enumerate(read)}
+        )
     return table.finish()[0]
 
 
@@ -147,7 +147,7 @@ def _put_agreement(
     read: Mapping[int, Mapping[str, Item]],
     names: Sequence[str],
     criterion: HitCriterion,
-    counts: Counts | None,
+    draws: Draws,
     place: Mapping[int, int],
 ) -> None:
     findings, pairs = table.findings, []
@@ -156,16 +156,17 @@ def _put_agreement(
         if not common:
             continue
         pairs.append(f"{a}|{b}")
-        unit = np.array([place[index] for index in common])
+        own = draws.at(np.array([place[index] for index in common]))
         both = [_boxes_agreed(read[index][a], read[index][b], len(findings), criterion) for index in common]
         for k, finding in enumerate(findings):
             mine, theirs, agreed = np.array(both)[..., k].T  # (n,) each
-            kappa, draws, why = _kappa(mine > 0, theirs > 0, unit, counts)
-            table.put(f"agreement/kappa/{finding}/{a}|{b}", kappa, why, draws)
+            key = f"{finding}/{a}|{b}"
+            table.put(
+                f"agreement/kappa/{key}", kappa(mine > 0, theirs > 0, own), "both readers say the same of every image"
+            )
             drawn = (mine + theirs) / 2
-            f1, draws = _share(agreed, drawn, unit, counts)
-            kind = Share(float(drawn.sum()), len(np.unique(unit[drawn > 0])))
-            table.put(f"agreement/f1/{finding}/{a}|{b}", f1, "neither drew a box", draws, kind)
+            kind = Share(float(drawn.sum()), len(np.unique(own.unit[drawn > 0])))
+            table.put(f"agreement/f1/{key}", own.ratio(agreed, drawn), "neither drew a box", kind)
     for figure in ("kappa", "f1"):
         for finding in findings:
             table.mean(f"agreement/{figure}/{finding}/{{}}", pairs)
@@ -195,34 +196,21 @@ def _as_candidates(reader: Item) -> Floats:
     return np.column_stack([reader["box_finding"], np.ones(len(boxes)), peak, boxes])
 
 
-def _kappa(
-    mine: NDArray[np.bool_], theirs: NDArray[np.bool_], unit: Integers, counts: Counts | None
-) -> tuple[float, Floats | None, str | None]:
-    """Cohen's kappa of two readers' calls (n,), its replicates, and why it is undefined where it is."""
-    if len({*mine.tolist(), *theirs.tolist()}) == 1:
-        return math.nan, None, "both readers say the same of every image"
-    draws = None
-    if counts is not None:
-        weights = [np.bincount(unit, each, len(counts)) for each in (np.ones(len(unit)), mine, theirs, mine & theirs)]
-        n, a, b, ab = drawn_sums(counts, np.stack(weights))
-        with np.errstate(invalid="ignore"):  # all drawn images alike: 0 / 0 is NaN, as it should be
-            chance = (a * b + (n - a) * (n - b)) / n**2
-            draws = ((n - a - b + 2 * ab) / n - chance) / (1 - chance)
-    return float(cohen_kappa_score(mine, theirs)), draws, None
+def kappa(mine: NDArray[np.bool_], theirs: NDArray[np.bool_], draws: Draws) -> Floats:
+    """Cohen's kappa of two readers' calls, (p - e) / (1 - e): p the share of equal calls, e what chance would give.
 
+    Args:
+        mine, theirs: (n,) calls of the same images.
+        draws: of these.
 
-def _share(
-    part: NDArray[Any], whole: NDArray[Any], unit: Integers, counts: Counts | None
-) -> tuple[float, Floats | None]:
-    """sum of parts / sum of wholes over images, NaN where the whole is 0, and its replicates."""
-    if not whole.sum():
-        return math.nan, None
-    draws = None
-    if counts is not None:
-        parts, wholes = drawn_sums(counts, np.stack([np.bincount(unit, each, len(counts)) for each in (part, whole)]))
-        with np.errstate(invalid="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
-            draws = parts / wholes
-    return float(part.sum() / whole.sum()), draws
+    Returns:
+        (C,); NaN in columns in which all calls are the same.
+    """
+    n, a, b, ab = draws.sums(np.stack([np.ones(len(mine)), mine, theirs, mine & theirs]))
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN, as it should be
+        chance = (a * b + (n - a) * (n - b)) / n**2
+        agreement: Floats = ((n - a - b + 2 * ab) / n - chance) / (1 - chance)
+    return agreement
 
 
 def _put_reader(
@@ -231,7 +219,7 @@ def _put_reader(
     read: Mapping[int, Mapping[str, Item]],
     name: str,
     criterion: HitCriterion,
-    counts: Counts | None,
+    draws: Draws,
     place: Mapping[int, int],
 ) -> list[ReaderPoint]:
     """Put the figures of one reader."""
@@ -244,26 +232,23 @@ def _put_reader(
     drew = [_as_candidates(readers[name]) for readers in judged.values()]
     shown = _candidates_of(records, list(judged))
     mine, models = (_judged(tables, truths, table.findings, criterion) for tables in (drew, shown))
-    unit = np.array([place[index] for index in mine.images.index.tolist()])
+    own = draws.at(np.array([place[index] for index in mine.images.index.tolist()]))
     for k, finding in enumerate(table.findings):
         start, reader, model = f"readers/{finding}/{name}", of_finding(mine, k), of_finding(models, k)
-        images = np.ones(len(unit))
-        rate, rates = _share(np.bincount(reader.fp_image, minlength=len(unit)), images, unit, counts)
-        table.put(f"{start}/fp_per_image", rate, None, rates)
-        lesions = np.bincount(reader.lesion_image, minlength=len(unit))
-        found = np.bincount(reader.lesion_image, reader.lesion_score > -np.inf, len(unit))
-        sensitivity, draws = _share(found, lesions, unit, counts)
-        kind, why = share_of(unit[reader.lesion_image]), no_lesions(reader)
-        table.put(f"{start}/sensitivity", sensitivity, why, draws, kind)
-        theirs = sensitivities(model, [rate])[0]
-        drawn = None if counts is None or draws is None else froc_replicates(counts, model, unit, [rate])[0]
-        table.put(f"{start}/model_sensitivity", theirs, why, drawn, kind)
-        both = None if draws is None or drawn is None else drawn - draws
-        table.put(f"{start}/difference", theirs - sensitivity, why, both, Difference.of(kind))
+        images = len(own.unit)
+        rate = own.ratio(np.bincount(reader.fp_image, minlength=images), np.ones(images))
+        table.put(f"{start}/fp_per_image", rate)
+        found = np.bincount(reader.lesion_image, reader.lesion_score > -np.inf, images)
+        sensitivity = own.ratio(found, np.bincount(reader.lesion_image, minlength=images))
+        kind, why = share_of(own.unit[reader.lesion_image]), no_lesions(reader)
+        table.put(f"{start}/sensitivity", sensitivity, why, kind)
+        theirs = sensitivities(own, model, [float(rate[0])])[0]
+        table.put(f"{start}/model_sensitivity", theirs, why, kind)
+        table.put(f"{start}/difference", theirs - sensitivity, why, Difference.of(kind))
         if len(model.lesion_score):
             curve = froc_curve(model.fp_score, model.lesion_score, len(model.image))
             line = curve.fp_per_image.tolist(), curve.sensitivity.tolist()
-            points.append(ReaderPoint(name, finding, rate, sensitivity, *line))
+            points.append(ReaderPoint(name, finding, float(rate[0]), float(sensitivity[0]), *line))
     for figure in FIGURES:
         table.mean(f"readers/{{}}/{name}/{figure}")
     return points

@@ -12,10 +12,9 @@ from bundle.comparison.language import put_retrieval
 from bundle.data.hard_negatives import KINDS
 from bundle.engines import plain
 from bundle.grid import boxes_to_patch_mask, grid_to_stored
-from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.candidates import visible_patches
+from bundle.metrics.draws import Draws
 from bundle.metrics.intervals import Difference
-from bundle.metrics.means import mean_replicates
 from bundle.metrics.records import Floats, Integers
 from bundle.metrics.region_matching import (
     by_kind,
@@ -25,7 +24,7 @@ from bundle.metrics.region_matching import (
     point,
     region_to_caption,
 )
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, share_of
+from bundle.metrics.table import FigureTable, Metrics, Notes, share_of
 from bundle.networks import RegionCLIP
 from bundle.precision import Precision
 
@@ -104,13 +103,12 @@ class RegionEvaluation:
         if seen is None:
             table.notes["regions"] = _NO_REGION
             return table.finish()
-        units, unit = np.unique(seen.group, return_inverse=True)
-        counts = draw_counts(len(units), self.replicates, self.seed) if self.replicates else None
+        draws = Draws.of(seen.group, self.replicates, self.seed)
         caption, negative = (_rows(ids, seen.text_id) for ids in (seen.caption_id, seen.negative_id))
-        self._match(table, seen, caption, negative, unit, counts)
+        self._match(table, seen, caption, negative, draws)
         for name, ask in (("region_to_caption", region_to_caption), ("caption_to_region", caption_to_region)):
-            put_retrieval(table, f"regions/{name}", ask(seen.region, seen.text, caption), unit, counts)
-        _put_mean(table, "regions/pointing", seen.pointing, unit, counts, "no patch shows the images")
+            put_retrieval(table, f"regions/{name}", ask(seen.region, seen.text, caption), draws)
+        _put_mean(table, "regions/pointing", seen.pointing, draws, "no patch shows the images")
         table.put("regions/pointing/chance", _mean(seen.pointing_chance), "no patch shows the images")
         table.put("regions/n_regions", len(seen.image))
         table.put("regions/n_images", len(np.unique(seen.image)))
@@ -122,8 +120,7 @@ class RegionEvaluation:
         seen: _Seen,
         caption: Integers,
         negative: Integers,
-        unit: Integers,
-        counts: Counts | None,
+        draws: Draws,
     ) -> None:
         found = {"": match_captions(*caption_scores(seen.region, seen.text, caption, negative))}
         if self.prior is not None:
@@ -132,12 +129,12 @@ class RegionEvaluation:
             found["/blind"] = match_captions(odds[caption], np.where(absent, np.nan, odds[negative]))
         table.put("regions/accuracy/chance", _mean(found[""].chance), _NO_NEGATIVE)
         right = {name: each.right for name, each in found.items()}
-        _put_all(table, "regions/accuracy", right, unit, counts)
+        _put_all(table, "regions/accuracy", right, draws)
         pairs = {name: by_kind(each.pair, seen.negative_kind, len(KINDS)) for name, each in found.items()}
-        rows = np.repeat(unit, negative.shape[1])
+        of_pairs = draws.at(np.repeat(np.arange(len(draws.unit)), negative.shape[1]))
         for k, kind in enumerate(KINDS):
             mine = {name: columns[:, k] for name, columns in pairs.items()}
-            _put_all(table, f"regions/pairwise/{kind}", mine, rows, counts)
+            _put_all(table, f"regions/pairwise/{kind}", mine, of_pairs)
             table.put(f"regions/pairwise/{kind}/n_pairs", int((~np.isnan(mine[""])).sum()))
 
     def _look(self) -> _Seen | None:
@@ -208,32 +205,22 @@ class RegionEvaluation:
         return similarity, torch.cat(there), shown[row]
 
 
-def _put_all(table: FigureTable, key: str, values: Mapping[str, Floats], unit: Integers, counts: Counts | None) -> None:
+def _put_all(table: FigureTable, key: str, values: Mapping[str, Floats], draws: Draws) -> None:
     """The means by name, "" being the network's, and of its difference to the words alone."""
     for name, mine in values.items():
-        _put_mean(table, f"{key}{name}", mine, unit, counts, _NO_NEGATIVE)
+        _put_mean(table, f"{key}{name}", mine, draws, _NO_NEGATIVE)
     if "/blind" in values:
-        _put_mean(table, f"{key}/difference", values[""] - values["/blind"], unit, counts, _NO_NEGATIVE, paired=True)
+        _put_mean(table, f"{key}/difference", values[""] - values["/blind"], draws, _NO_NEGATIVE, paired=True)
 
 
-def _put_mean(
-    table: FigureTable,
-    key: str,
-    values: Floats,
-    unit: Integers,
-    counts: Counts | None,
-    reason: str,
-    paired: bool = False,
-) -> None:
+def _put_mean(table: FigureTable, key: str, values: Floats, draws: Draws, reason: str, paired: bool = False) -> None:
     """The mean of what is defined, with the replicates of it: a share, or a paired difference of two."""
-    draws = None if counts is None else mean_replicates(counts, values[:, None], unit)[0]
-    share = share_of(unit[~np.isnan(values)])
-    table.put(key, _mean(values), reason, draws, Difference.of(share) if paired else share)
+    share = share_of(draws.unit[~np.isnan(values)])
+    table.put(key, draws.mean(values), reason, Difference.of(share) if paired else share)
 
 
 def _mean(values: Floats) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else float("nan")
+    return float(Draws.alone(len(values)).mean(values)[0])
 
 
 def _rows(ids: Integers, distinct: Integers) -> Integers:

@@ -13,7 +13,7 @@ from monai.data import CacheDataset
 from scipy.stats import norm
 
 from bundle.atomic import write_json
-from bundle.experiments.seeds import interval_over_seeds, record_replicates, seeds_interval
+from bundle.experiments.seeds import interval_over_seeds, record_figures, seeds_interval
 from bundle.experiments.unseeing_rows import UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.metrics.records import Floats
@@ -235,9 +235,10 @@ def _read(
     draws = []
     for cell, figures in zip(cells, metrics, strict=True):
         records = load_records(output / cell.name / "records")
-        told, drawn = unseeing.figures(records, replicates, seed) if unseeing else ({}, {})
-        figures |= told
-        draws.append({**record_replicates(records, replicates, seed), **drawn})
+        baselines = unseeing.figures(records, replicates, seed) if unseeing else {}
+        figures |= {key: float(figure[0]) for key, figure in baselines.items()}
+        mine = record_figures(records, replicates, seed) | baselines
+        draws.append({key: figure[1:] for key, figure in mine.items()})
     return metrics, draws
 
 

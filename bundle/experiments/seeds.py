@@ -1,14 +1,14 @@
 """Intervals that include the seeds: another training gives other figures, and an honest interval says so."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import t as student
 
-from bundle.metrics.bootstrap import auroc_replicates, draw_counts, froc_replicates
-from bundle.metrics.means import mean_replicates
+from bundle.metrics.classification import auroc
+from bundle.metrics.draws import Draws
+from bundle.metrics.froc_figures import sensitivities
 from bundle.metrics.records import Floats, Records, of_finding
-from bundle.metrics.table import sensitivities
 from bundle.metrics.vqa import Answers
 from bundle.question_types import TYPES
 
@@ -58,57 +58,47 @@ def interval_over_seeds(
     return max(least, mean - half), min(most, mean + half)
 
 
-def mean_sensitivity(records: Records, rate: float = 1.0) -> float:
-    """Macro sensitivity at so many false positives per image, over the findings that have lesions; NaN without any."""
-    each = [sensitivities(of_finding(records, k), [rate])[0] for k in range(len(records.findings))]
-    return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
-
-
-def record_replicates(records: Records, replicates: int, seed: int, score: str | None = None) -> Mapping[str, Floats]:
-    """Replicates of the macro sensitivity at 1 FP/image and of the macro AUROC, drawing patients.
+def record_figures(records: Records, replicates: int, seed: int, score: str | None = None) -> dict[str, Floats]:
+    """The macro sensitivity at 1 FP/image, over the findings that have lesions, and the macro AUROC, drawing patients.
 
     Args:
         records: of an evaluation.
-        replicates: R.
+        replicates: R; 0 for none.
         seed: of the draws.
         score: name of the image score; None for the first.
 
     Returns:
-        `froc/mean/sens_at_1fp` and `auroc/mean`: (R,) each.
+        `froc/mean/sens_at_1fp` and `auroc/mean`: the figure and its replicates, (1 + R,) each; NaN where no finding has
+        it.
     """
-    units, unit = np.unique(records.images.group, return_inverse=True)
-    counts = draw_counts(len(units), replicates, seed)
-    sensitivity, area = [], []
-    scores = records.images.scores[score] if score is not None else next(iter(records.images.scores.values()))
-    for k in range(len(records.findings)):
-        data = of_finding(records, k)
-        if len(data.lesion_score):
-            sensitivity.append(froc_replicates(counts, data, unit, [1.0])[0])
-        label = records.images.label[:, k]
-        negative, positive = label == 0, label == 1
-        if negative.any() and positive.any():
-            mine = scores[:, k]
-            area.append(auroc_replicates(counts, mine[negative], unit[negative], mine[positive], unit[positive]))
-    return {"froc/mean/sens_at_1fp": np.mean(sensitivity, 0), "auroc/mean": np.mean(area, 0)}
+    draws, scores = Draws.of(records.images.group, replicates, seed), records.images.primary_score(score)
+    findings = range(len(records.findings))
+    found = [sensitivities(draws, of_finding(records, k), [1.0])[0] for k in findings]
+    areas = [auroc(scores[:, k], records.images.label[:, k], draws) for k in findings]
+    return {"froc/mean/sens_at_1fp": _mean_of(found), "auroc/mean": _mean_of(areas)}
 
 
-def answer_replicates(answers: Answers, replicates: int, seed: int) -> tuple[dict[str, float], dict[str, Floats]]:
-    """Accuracy of answers and its replicates, of all questions and of each type, drawing patients.
+def _mean_of(figures: Sequence[Floats]) -> Floats:
+    """The mean of the figures that are defined; a replicate counts where all of these are defined in it."""
+    defined = [figure for figure in figures if not np.isnan(figure[0])]
+    mean: Floats = np.mean(defined, 0) if defined else figures[0]
+    return mean
+
+
+def answer_figures(answers: Answers, replicates: int, seed: int) -> dict[str, Floats]:
+    """Accuracy of answers, of all questions and of each type, drawing patients.
 
     Args:
         answers: of an evaluation.
-        replicates: R.
+        replicates: R; 0 for none.
         seed: of the draws.
 
     Returns:
-        By `vqa/accuracy` and `vqa/accuracy/<type>`: the figure, and its (R,) replicates.
+        By `vqa/accuracy` and `vqa/accuracy/<type>`: the figure and its replicates, (1 + R,).
     """
-    units, unit = np.unique(answers.group, return_inverse=True)
-    counts = draw_counts(len(units), replicates, seed)
+    draws = Draws.of(answers.group, replicates, seed)
     asked = {f"/{TYPES[number]}": answers.type == number for number in np.unique(answers.type)}
-    figures, draws = {}, {}
-    for ending, mine in {"": np.ones(len(answers.type), bool), **asked}.items():
-        figures[f"vqa/accuracy{ending}"] = float(answers.right[mine].mean())
-        right = np.where(mine, answers.right, np.nan)[:, None]
-        draws[f"vqa/accuracy{ending}"] = mean_replicates(counts, right, unit)[0]
-    return figures, draws
+    return {
+        f"vqa/accuracy{ending}": draws.ratio(answers.right & mine, mine)
+        for ending, mine in {"": np.ones(len(answers.type), bool), **asked}.items()
+    }

@@ -10,7 +10,7 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
-from bundle.experiments.seeds import answer_replicates, record_replicates, seeds_interval
+from bundle.experiments.seeds import answer_figures, record_figures, seeds_interval
 from bundle.experiments.unseeing_rows import FIGURE, NAMES, UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.handlers.curriculum import read_stages
@@ -147,7 +147,8 @@ class SystemsComparison:
         draws: dict[str, Floats] = {}
         for key in ("language", "regions"):
             draws |= spoken.parser.get_parsed_content(key).draws
-        draws |= record_replicates(load_records(folder / "records"), self.replicates, DRAWS)
+        mine = record_figures(load_records(folder / "records"), self.replicates, DRAWS)
+        draws |= {key: figure[1:] for key, figure in mine.items()}
 
         own["max_epochs"] = self.vqa_epochs
         for blind in (False, True)[: 1 + (system == PLAIN)]:
@@ -226,16 +227,15 @@ def summarise_systems(output: Path, seeds: Sequence[int], unseeing: UnseeingRows
             folder = cell_folder(output, system, number)
             figures = json.loads((folder / "cell.json").read_text(encoding="utf-8"))["figures"]
             stored = np.load(folder / "replicates.npy")
-            table = dict(zip(figures, stored, strict=True))
+            table, more = dict(zip(figures, stored, strict=True)), dict[str, Floats]()
             for name in ("vqa", "vqa_blind")[: 1 + (system == PLAIN)]:
-                told, drawn = answer_replicates(load_answers(folder / name / "answers.csv"), stored.shape[1], DRAWS)
+                told = answer_figures(load_answers(folder / name / "answers.csv"), stored.shape[1], DRAWS)
                 ending = f"/{BLIND}" * (name == "vqa_blind")
-                figures |= {key + ending: value for key, value in told.items()}
-                table |= {key + ending: value for key, value in drawn.items()}
+                more |= {key + ending: figure for key, figure in told.items()}
             if unseeing is not None:
-                told, drawn = unseeing.figures(load_records(folder / "records"), stored.shape[1], DRAWS)
-                figures |= told
-                table |= drawn
+                more |= unseeing.figures(load_records(folder / "records"), stored.shape[1], DRAWS)
+            figures |= {key: float(figure[0]) for key, figure in more.items()}
+            table |= {key: figure[1:] for key, figure in more.items()}
             cells.append(figures)
             tables.append(table)
         keys = [key for key in cells[0] if all(key in cell for cell in cells)]

@@ -9,7 +9,7 @@ import torch
 
 from bundle.comparison.box_places import section_truths, training_boxes
 from bundle.comparison.unseeing import Atlas, NoLookMarker, Unseeing, judge_unseeing
-from bundle.experiments.seeds import mean_sensitivity, record_replicates
+from bundle.experiments.seeds import record_figures
 from bundle.experiments.workflow import prepared_workflow
 from bundle.metrics.matching import HitCriterion
 from bundle.metrics.records import Floats, Records
@@ -45,8 +45,8 @@ class UnseeingRows:
         self.baselines = dict(zip(NAMES, (NoLookMarker(boxes), Atlas(boxes)), strict=True))
         self.truths = section_truths(datalist, test, findings, images, reading)
 
-    def figures(self, records: Records, replicates: int, seed: int) -> tuple[dict[str, float], dict[str, Floats]]:
-        """The baselines' macro sensitivity at 1 FP/image, and its replicates.
+    def figures(self, records: Records, replicates: int, seed: int) -> dict[str, Floats]:
+        """The baselines' macro sensitivity at 1 FP/image.
 
         Args:
             records: of a cell; its first image score is the atlas's.
@@ -54,18 +54,16 @@ class UnseeingRows:
             seed: of the draws.
 
         Returns:
-            By `froc/mean/sens_at_1fp/<baseline>`: the figure, and its (R,) replicates.
+            By `froc/mean/sens_at_1fp/<baseline>`: the figure and its replicates, (1 + R,).
 
         Raises:
             ValueError: the records are of other images, or were judged otherwise.
         """
-        values: dict[str, float] = {}
-        draws: dict[str, Floats] = {}
+        figures = {}
         # where the image has no label, it may have no score
         probability = torch.from_numpy(np.nan_to_num(next(iter(records.images.scores.values()))))
         for name, baseline in self.baselines.items():
             judged = judge_unseeing(baseline, self.truths, probability, self.criterion)
             check_same_truth({name: judged, "the cell": records}, "the cell")
-            values[f"{FIGURE}/{name}"] = mean_sensitivity(judged)
-            draws[f"{FIGURE}/{name}"] = record_replicates(judged, replicates, seed)[FIGURE]
-        return values, draws
+            figures[f"{FIGURE}/{name}"] = record_figures(judged, replicates, seed)[FIGURE]
+        return figures

@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
+from scipy.stats import binomtest
 
+from bundle.metrics.draws import Draws
 from bundle.metrics.labelled import known_pairs, lacking_class
-from bundle.metrics.means import drawn_sums
-from bundle.metrics.operating_point import proportion
 from bundle.metrics.records import Floats, Integers
 from bundle.probability import calibrated, margin
 
 Binning = Literal["equal_width", "equal_mass"]
 BINNINGS = ("equal_width", "equal_mass")
+NO_LABELS = "no labelled images"
 NOT_RISING = "the scores do not rise with the label: no calibration keeps their order"
-
-Scores = torch.Tensor | ArrayLike
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class ReliabilityCurve:
 
 
 def reliability_curve(
-    probability: Scores, label: Scores, bins: int = 10, binning: Binning = "equal_width", level: float = 0.95
+    probability: ArrayLike, label: ArrayLike, bins: int = 10, binning: Binning = "equal_width", level: float = 0.95
 ) -> ReliabilityCurve:
     """Share of positives against mean probability, by bins of probability.
 
@@ -67,7 +64,7 @@ def reliability_curve(
         ValueError: as `bundle.metrics.labelled.check_labelled`, for a value outside 0..1, no bin or an unknown
             binning.
     """
-    values, positive = _probabilities(probability, label)
+    values, positive, _ = _probabilities(probability, label)
     if bins < 1 or binning not in BINNINGS:
         raise ValueError(f"bins must be >= 1 and binning one of {BINNINGS}, got {bins} and {binning!r}")
     inner = np.linspace(0, 1, bins + 1)[1:-1]
@@ -77,94 +74,70 @@ def reliability_curve(
     count, total, hits = (np.bincount(place, weight, bins) for weight in (None, values, positive))
     filled = count > 0
     count = count[filled]
-    shares = [proportion(int(k), int(n), level) for k, n in zip(hits[filled], count, strict=True)]
-    return ReliabilityCurve(
-        predicted=total[filled] / count,
-        observed=np.array([share.value for share in shares]),
-        low=np.array([share.low for share in shares]),
-        high=np.array([share.high for share in shares]),
-        count=count,
-    )
+    wilson = [
+        binomtest(int(k), int(n)).proportion_ci(level, method="wilson")
+        for k, n in zip(hits[filled], count, strict=True)
+    ]
+    low, high = np.array(wilson).reshape(-1, 2).T
+    return ReliabilityCurve(total[filled] / count, hits[filled] / count, low, high, count)
 
 
-def calibration_error(
-    probability: Scores, label: Scores, bins: int = 10, binning: Binning = "equal_width"
-) -> tuple[float, str | None]:
-    """Expected calibration error: sum_b n_b / N · |observed_b - predicted_b| over the bins of `reliability_curve`.
+def calibration_error(probability: ArrayLike, label: ArrayLike, draws: Draws | None = None, bins: int = 10) -> Floats:
+    """Expected calibration error: sum_b n_b / N · |observed_b - predicted_b| over bins of equal width.
 
     It depends on the bins, so name them beside it; with few images it is biased upwards. Not a proper score: always
     saying the prevalence has no error. `brier_score` is one.
-
-    Args:
-        probability: (I,) 0..1 wherever the label is known.
-        label: (I,) 1, 0 or NaN (unknown), which is left out.
-        bins: how many, >= 1.
-        binning: "equal_width" or "equal_mass".
-
-    Returns:
-        The error, 0..1, and None; or NaN and the reason why it is undefined.
-
-    Raises:
-        ValueError: as `reliability_curve`.
-    """
-    curve = reliability_curve(probability, label, bins, binning)
-    if not len(curve.count):
-        return float("nan"), "no labelled images"
-    return float(np.average(np.abs(curve.observed - curve.predicted), weights=curve.count)), None
-
-
-def calibration_error_replicates(
-    counts: NDArray[np.int32], probability: Scores, label: Scores, unit: Integers, bins: int = 10
-) -> Floats:
-    """`calibration_error` with bins of equal width in each replicate, less the mean by which resampling raises it.
 
     Drawing images again adds noise to every bin, and the absolute difference turns noise into error: replicates lie
     above the figure that they belong to by about as much as it lies above the true one. They are moved to have it as
     their mean, and not below 0.
 
     Args:
-        counts: (G, R) from `bundle.metrics.bootstrap.draw_counts`.
         probability: (I,) 0..1 wherever the label is known.
         label: (I,) 1, 0 or NaN (unknown), which is left out.
-        unit: (I,) unit of every image, 0..G-1.
-        bins: how many.
+        draws: of the images, the sample first; None for the sample alone.
+        bins: how many, as `reliability_curve` makes them.
 
     Returns:
-        (R,); NaN in replicates without a labelled image.
+        (C,) errors, 0..1; NaN in columns without a labelled image.
+
+    Raises:
+        ValueError: as `reliability_curve`.
     """
-    values, positive, known = known_pairs(probability, label)
+    values, positive, known = _probabilities(probability, label)
+    if bins < 1:
+        raise ValueError(f"bins must be >= 1, got {bins}")
+    draws = (Draws.alone(len(known)) if draws is None else draws).at(known)
     bin_of = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], values)
-    cells = np.zeros((2, bins, len(counts)))  # images, and positives less predicted ones, of every bin and unit
-    np.add.at(cells[0], (bin_of, unit[known]), 1.0)
-    np.add.at(cells[1], (bin_of, unit[known]), positive - values)
-    number, excess = drawn_sums(counts, cells.reshape(2 * bins, -1)).reshape(2, bins, -1)
+    mine = bin_of == np.arange(bins)[:, None]  # (bins, N)
+    excess = draws.sums(np.where(mine, positive - values, 0.0))  # positives less predicted ones, of every bin
     with np.errstate(invalid="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
-        drawn = np.abs(excess).sum(0) / number.sum(0)
-    value, _ = calibration_error(probability, label, bins)
-    moved: Floats = np.maximum(drawn - (np.nanmean(drawn) - value), 0.0)
-    return moved
+        error: Floats = np.abs(excess).sum(0) / draws.sums(np.ones((1, len(values))))[0]
+    if len(error) > 1 and len(values):
+        error[1:] = np.maximum(error[1:] - (np.nanmean(error[1:]) - error[0]), 0.0)
+    return error
 
 
-def brier_score(probability: Scores, label: Scores) -> tuple[float, str | None]:
+def brier_score(probability: ArrayLike, label: ArrayLike, draws: Draws | None = None) -> Floats:
     """Mean of (p - y)^2.
 
     Args:
         probability: (I,) 0..1 wherever the label is known.
         label: (I,) 1, 0 or NaN (unknown), which is left out.
+        draws: of the images; None for the sample alone.
 
     Returns:
-        The score, 0 (perfect) to 1, and None; or NaN and the reason why it is undefined.
+        (C,) scores, 0 (perfect) to 1, the sample's first; NaN in columns without a labelled image.
 
     Raises:
         ValueError: as `bundle.metrics.labelled.check_labelled`, or for a value outside 0..1.
     """
-    values, positive = _probabilities(probability, label)
-    if not len(values):
-        return float("nan"), "no labelled images"
-    return float(np.square(values - positive).mean()), None
+    values, positive, known = _probabilities(probability, label)
+    draws = (Draws.alone(len(known)) if draws is None else draws).at(known)
+    return draws.mean(np.square(values - positive))
 
 
-def fit_platt(probability: Scores, label: Scores) -> tuple[float, float, str | None]:
+def fit_platt(probability: ArrayLike, label: ArrayLike) -> tuple[float, float, str | None]:
     """Slope and offset of one finding that make sigmoid(a · margin(p) + b) the likeliest: fit them on validation.
 
     The logarithmic loss against Platt's targets, (N+ + 1) / (N+ + 2) for positives and 1 / (N- + 2) for negatives,
@@ -181,9 +154,11 @@ def fit_platt(probability: Scores, label: Scores) -> tuple[float, float, str | N
     Raises:
         ValueError: as `bundle.metrics.labelled.check_labelled`, or for a value outside 0..1.
     """
-    values, positive = _probabilities(probability, label)
+    values, positive, _ = _probabilities(probability, label)
     if reason := lacking_class(positive):
         return float("nan"), float("nan"), reason
+    from sklearn.linear_model import LogisticRegression  # a second to load: only for those who fit
+
     feature, hits = margin(values)[:, None], int(positive.sum())
     if np.ptp(feature) == 0:
         return float("nan"), float("nan"), NOT_RISING
@@ -197,7 +172,7 @@ def fit_platt(probability: Scores, label: Scores) -> tuple[float, float, str | N
     return slope, offset, None
 
 
-def by_other_half(probability: Scores, label: Scores, unit: Integers) -> tuple[Floats, str | None]:
+def by_other_half(probability: ArrayLike, label: ArrayLike, unit: Integers) -> tuple[Floats, str | None]:
     """What recalibration on some of these patients would make of the others: `fit_platt` on every second one.
 
     Args:
@@ -219,10 +194,10 @@ def by_other_half(probability: Scores, label: Scores, unit: Integers) -> tuple[F
     return mended, None
 
 
-def _probabilities(probability: Scores, label: Scores) -> tuple[Floats, NDArray[np.bool_]]:
-    values, positive, _ = known_pairs(probability, label)
+def _probabilities(probability: ArrayLike, label: ArrayLike) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+    values, positive, known = known_pairs(probability, label)
     if len(values) and not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(
             f"probabilities must lie in 0..1, got {values.min():g}..{values.max():g}; of logits, take the sigmoid first"
         )
-    return values, positive
+    return values, positive, known

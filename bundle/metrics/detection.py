@@ -1,4 +1,4 @@
-"""Average precision of candidate boxes, as detectors report it: COCO's rules, computed by pycocotools.
+"""Average precision of candidate boxes, as detectors report it: COCO's rules, matched by pycocotools.
 
 Source: Lin et al., "Microsoft COCO: common objects in context" (ECCV 2014), and the challenge's evaluation code.
 """
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from bundle.metrics.means import drawn_sums
+from bundle.metrics.draws import Draws
 from bundle.metrics.records import COUNTED, Floats, Integers, Records
 
 IOUS = (0.1, 0.3, 0.5)
 MAX_DETECTIONS = 100
 
 _RECALLS = np.linspace(0, 1, 101)
-_CHUNK = 1 << 22  # numbers in one intermediate array: 32 MiB
 
 
 @dataclass(frozen=True)
@@ -38,31 +37,14 @@ class BoxMatches:
     lesion_image: Integers
 
 
-@dataclass(frozen=True)
-class BoxPrecision:
-    """Box average precision.
-
-    Attributes:
-        iou: (T,) thresholds.
-        value: (K, T) average precision, 0..1; NaN for findings without lesions among the images that count.
-        mean: (T,) of the findings for which it is defined (mAP); NaN where it is for none.
-        reasons: K, why a finding's is undefined, or None.
-        matches: K, from which `box_precision_replicates` follow.
-    """
-
-    iou: tuple[float, ...]
-    value: Floats
-    mean: Floats
-    reasons: tuple[str | None, ...]
-    matches: tuple[BoxMatches, ...]
-
-
-def box_precision(records: Records, iou: Sequence[float] = IOUS, max_detections: int = MAX_DETECTIONS) -> BoxPrecision:
-    """Average precision of the candidates' boxes per finding and IoU, over the images that count for the finding.
+def box_matches(
+    records: Records, iou: Sequence[float] = IOUS, max_detections: int = MAX_DETECTIONS
+) -> list[BoxMatches]:
+    """What the candidates' boxes hit per finding and IoU, over the images that count for the finding.
 
     By falling score, a candidate takes the lesion of its image and finding with which its IoU is highest among those
-    not yet taken, if that is >= the threshold; else it is wrong. Precision, made to fall with recall, is averaged over
-    the recalls 0, .01 .. 1. Areas are (x1 - x0) (y1 - y0) in stored pixels, of any size.
+    not yet taken, if that is >= the threshold; else it is wrong. Areas are (x1 - x0) (y1 - y0) in stored pixels, of any
+    size.
 
     Differs from this project's FROC: a second hit on a found lesion is wrong; boxes must overlap, peaks do not matter.
     Equal scores keep the order of the images, as in COCO, so of constant scores it says nothing. Images count as in
@@ -74,7 +56,7 @@ def box_precision(records: Records, iou: Sequence[float] = IOUS, max_detections:
         max_detections: highest candidates of an image and finding that are looked at.
 
     Returns:
-        The average precisions.
+        Of each finding, for `box_precision`.
 
     Raises:
         ValueError: for settings out of range, or where a score is not finite or a box is empty or not finite (with the
@@ -89,54 +71,36 @@ def box_precision(records: Records, iou: Sequence[float] = IOUS, max_detections:
     true = _Boxes.of(records, lesions.index, lesions.finding, lesions.box)
     called = _Boxes.of(records, candidates.index, candidates.finding, candidates.box, candidates.score)
 
-    precision = np.full((len(iou), len(findings)), np.nan)
-    matches = [BoxMatches(np.zeros((len(iou), 0), bool), *np.zeros((2, 0), np.int64)) for _ in findings]
-    if len(true.image) + len(called.image):
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
-            evaluation = COCOeval(true.coco(len(findings)), called.coco(len(findings)), "bbox")
-            settings = evaluation.params
-            settings.imgIds = np.union1d(true.image, called.image).tolist()
-            settings.iouThrs, settings.recThrs = np.asarray(iou, np.float64), _RECALLS
-            settings.maxDets, settings.areaRng, settings.areaRngLbl = [max_detections], [[0, np.inf]], ["all"]
-            evaluation.evaluate()
-            evaluation.accumulate()
-        table = evaluation.eval["precision"][..., 0, 0]  # (T, 101, K); -1 without lesions
-        precision = np.where((table < 0).any(1), np.nan, table.mean(1))
-        matches = _matches(evaluation, len(findings), true)
-
-    value = precision.T
-    defined = ~np.isnan(value[:, 0])
-    return BoxPrecision(
-        iou=tuple(iou),
-        value=value,
-        mean=value[defined].mean(0) if defined.any() else np.full(len(iou), np.nan),
-        reasons=tuple(None if there else "no lesions among the images that count" for there in defined),
-        matches=tuple(matches),
-    )
+    if not len(true.image) + len(called.image):
+        return [BoxMatches(np.zeros((len(iou), 0), bool), *np.zeros((2, 0), np.int64)) for _ in findings]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
+        evaluation = COCOeval(true.coco(len(findings)), called.coco(len(findings)), "bbox")
+        settings = evaluation.params
+        settings.imgIds = np.union1d(true.image, called.image).tolist()
+        settings.iouThrs, settings.recThrs = np.asarray(iou, np.float64), _RECALLS
+        settings.maxDets, settings.areaRng, settings.areaRngLbl = [max_detections], [[0, np.inf]], ["all"]
+        evaluation.evaluate()
+    return _matches(evaluation, len(findings), true)
 
 
-def box_precision_replicates(counts: NDArray[np.int32], matches: BoxMatches, unit: Integers) -> Floats:
-    """`box_precision` of one finding in each replicate.
+def box_precision(matches: BoxMatches, draws: Draws) -> Floats:
+    """Average precision of one finding: precision, made to fall with recall, averaged over the recalls 0, .01 .. 1.
 
-    Matching stays within an image, so it is done once; a replicate only weights candidates and lesions by how often
-    their unit is drawn. Copies of an image are taken to stand together, so where two candidates of *one* image have
-    equal scores the figure can differ from that of a resampled data set, as it depends on their order there too.
+    Matching stays within an image, so it is done once; a column only weights candidates and lesions by how often their
+    unit counts. Copies of an image are taken to stand together, so where two candidates of *one* image have equal
+    scores a replicate can differ from the figure of a resampled data set, as it depends on their order there too.
 
     Args:
-        counts: (G, R) from `bundle.metrics.bootstrap.draw_counts`.
         matches: of the finding.
-        unit: (I,) unit of every image of the records, 0..G-1.
+        draws: of the images of the records.
 
     Returns:
-        (T, R); NaN in replicates that drew no lesion. For the mean over findings average over the defined ones.
+        (T, C); NaN in columns without lesions.
     """
-    lesions = drawn_sums(counts, np.bincount(unit[matches.lesion_image], minlength=len(counts))[None])[0]  # (R,)
-    result = np.zeros((len(matches.hit), counts.shape[1]))
-    own = unit[matches.image]
-    width = max(1, _CHUNK // max(1, len(own)))
-    for start in range(0, counts.shape[1] if len(own) else 0, width):
-        part = slice(start, start + width)
-        weight = counts[own, part].astype(np.float64)  # (D, r)
+    lesions = draws.sums(np.bincount(matches.lesion_image, minlength=len(draws.unit))[None])[0]  # (C,)
+    result, own = np.zeros((len(matches.hit), len(lesions))), draws.unit[matches.image]
+    for part, drawn in draws.chunks(len(own)) if len(own) else ():
+        weight = drawn[own]  # (D, c)
         called = np.cumsum(weight, 0)
         for t, hit in enumerate(matches.hit):
             # between two hits recall stands still and precision only falls: the hits' rows say all

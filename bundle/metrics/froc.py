@@ -1,6 +1,7 @@
 """The free-response ROC curve, its figures of merit, and nothing else: scores in, numbers out.
 
-Which candidate is a false positive and what a lesion's score is, `bundle.metrics.matching` decides.
+Which candidate is a false positive and what a lesion's score is, `bundle.metrics.matching` decides; the figures with
+their replicates are `bundle.metrics.froc_figures`.
 
 Sources: Bunch et al., "A free response approach to the measurement and characterization of radiographic observer
 performance" (Proc. SPIE 0127, 1977; J. Appl. Photogr. Eng. 4, 1978) for FROC; Chakraborty and Berbaum, "Observer
@@ -16,6 +17,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from bundle.metrics.classification import area_above
+from bundle.metrics.draws import Draws
 
 FP_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 ROUNDING = 1e-9  # sensitivities this near are equal: far below one lesion of any data set, far above rounding
@@ -103,53 +107,6 @@ def sensitivity_at(curve: FROCCurve, fp_per_image: float) -> float:
     return float(curve.sensitivity[np.searchsorted(curve.fp_per_image, fp_per_image, side="right") - 1])
 
 
-def fp_at_sensitivity(curve: FROCCurve, sensitivity: float) -> float:
-    """False positives per image at a sensitivity: that of the strictest operating point with at least so much.
-
-        min { fp_per_image(t) : sensitivity(t) >= s },  and +inf where no threshold reaches s.
-
-    A step, without interpolation, as `sensitivity_at`. Infinite, not NaN, because it is known: however many false
-    positives are accepted, the method does not find that many lesions.
-
-    Args:
-        curve: from `froc_curve` or `mean_curve`.
-        sensitivity: s, 0..1.
-
-    Returns:
-        The rate; +inf where it is never reached, NaN where the curve has no lesions.
-
-    Raises:
-        ValueError: where the sensitivity does not lie in 0..1.
-    """
-    if not 0 <= sensitivity <= 1:
-        raise ValueError(f"a sensitivity must lie in 0..1, got {sensitivity}")
-    if np.isnan(curve.sensitivity).any():
-        return float("nan")
-    place = np.searchsorted(curve.sensitivity, sensitivity - ROUNDING, side="left")
-    return float(curve.fp_per_image[place]) if place < len(curve.sensitivity) else float("inf")
-
-
-def mean_curve(curves: Sequence[FROCCurve]) -> FROCCurve:
-    """The mean of several findings' curves: mean sensitivity where each finding has the same rate of false positives.
-
-        sensitivity(x) = (1 / K) sum_k sensitivity_k(x),   x every rate at which some finding has an operating point.
-
-    Args:
-        curves: K of them, with lesions.
-
-    Returns:
-        The curve; its thresholds are NaN, because every finding has its own.
-
-    Raises:
-        ValueError: without curves.
-    """
-    if not curves:
-        raise ValueError("a mean curve needs at least one curve")
-    rates = np.unique(np.concatenate([curve.fp_per_image for curve in curves]))
-    each = [curve.sensitivity[np.searchsorted(curve.fp_per_image, rates, side="right") - 1] for curve in curves]
-    return FROCCurve(rates, np.mean(each, 0), np.full(len(rates), np.nan))
-
-
 def froc_score(curve: FROCCurve, fp_rates: Sequence[float] = FP_RATES) -> float:
     """Mean of `sensitivity_at` over the rates, by default 1/8, 1/4, 1/2, 1, 2, 4 and 8 per image; NaN if undefined."""
     return float(np.mean([sensitivity_at(curve, rate) for rate in fp_rates]))
@@ -191,13 +148,8 @@ def wafroc(normal_scores: Scores, lesion_scores: Scores, lesion_image: ArrayLike
         lacking = "lesions" if not len(lesion) else "lesion-free images"
         warnings.warn(f"no {lacking}: the wAFROC area is undefined (NaN)", UserWarning, stacklevel=2)
         return float("nan")
-    weight = lesion_weights(image)
-    scores = np.concatenate([normal, lesion])
-    thresholds, level = np.unique(scores, return_inverse=True)
-    x = np.bincount(level[: len(normal)], minlength=len(thresholds))[::-1].cumsum() / len(normal)
-    y = np.bincount(level[len(normal) :], weight, len(thresholds))[::-1].cumsum() / weight.sum()
-    # -inf is the last level and stands at (1, 1), which is the straight line to it
-    return float(np.trapezoid(np.concatenate([[0.0], y]), np.concatenate([[0.0], x])))
+    of_normal, of_lesion = Draws.alone(len(normal)), Draws.alone(len(lesion))
+    return float(area_above(normal, lesion, of_normal, of_lesion, lesion_weights(image))[0])
 
 
 def lesion_weights(lesion_image: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.metrics.draws import Draws
 from bundle.metrics.intervals import Difference
-from bundle.metrics.records import COUNTED, Floats, Integers, Records
-from bundle.metrics.shown import Ratio, share_of_lesions, shown
+from bundle.metrics.records import COUNTED, Floats, Records
+from bundle.metrics.shown import shown
 from bundle.metrics.subgroups import FIELDS, UNKNOWN_GROUP, members
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units
 
 GAPS = ("equal_opportunity", "average_odds", "lesions_shown")
 GAP_RULE = (
@@ -70,18 +71,25 @@ def gaps_between_groups(
     """
     table = FigureTable(records.findings, level)
     table.notes["gaps"] = f"{GAP_RULE}; at least {least} positives, negatives or lesions on either side"
-    counts, unit = draw_units(table, records.images, replicates, seed)
-    rates = _Rates(records, ~(probability < image), unit, counts)  # (I, K) called
+    draws = draw_units(table, records.images, replicates, seed)
+    called = ~(probability < image)  # (I, K)
     mine = shown(records, probability, image, box, max_per_finding)
-    lesions = _Lesions(records, mine.lesion, unit, counts)
+    lesions = records.lesions
+    at = np.searchsorted(records.images.index, lesions.index)
+    judged = records.images.status[at, lesions.finding] == COUNTED
+    of_lesions = draws.at(at)
     for field in fields:
         groups = {name: member for name, member in members(records, info, field).items() if name != UNKNOWN_GROUP}
-        known = np.any([*groups.values(), np.zeros(len(unit), bool)], axis=0)
+        known = np.any([*groups.values(), np.zeros(len(called), bool)], axis=0)
         for value, member in groups.items() if len(groups) > 1 else ():
             sides = member, known & ~member
             for k, finding in enumerate(records.findings):
-                positive, negative = ([rates.of(k, side, label) for side in sides] for label in (1, 0))
-                hit = [lesions.of(k, side) for side in sides]
+                positive, negative = (
+                    [_side(draws, called[:, k], side & (records.images.label[:, k] == label)) for side in sides]
+                    for label in (1, 0)
+                )
+                own = judged & (lesions.finding == k)
+                hit = [_side(of_lesions, mine.lesion, own & side[at]) for side in sides]
                 for figure, parts, weight in (
                     ("equal_opportunity", [positive], 1.0),
                     ("average_odds", [positive, negative], 0.5),
@@ -95,7 +103,12 @@ def gaps_between_groups(
     return metrics, notes
 
 
-Side = tuple[Ratio, int, int]  # the rate, of how many, of how many patients
+Side = tuple[Floats, int, int]  # the rate (1 + R,), of how many, of how many patients
+
+
+def _side(draws: Draws, has: NDArray[np.bool_], own: NDArray[np.bool_]) -> Side:
+    """The share of the `own` rows (images or lesions) that have something."""
+    return draws.ratio(has & own, own), int(own.sum()), len(np.unique(draws.unit[own]))
 
 
 def _put(table: FigureTable, key: str, parts: Sequence[Sequence[Side]], weight: float, least: int) -> None:
@@ -104,36 +117,5 @@ def _put(table: FigureTable, key: str, parts: Sequence[Sequence[Side]], weight: 
     if fewest < least:
         table.put(key, math.nan, f"{fewest} positives, negatives or lesions on one side, fewer than {least}")
         return
-    value, draws = 0.0, None
-    for (mine, *_), (rest, *_) in parts:
-        value += weight * (mine.value - rest.value)
-        if mine.draws is not None and rest.draws is not None:
-            draws = (0.0 if draws is None else draws) + weight * (mine.draws - rest.draws)
-    patients = min(people for part in parts for *_, people in part)
-    table.put(key, value, None, draws, Difference(patients))
-
-
-class _Rates:
-    """Shares of the positive and of the negative images of a side that are called."""
-
-    def __init__(self, records: Records, called: NDArray[np.bool_], unit: Integers, counts: Counts | None) -> None:
-        self.label, self.called, self.unit, self.counts = records.images.label, called, unit, counts
-
-    def of(self, k: int, side: NDArray[np.bool_], label: int) -> Side:
-        own = side & (self.label[:, k] == label)
-        rate = Ratio((own & self.called[:, k]).astype(float), own.astype(float), self.unit, self.counts)
-        return rate, int(own.sum()), len(np.unique(self.unit[own]))
-
-
-class _Lesions:
-    """Share of the lesions of a side that are hit as shown."""
-
-    def __init__(self, records: Records, hit: NDArray[np.bool_], unit: Integers, counts: Counts | None) -> None:
-        self.at = np.searchsorted(records.images.index, records.lesions.index)
-        self.finding, self.hit, self.unit, self.counts = records.lesions.finding, hit, unit, counts
-        self.judged = records.images.status[self.at, self.finding] == COUNTED
-
-    def of(self, k: int, side: NDArray[np.bool_]) -> Side:
-        own = self.judged & (self.finding == k) & side[self.at]
-        share = share_of_lesions(self.hit, own, self.at, len(self.unit), self.unit, self.counts)
-        return share, int(own.sum()), len(np.unique(self.unit[self.at[own]]))
+    gap = weight * np.sum([mine - rest for (mine, *_), (rest, *_) in parts], 0)
+    table.put(key, gap, None, Difference(min(people for part in parts for *_, people in part)))

@@ -5,27 +5,20 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from bundle.metrics.calibration import (
-    brier_score,
-    by_other_half,
-    calibration_error,
-    calibration_error_replicates,
-    fit_platt,
-)
+from bundle.metrics.calibration import NO_LABELS, brier_score, by_other_half, calibration_error, fit_platt
 from bundle.metrics.decision_curve import TRUST, worth
-from bundle.metrics.means import mean_replicates
+from bundle.metrics.draws import Draws
+from bundle.metrics.labelled import lacking_class
 from bundle.metrics.operating_point import (
-    FIGURES,
+    NOTHING,
     average_precision,
-    average_precision_replicates,
     operating_figures,
-    operating_replicates,
     sensitivity_threshold,
     youden_threshold,
 )
-from bundle.metrics.recalibration import recalibration, recalibration_replicates
-from bundle.metrics.records import Floats, Integers, Records
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, share_of
+from bundle.metrics.recalibration import recalibration, undefined
+from bundle.metrics.records import Floats, Records
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, share_of
 from bundle.probability import calibrated
 
 WANTED_SENSITIVITY = 0.9
@@ -100,38 +93,28 @@ def summarise_images(
         The metrics and the notes.
     """
     table = FigureTable(records.findings, level)
-    counts, unit = draw_units(table, records.images, replicates, seed)
+    draws = draw_units(table, records.images, replicates, seed)
     if not records.images.scores:
         return table.finish()
     scores = records.images.primary_score(primary)
     for k, finding in enumerate(records.findings):
         mine, label, chosen = scores[:, k], records.images.label[:, k], points.get(finding, {})
         probability = calibrated(mine, chosen["slope"], chosen["offset"]) if "slope" in chosen else mine
-        value, reason = average_precision(mine, label)
-        draws = None if counts is None or reason else average_precision_replicates(counts, mine, label, unit)
-        # an average precision is a mean over the positives
-        table.put(f"ap/{finding}", value, reason, draws, share_of(unit[label == 1]))
         known = ~np.isnan(label)
+        # an average precision is a mean over the positives
+        share, reason = share_of(draws.unit[label == 1]), lacking_class(label[known] == 1)
+        table.put(f"ap/{finding}", average_precision(mine, label, draws), reason, share)
         table.put(f"prevalence/{finding}", float(np.mean(label[known])) if known.any() else math.nan, "no known label")
         for point in OPERATING_POINTS if points else ():
             key = f"operating/{point}/{finding}"
             if point not in chosen:
-                for name in FIGURES:
+                for name in NOTHING:
                     table.put(f"{key}/{name}", math.nan, "no threshold could be chosen on validation")
                 continue
             table.put(f"{key}/threshold", chosen[point])
-            figures = operating_figures(probability, label, chosen[point], level)
-            drawn = None if counts is None else operating_replicates(counts, probability, label, unit, chosen[point])
-            called = probability >= chosen[point]
-            for name, part in (
-                ("sensitivity", label == 1),
-                ("specificity", label == 0),
-                ("ppv", known & called),
-                ("npv", known & ~called),
-            ):
-                figure, draws = getattr(figures, name), None if drawn is None else drawn[name]
-                table.put(f"{key}/{name}", figure.value, figure.reason, draws, share_of(unit[part]))
-        _calibration(table, finding, mine, probability, label, chosen, counts, unit)
+            for name, (figure, own) in operating_figures(probability, label, chosen[point], draws).items():
+                table.put(f"{key}/{name}", figure, NOTHING[name], share_of(draws.unit[own]))
+        _calibration(table, finding, mine, probability, label, chosen, draws)
     for kind in (
         "ap/{}",
         "prevalence/{}",
@@ -143,7 +126,7 @@ def summarise_images(
     ):
         table.mean(kind)
     for point in OPERATING_POINTS if points else ():
-        for name in FIGURES:
+        for name in NOTHING:
             table.mean(f"operating/{point}/{{}}/{name}")
     metrics, notes = table.finish()
     notes.pop("bootstrap", None)  # said once, by summarise
@@ -157,12 +140,11 @@ def _calibration(
     probability: Floats,
     label: Floats,
     chosen: Mapping[str, float],
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
 ) -> None:
     key = f"calibration/{finding}"
-    table.put(f"{key}/ece", *calibration_error(score, label))
-    table.put(f"{key}/brier", *brier_score(score, label))
+    table.put(f"{key}/ece", calibration_error(score, label)[0], NO_LABELS)
+    table.put(f"{key}/brier", brier_score(score, label)[0], NO_LABELS)
     if "slope" not in chosen:  # as without any plan; thresholds of candidates may be there all the same
         for name in (
             "ece/{}",
@@ -175,22 +157,14 @@ def _calibration(
         return
     table.put(f"{key}/slope", chosen["slope"])
     table.put(f"{key}/offset", chosen["offset"])
-    error, reason = calibration_error(probability, label)
-    squares = (probability - label)[:, None] ** 2
-    drawn = None if counts is None or reason else calibration_error_replicates(counts, probability, label, unit)
-    table.put(f"ece/{finding}", error, reason, drawn)
-    drawn = None if counts is None or reason else mean_replicates(counts, squares, unit)[0]
-    table.put(f"brier/{finding}", *brier_score(probability, label), drawn)
-    halves, why = by_other_half(score, label, unit)
+    table.put(f"ece/{finding}", calibration_error(probability, label, draws), NO_LABELS)
+    table.put(f"brier/{finding}", brier_score(probability, label, draws), NO_LABELS)
+    halves, why = by_other_half(score, label, draws.unit)
     table.put(f"ece_recalibrated/{finding}", math.nan if why else calibration_error(halves, label)[0], why)
-    slope, intercept, why = recalibration(probability, label)
-    slopes, intercepts = None, None
-    if counts is not None and not why:
-        slopes, intercepts = recalibration_replicates(counts, probability, label, unit)
-    table.put(f"recalibration/{finding}/slope", slope, why, slopes)
-    table.put(f"recalibration/{finding}/intercept", intercept, why, intercepts)
-    for threshold in () if reason else TRUST:
-        own, everywhere = (each[:, None] for each in worth(probability, label, threshold))
-        drawn = None if counts is None else mean_replicates(counts, own, unit)[0]
-        table.put(f"net_benefit/{finding}/at_{threshold:g}", float(np.nanmean(own)), None, drawn)
+    slope, intercept = recalibration(probability, label, draws)
+    table.put(f"recalibration/{finding}/slope", slope, undefined(label))
+    table.put(f"recalibration/{finding}/intercept", intercept, undefined(label))
+    for threshold in TRUST if not np.isnan(label).all() else ():
+        own, everywhere = worth(probability, label, threshold)
+        table.put(f"net_benefit/{finding}/at_{threshold:g}", draws.mean(own))
         table.put(f"net_benefit/{finding}/at_{threshold:g}/treat_all", float(np.nanmean(everywhere)))

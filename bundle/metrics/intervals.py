@@ -4,11 +4,12 @@ A percentile bootstrap draws only what the sample has: near 0 and 1, or with few
 and where everything was found they have no width. Scores' intervals ask instead which truths would not be surprised by
 the sample. How often each holds the truth: `python -m scripts.interval_coverage`, docs/evaluation.md.
 
-Sources: Wilson, "Probable inference, the law of succession, and statistical inference" (J. Am. Stat. Assoc. 22, 1927);
-Brown, Cai and DasGupta, "Interval estimation for a binomial proportion" (Stat. Sci. 16, 2001), for the ends next to 0
-and 1; Korn and Graubard, "Confidence intervals for proportions with small expected number of positive counts" (Survey
-Methodology 24, 1998), for the effective number; Newcombe, "Confidence intervals for an effect size measure based on the
-Mann-Whitney statistic. Part 2" (Stat. Med. 25, 2006), method 5.
+Sources: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 13, for percentiles; Wilson, "Probable
+inference, the law of succession, and statistical inference" (J. Am. Stat. Assoc. 22, 1927); Brown, Cai and DasGupta,
+"Interval estimation for a binomial proportion" (Stat. Sci. 16, 2001), for the ends next to 0 and 1; Korn and Graubard,
+"Confidence intervals for proportions with small expected number of positive counts" (Survey Methodology 24, 1998), for
+the effective number; Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic.
+Part 2" (Stat. Med. 25, 2006), method 5.
 """
 
 import math
@@ -18,10 +19,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaincinv, ndtri
 
-from bundle.metrics.bootstrap import interval
 from bundle.metrics.records import Floats
 
 _SAME = 1e-9  # replicates this near are equal: far below one lesion of any data set, far above rounding
+
+
+class Interval(NamedTuple):
+    """A percentile interval and the replicates it rests on."""
+
+    low: float
+    high: float
+    undefined: int  # replicates left out because the figure is undefined in them
 
 
 class Share(NamedTuple):
@@ -96,6 +104,31 @@ def figure_interval(value: float, draws: Floats, kind: Kind | None, level: float
         return difference_interval(value, draws, kind, level)
     low, high, _ = interval(draws, level)
     return low, high
+
+
+def interval(replicates: Floats, level: float = 0.95) -> Interval:
+    """Percentile interval over the replicates in which the figure is defined.
+
+    Infinite replicates are defined and take their place at the end. Between a finite and an infinite one there is no
+    number, so an end that falls between two replicates is then the outer of them.
+
+    Args:
+        replicates: (R,), NaN where undefined.
+        level: of confidence.
+
+    Returns:
+        The quantiles (1 - level) / 2 and (1 + level) / 2, NaN if no replicate is defined, and the number left out.
+    """
+    defined = replicates[~np.isnan(replicates)]
+    undefined = len(replicates) - len(defined)
+    if not len(defined):
+        return Interval(float("nan"), float("nan"), undefined)
+    ends = (1 - level) / 2, (1 + level) / 2
+    if np.isfinite(defined).all():
+        low, high = np.quantile(defined, ends)
+        return Interval(float(low), float(high), undefined)
+    ordered, last = np.sort(defined), len(defined) - 1
+    return Interval(float(ordered[math.floor(ends[0] * last)]), float(ordered[math.ceil(ends[1] * last)]), undefined)
 
 
 def share_interval(value: float, draws: Floats, share: Share, level: float = 0.95) -> tuple[float, float]:

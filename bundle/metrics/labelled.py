@@ -1,15 +1,14 @@
 """Scores beside labels: which labels are known, and the refusal of a score that says nothing, by its place."""
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bundle.metrics.arrays import as_array
 from bundle.metrics.records import Floats
 
 
-def check_labelled(scores: torch.Tensor | ArrayLike, label: torch.Tensor | ArrayLike) -> tuple[Floats, Floats]:
-    """Scores and labels as float64 arrays, or an error that names the place of the fault.
+def check_labelled(scores: ArrayLike, label: ArrayLike) -> tuple[Floats, Floats]:
+    """Scores and labels, tensors or arrays, as float64 arrays, or an error that names the place of the fault.
 
     Args:
         scores: (I,) or (I, K), finite wherever the label is known.
@@ -36,9 +35,7 @@ def check_labelled(scores: torch.Tensor | ArrayLike, label: torch.Tensor | Array
     return values, labels
 
 
-def known_pairs(
-    scores: torch.Tensor | ArrayLike, label: torch.Tensor | ArrayLike
-) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+def known_pairs(scores: ArrayLike, label: ArrayLike) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
     """The images of one finding whose label is known.
 
     Args:

@@ -154,7 +154,7 @@ def localize(
 
 
 def stack(images: Sequence[Localization]) -> dict[str, Floats]:
-    """The measures of many images as tables for `bundle.metrics.means.mean_with_intervals`.
+    """The measures of many images as tables, for `bundle.metrics.draws.Draws.mean`.
 
     Args:
         images: of the same K findings.

@@ -7,120 +7,78 @@ Logits are (I, K, 2), cosines or cosines times one scale: [..., FINDING] of "{fi
 "no {finding}", as `bundle.prompt_pair` names them.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from bundle.metrics.arrays import as_array
 from bundle.metrics.classification import auroc
+from bundle.metrics.draws import Draws
 from bundle.metrics.labelled import check_labelled
 from bundle.metrics.records import Floats
 from bundle.prompt_pair import FINDING, NEGATIVE
 
 PROMPT_SCORES = ("positive_only", "pair", "negated")
-
-Scores = torch.Tensor | ArrayLike
-
-
-@dataclass(frozen=True)
-class NegationAccuracy:
-    """Which prompt of its pair an image prefers, per finding.
-
-    Attributes:
-        on_negatives: (K,) share of the images without the finding that prefer "no {finding}"; NaN without any.
-        on_positives: (K,) share of the images with it that prefer "{finding}"; NaN without any.
-        balanced: (K,) mean of the two; NaN where either is.
-        reasons: K, why something is undefined, or None.
-    """
-
-    on_negatives: Floats
-    on_positives: Floats
-    balanced: Floats
-    reasons: tuple[str | None, ...]
+SIDES = {"on_negatives": 0.0, "on_positives": 1.0}
+"""Of which images each accuracy is, by their label."""
 
 
-@dataclass(frozen=True)
-class PromptAUROC:
-    """Areas under the ROC curve of the prompts of a pair, per finding; 1/2 is chance.
+def negation_accuracy(logits: ArrayLike, label: ArrayLike, draws: Draws | None = None) -> dict[str, Floats]:
+    """Sign of the pair's margin against the label: which prompt of its pair an image prefers.
 
-    Attributes:
-        positive_only: (K,) "{finding}" ranks images with the finding above those without.
-        pair: (K,) the margin between the two prompts does.
-        negated: (K,) "no {finding}" ranks images *without* the finding above those with. Below 1/2 the "no" is not
-            read: the prompt still looks for the finding.
-        reasons: K, why all three are undefined (NaN), or None.
-    """
+        on_negatives = mean over y = 0 of [l- > l+] + [l- = l+] / 2,   on_positives = mean over y = 1, the other way,
 
-    positive_only: Floats
-    pair: Floats
-    negated: Floats
-    reasons: tuple[str | None, ...]
-
-
-def negation_accuracy(logits: Scores, label: Scores) -> NegationAccuracy:
-    """Sign of the pair's margin against the label.
-
-        on_negatives = mean over y = 0 of [l- > l+] + [l- = l+] / 2,   on_positives = mean over y = 1, the other way
-
-    A network that prefers one side always has 1 on one class, 0 on the other, 1/2 balanced. It is the accuracy at a
-    pair probability of 1/2, not of a threshold that was tuned.
+    and `balanced`, the mean of the two. A network that prefers one side always has 1 on one class, 0 on the other, 1/2
+    balanced. It is the accuracy at a pair probability of 1/2, not of a threshold that was tuned.
 
     Args:
         logits: (I, K, 2), finite wherever the label is known.
         label: (I, K) 1, 0 or NaN (unknown), which is left out.
+        draws: of the images; None for the sample alone.
 
     Returns:
-        The accuracies.
+        By name (K, C), the sample's first; NaN where there is no image of the class.
 
     Raises:
         ValueError: where shapes do not fit, a label is none of the three, or the logit of a labelled image is not
             finite.
     """
     scores, labels = _checked(logits, label)
+    draws = Draws.alone(len(labels)) if draws is None else draws
     right = (np.sign(scores["pair"]) + 1) / 2  # 1 where "{finding}" is preferred, 1/2 where neither is
-    sides = []
-    for value, credit in ((0.0, 1 - right), (1.0, right)):
-        mine = labels == value
-        with np.errstate(invalid="ignore"):  # no image of the class: 0 / 0 is NaN, as it should be
-            sides.append(np.where(mine, credit, 0.0).sum(0) / mine.sum(0))
-    on_negatives, on_positives = sides
-    reasons = [
-        " and ".join(f"no {name} images" for name, side in (("negative", n), ("positive", p)) if np.isnan(side)) or None
-        for n, p in zip(on_negatives, on_positives, strict=True)
-    ]
-    return NegationAccuracy(on_negatives, on_positives, (on_negatives + on_positives) / 2, tuple(reasons))
+    sides = {}
+    for name, value in SIDES.items():
+        credit = np.where(labels == value, right if value else 1 - right, np.nan)  # (I, K)
+        sides[name] = np.stack([draws.mean(column) for column in credit.T])
+    return sides | {"balanced": np.mean([*sides.values()], 0)}
 
 
-def prompt_auroc(logits: Scores, label: Scores) -> PromptAUROC:
-    """`bundle.metrics.classification.auroc` of each score in `prompt_scores`, per finding.
+def prompt_auroc(logits: ArrayLike, label: ArrayLike, draws: Draws | None = None) -> dict[str, Floats]:
+    """Areas under the ROC curve of the prompts of a pair (`bundle.metrics.classification.auroc`); 1/2 is chance.
 
-    For intervals give the same scores to `bundle.metrics.bootstrap.auroc_replicates`, for `negated` with the classes
-    exchanged.
+    `positive_only`: "{finding}" ranks images with the finding above those without; `pair`: the margin between the two
+    prompts does; `negated`: "no {finding}" ranks images *without* the finding above those with. Below 1/2 the "no" is
+    not read: the prompt still looks for the finding.
 
     Args:
         logits: (I, K, 2), finite wherever the label is known.
         label: (I, K) 1, 0 or NaN (unknown), which is left out.
+        draws: of the images; None for the sample alone.
 
     Returns:
-        The areas.
+        By the names in `PROMPT_SCORES` (K, C), the sample's first; NaN in columns that lack a class.
 
     Raises:
         ValueError: as `negation_accuracy`.
     """
     scores, labels = _checked(logits, label)
-    findings = range(labels.shape[1])
-    both = [auroc(scores["pair"][:, k], labels[:, k]) for k in findings]
-    return PromptAUROC(
-        positive_only=np.array([auroc(scores["positive_only"][:, k], labels[:, k])[0] for k in findings]),
-        pair=np.array([area for area, _ in both]),
-        negated=np.array([auroc(scores["negated"][:, k], 1 - labels[:, k])[0] for k in findings]),
-        reasons=tuple(reason for _, reason in both),
-    )
+    wanted = {name: 1 - labels if name == "negated" else labels for name in PROMPT_SCORES}
+    return {
+        name: np.stack([auroc(values, y, draws) for values, y in zip(scores[name].T, wanted[name].T, strict=True)])
+        for name in PROMPT_SCORES
+    }
 
 
-def prompt_scores(logits: Scores) -> dict[str, Floats]:
+def prompt_scores(logits: ArrayLike) -> dict[str, Floats]:
     """The scores that a pair of prompts offers.
 
     Args:
@@ -141,7 +99,7 @@ def prompt_scores(logits: Scores) -> dict[str, Floats]:
         return {"positive_only": positive, "pair": positive - negative, "negated": negative}
 
 
-def _checked(logits: Scores, label: Scores) -> tuple[dict[str, Floats], Floats]:
+def _checked(logits: ArrayLike, label: ArrayLike) -> tuple[dict[str, Floats], Floats]:
     scores = prompt_scores(logits)
     for name in ("positive_only", "negated", "pair"):
         _, labels = check_labelled(scores[name], label)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bundle.metrics.bootstrap import mean_fp_at_sensitivity_replicates
-from bundle.metrics.froc import FP_RATES, fp_at_sensitivity, froc_curve, mean_curve
+from bundle.metrics.draws import Draws
+from bundle.metrics.froc import FP_RATES
+from bundle.metrics.froc_figures import fp_at_sensitivities, sensitivities
 from bundle.metrics.intervals import Difference
 from bundle.metrics.planned import Planned, put_planned
 from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
@@ -27,7 +28,6 @@ from bundle.metrics.strata import (
     with_lesions,
 )
 from bundle.metrics.table import (
-    Counts,
     FigureTable,
     Metrics,
     Notes,
@@ -59,7 +59,7 @@ def compare(
 
     - `compare/<m>/<f>/sens_at_<x>fp`, `/score`, `/oracle`, `/wafroc`: as `bundle.metrics.summary.summarise` has them;
     - `compare/<m>/<f>/fp_at_<s>sens`: false positives per image at the strictest threshold that gives sensitivity s
-      (`bundle.metrics.froc.fp_at_sensitivity`);
+      (`bundle.metrics.froc_figures.fp_at_sensitivities`);
     - `compare/<m>/<f>/curve_end`, `/fp_at_curve_end`: the most sensitivity that the candidates give, and its price;
     - `compare/<m>/<f>/auroc`: of the method's image score, where it has one;
     - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
@@ -78,7 +78,7 @@ def compare(
       says that every other difference is.
 
     `mean` of a sensitivity is the mean over the findings with lesions. `mean` of false positives is read off the mean
-    curve (`bundle.metrics.froc.mean_curve`): the rate, the same for every finding, at which the *mean* sensitivity is
+    curve (`bundle.metrics.froc_figures.fp_at_sensitivities`): the rate, the same for every finding, at which the *mean* sensitivity is
     reached. A mean of the findings' own rates would be infinite as soon as one finding is out of reach.
 
     A sensitivity that a method does not reach, whatever the threshold, costs infinitely many false positives. That is
@@ -121,7 +121,7 @@ def compare(
         f"differences are {reference} minus the method, ratios {reference} over the method, in the same replicates; "
         "a sensitivity that is never reached costs infinitely many false positives"
     )
-    counts, unit = draw_units(table, truth.images, replicates, seed)
+    draws = draw_units(table, truth.images, replicates, seed)
     tiers = size_tiers(truth, truth.images.patch_area) if sizes_known(truth) else None
     table.notes["size_tiers"] = NO_SIZES if tiers is None else SIZE_RULE
     for k, finding in enumerate(truth.findings):
@@ -132,13 +132,13 @@ def compare(
             if tiers is not None:
                 table.put(f"n_lesions/{finding}/{tier}", int((tiers[k] == number).sum()))
 
-    judge = _Judge(tuple(fp_rates), tuple(sensitivities), tuple(operating_rates), counts, unit, tiers)
+    judge = _Judge(tuple(fp_rates), tuple(sensitivities), tuple(operating_rates), draws, tiers)
     standard = judge.figures(truth, None)
     for name, each in records.items():
         mine = standard if name == reference else judge.figures(each, standard)
-        for key, value in mine.values.items():
+        for key in mine.values:
             full = f"compare/{name}/{key}"
-            table.put(full, value, None, mine.draws.get(key), mine.kinds.get(key))
+            table.put(full, mine.columns(key), None, mine.kinds.get(key))
             if key in mine.notes:
                 table.notes[full] = mine.notes[key]
             if name != reference and key.rsplit("/", 1)[-1] not in _UNPAIRED:
@@ -154,8 +154,7 @@ class _Judge:
     fp_rates: tuple[float, ...]
     sensitivities: tuple[float, ...]
     operating_rates: tuple[float, ...]
-    counts: Counts | None
-    unit: Integers
+    draws: Draws
     tiers: Sequence[Integers] | None
 
     def figures(self, records: Records, reference: FigureTable | None) -> FigureTable:
@@ -163,7 +162,7 @@ class _Judge:
         table = FigureTable(records.findings)
         selections = [of_finding(records, k) for k in range(len(records.findings))]
         for finding, data in zip(records.findings, selections, strict=True):
-            put_froc(table, finding, f"{finding}/wafroc", data, self.fp_rates, self.counts, self.unit)
+            put_froc(table, finding, f"{finding}/wafroc", data, self.fp_rates, self.draws)
         for kind in (*(f"sens_at_{rate:g}fp" for rate in self.fp_rates), "score", "oracle", "wafroc"):
             table.mean("{}/" + kind)
         self._put_sizes(table, selections)
@@ -179,7 +178,7 @@ class _Judge:
             return
         for number, tier in enumerate(SIZE_TIERS):
             parts = [with_lesions(data, mine == number) for data, mine in zip(selections, self.tiers, strict=True)]
-            about = self.operating_rates, self.counts, self.unit, NONE_OF_SIZE
+            about = self.operating_rates, self.draws, NONE_OF_SIZE
             for finding, part in zip(table.findings, parts, strict=True):
                 put_sensitivities(table, f"{finding}/{tier}", part, *about)
             put_pooled(table, f"mean/{tier}", parts, *about)
@@ -193,7 +192,7 @@ class _Judge:
         mine = scores.get("image", next(iter(scores.values())))
         for k, finding in enumerate(table.findings):
             label = records.images.label[:, k]
-            put_auroc(table, [f"{finding}/auroc"], mine[:, k], label, label == 1, self.counts, self.unit)
+            put_auroc(table, [f"{finding}/auroc"], mine[:, k], label, self.draws)
         table.mean("{}/auroc")
 
     def _put_false_positives(
@@ -212,24 +211,20 @@ class _Judge:
             for key in keys:
                 table.put(key, math.nan, reason)
             return
-        matched = [f"{finding}/sens_at_{rate:g}fp" for rate in self.operating_rates]
-        wanted = [*self.sensitivities, *(reference.values[key] for key in matched)]
-        draws = None
-        if self.counts is not None:
-            own = [reference.draws[key] for key in matched]  # (R,) each
-            shape = self.counts.shape[1]
-            each = np.array([*(np.full(shape, s) for s in self.sensitivities), *own]).reshape(len(wanted), shape)
-            draws = mean_fp_at_sensitivity_replicates(self.counts, defined, self.unit, each)
-        curve = mean_curve([froc_curve(d.fp_score, d.lesion_score, len(d.image)) for d in defined])
-        most, rate = float(curve.sensitivity[-1]), float(curve.fp_per_image[-1])
+        columns = self.draws.counts.shape[1]
+        wanted = [np.full(columns, s) for s in self.sensitivities]
+        wanted += [reference.columns(f"{finding}/sens_at_{rate:g}fp") for rate in self.operating_rates]
+        ends = [sensitivities(self.draws, data, [np.inf])[0, 0] for data in defined]
+        most, rate = float(np.mean(ends)), max(len(data.fp_score) / len(data.image) for data in defined)
         table.put(f"{finding}/{END}", most)
         table.put(f"{finding}/fp_at_{END}", rate)
-        for i, (key, s) in enumerate(zip(keys, wanted, strict=True)):
+        found = fp_at_sensitivities(self.draws, defined, np.array(wanted).reshape(-1, columns))
+        for key, figure, s in zip(keys, found, wanted, strict=True):
             never = (
-                f"plus infinity: sensitivity {s:.3g} is never reached, the most is {most:.3g}, with {rate:.3g} false "
-                "positives an image: every candidate is called there"
+                f"plus infinity: sensitivity {s[0]:.3g} is never reached, the most is {most:.3g}, with {rate:.3g} "
+                "false positives an image: every candidate is called there"
             )
-            table.put(key, fp_at_sensitivity(curve, s), never, None if draws is None else draws[i])
+            table.put(key, figure, never)
             if finding == "mean" and (left_out := table.notes.get("mean/score")):
                 table.notes[key] = "; ".join([left_out, *([table.notes[key]] if key in table.notes else [])])
 
@@ -238,20 +233,20 @@ def _put_pair(
     table: FigureTable, full: str, key: str, standard: FigureTable, mine: FigureTable, reference: str, name: str
 ) -> None:
     """Difference, and for false positives the ratio, of one figure."""
-    a, b = standard.values[key], mine.values[key]
-    p, q = standard.draws.get(key), mine.draws.get(key)
-    difference = ratio = None
+    ours, theirs = standard.columns(key), mine.columns(key)
+    if len(ours) != len(theirs):  # one is undefined
+        ours, theirs = ours[:1], theirs[:1]
     with np.errstate(invalid="ignore", divide="ignore"):  # inf - inf and 0 / 0 are undefined, x / 0 infinite: so meant
-        if p is not None and q is not None:
-            difference, ratio = p - q, p / q
-        value, share = float(np.subtract(a, b)), float(np.divide(a, b))
+        difference, ratio = ours - theirs, ours / theirs
+    a, b = float(ours[0]), float(theirs[0])
+    said = mine.notes.get(key), reference, name
     kind = Difference.of(mine.kinds.get(key))
-    table.put(f"{full}/difference", value, _why(value, a, b, mine.notes.get(key), reference, name), difference, kind)
+    table.put(f"{full}/difference", difference, _why(float(difference[0]), a, b, *said), kind)
     if "/fp_at_" not in key:
         return
     if math.isinf(b):  # a finite number over infinity is 0 by no measurement
-        share, ratio = math.nan, None
-    table.put(f"{full}/ratio", share, _why(share, a, b, mine.notes.get(key), reference, name), ratio)
+        ratio = np.array([math.nan])
+    table.put(f"{full}/ratio", ratio, _why(float(ratio[0]), a, b, *said))
 
 
 def _why(value: float, a: float, b: float, undefined: str | None, reference: str, name: str) -> str:

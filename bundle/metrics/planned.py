@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bundle.metrics.bootstrap import interval
+from bundle.metrics.intervals import interval
 from bundle.metrics.records import Floats
 from bundle.metrics.table import FigureTable
 
@@ -106,8 +106,8 @@ def put_planned(table: FigureTable, planned: Mapping[str, Planned]) -> None:
         why = (
             f"{each.method} was not compared by {each.figure}" if source not in table.values else "it has no replicates"
         )
-        kind = table.kinds.get(source)
-        table.put(f"{key}/difference", table.values.get(source, math.nan), why, draws, kind)
+        difference = table.columns(source) if source in table.values else math.nan
+        table.put(f"{key}/difference", difference, why, table.kinds.get(source))
         values[name] = math.nan if draws is None else replicate_p(draws, each.limit)
         table.put(f"{key}/p", values[name], f"not tested: {why}" if draws is None else "all replicates agree")
     for name, p in zip(values, holm([*values.values()]), strict=True):

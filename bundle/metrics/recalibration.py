@@ -5,19 +5,19 @@ Source: Cox, "Two further applications of a model for binary regression" (Biomet
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from bundle.metrics.draws import Draws
 from bundle.metrics.labelled import known_pairs, lacking_class
-from bundle.metrics.records import Floats, Integers
+from bundle.metrics.records import Floats
 from bundle.probability import margin
 
 APART = "the probabilities part both classes, or are all the same: no slope is the likeliest"
 _STEPS, _CLOSE = 50, 1e-10  # Newton's steps; a gradient an image that is none
-_CHUNK = 1 << 22  # numbers in one intermediate array: 32 MiB
 
 
-def recalibration(probability: Floats, label: Floats) -> tuple[float, float, str | None]:
+def recalibration(probability: ArrayLike, label: ArrayLike, draws: Draws | None = None) -> Floats:
     """Slope b and intercept a of logit(P(y = 1)) = a + b · logit(p), the likeliest on these images.
 
     1 and 0 where probabilities mean what they say. b < 1: too extreme; a < 0, at b = 1: too high.
@@ -25,42 +25,27 @@ def recalibration(probability: Floats, label: Floats) -> tuple[float, float, str
     Args:
         probability: (I,) 0..1 wherever the label is known.
         label: (I,) 1, 0 or NaN (unknown), which is left out.
+        draws: of the images; None for the sample alone.
 
     Returns:
-        b, a and None; or NaN, NaN and the reason why there are none.
+        Slopes and intercepts (2, C), the sample's first; NaN in columns that lack a class or whose classes the
+        probabilities part: `undefined` says which it is.
 
     Raises:
         ValueError: as `bundle.metrics.labelled.check_labelled`.
     """
-    values, positive, _ = known_pairs(probability, label)
-    if reason := lacking_class(positive):
-        return float("nan"), float("nan"), reason
-    slope, intercept = _fits(margin(values), positive, np.ones((len(values), 1)))[:, 0]
-    return float(slope), float(intercept), None if np.isfinite(slope) else APART
-
-
-def recalibration_replicates(
-    counts: NDArray[np.int32], probability: Floats, label: Floats, unit: Integers
-) -> tuple[Floats, Floats]:
-    """`recalibration` in each replicate.
-
-    Args:
-        counts: (G, R) from `bundle.metrics.bootstrap.draw_counts`.
-        probability: (I,) 0..1 wherever the label is known.
-        label: (I,) 1, 0 or NaN (unknown), which is left out.
-        unit: (I,) unit of every image, 0..G-1.
-
-    Returns:
-        Slopes and intercepts (R,); NaN in replicates that lack a class or whose classes the probabilities part.
-    """
     values, positive, known = known_pairs(probability, label)
-    feature, weight = margin(values), counts[unit[known]]  # (N,), (N, R)
-    result = np.empty((2, counts.shape[1]))
-    width = max(1, _CHUNK // max(1, len(values)))
-    for start in range(0, counts.shape[1], width):
-        part = slice(start, start + width)
-        result[:, part] = _fits(feature, positive, weight[:, part].astype(np.float64))
-    return result[0], result[1]
+    draws = (Draws.alone(len(known)) if draws is None else draws).at(known)
+    feature, result = margin(values), np.empty((2, draws.counts.shape[1]))
+    for part, drawn in draws.chunks(len(values)):
+        result[:, part] = _fits(feature, positive, drawn[draws.unit])
+    return result
+
+
+def undefined(label: ArrayLike) -> str:
+    """Why `recalibration` of images with these labels (I,) is NaN, where it is."""
+    known = np.asarray(label, np.float64)
+    return lacking_class(known[~np.isnan(known)] == 1) or APART
 
 
 def _fits(feature: Floats, positive: NDArray[np.bool_], weight: Floats) -> Floats:

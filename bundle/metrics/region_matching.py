@@ -91,7 +91,7 @@ def match_captions(true: ArrayLike, false: ArrayLike) -> Matching:
 
 
 def by_kind(pair: Floats, kind: ArrayLike, kinds: int) -> Floats:
-    """A column for each kind of negative, for `bundle.metrics.means.mean_replicates`.
+    """A column for each kind of negative, for `bundle.metrics.draws.Draws.mean`.
 
     Args:
         pair: (N, M) of `Matching`.

@@ -25,8 +25,8 @@ class Retrieval:
     """One direction of retrieval.
 
     Attributes:
-        rank: (N,) rank of each query's best match, 1 for the first. For an interval of a recall, give
-            `(rank <= k)[:, None]` to `bundle.metrics.means.mean_with_intervals`: queries are drawn, the gallery stays.
+        rank: (N,) rank of each query's best match, 1 for the first. For an interval of a recall, give `rank <= k` to
+            `bundle.metrics.draws.Draws.mean`: queries are drawn, the gallery stays.
         recall: by k, the share of queries with rank <= k, 0..1.
         median_rank: of `rank`.
         gallery_size: how many items each query had to choose from, duplicates counted. A recall means nothing

@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.metrics.froc import ROUNDING
-from bundle.metrics.means import drawn_sums
 from bundle.metrics.records import COUNTED, Floats, Integers, Records
 from bundle.metrics.strata import MM_TIERS, NO_MM, NONE_OF_SIZE, lesion_mm, mm_tier
-from bundle.metrics.table import NO_LESIONS, NOTHING_COUNTS, Counts, FigureTable, Metrics, Notes, draw_units, share_of
+from bundle.metrics.table import NO_LESIONS, NOTHING_COUNTS, FigureTable, Metrics, Notes, draw_units, share_of
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,8 @@ def summarise_shown(
         The metrics and the notes.
     """
     table = FigureTable(records.findings, level)
-    counts, unit = draw_units(table, records.images, replicates, seed)
+    draws = draw_units(table, records.images, replicates, seed)
+    unit = draws.unit
     mine = shown(records, probability, image, box, max_per_finding)
     images, lesions, candidates = records.images, records.lesions, records.candidates
     place = np.searchsorted(images.index, candidates.index)
@@ -177,73 +177,38 @@ def summarise_shown(
     counted = images.status == COUNTED  # (I, K)
     wrong = mine.candidate & (candidates.lesion < 0) & counted[place, candidates.finding]
     judged = counted[at, lesions.finding]
-    pairs = []
+    of_lesions = draws.at(at)
+
+    def put_share(key: str, own: NDArray[np.bool_], reason: str) -> None:
+        """The share of some lesions (L,) that are hit."""
+        table.put(key, of_lesions.ratio(mine.lesion & own, own), reason, share_of(of_lesions.unit[own]))
+
+    rates = []
     for k, finding in enumerate(records.findings):
-        false = np.bincount(place[wrong & (candidates.finding == k)], minlength=len(images.index)).astype(float)
-        rate = Ratio(false, counted[:, k].astype(float), unit, counts)
-        pairs.append(rate)
-        table.put(f"shown/false_marks_per_image/{finding}", rate.value, NOTHING_COUNTS, rate.draws)
-        own = judged & (lesions.finding == k)
-        share = share_of_lesions(mine.lesion, own, at, len(images.index), unit, counts)
-        kind = share_of(unit[at[own]])
-        table.put(f"shown/sensitivity/{finding}", share.value, NO_LESIONS, share.draws, kind)
-    defined = [rate for rate in pairs if not np.isnan(rate.value)]
-    draws = [rate.draws for rate in defined if rate.draws is not None]
-    total = sum(rate.value for rate in defined) if defined else np.nan
-    table.put("shown/false_marks_per_image", total, NOTHING_COUNTS, np.sum(draws, 0) if draws else None)
-    if len(defined) < len(pairs):
-        table.notes["shown/false_marks_per_image"] = f"sum of {len(defined)} of {len(pairs)} findings: {NOTHING_COUNTS}"
-    share = share_of_lesions(mine.lesion, judged, at, len(images.index), unit, counts)
-    table.put("shown/sensitivity", share.value, NO_LESIONS, share.draws, share_of(unit[at[judged]]))
+        false = np.bincount(place[wrong & (candidates.finding == k)], minlength=len(images.index))
+        rates.append(draws.ratio(false, counted[:, k]))
+        table.put(f"shown/false_marks_per_image/{finding}", rates[-1], NOTHING_COUNTS)
+        put_share(f"shown/sensitivity/{finding}", judged & (lesions.finding == k), NO_LESIONS)
+    defined = [rate for rate in rates if not np.isnan(rate[0])]
+    table.put("shown/false_marks_per_image", np.sum(defined, 0) if defined else np.nan, NOTHING_COUNTS)
+    if len(defined) < len(rates):
+        table.notes["shown/false_marks_per_image"] = f"sum of {len(defined)} of {len(rates)} findings: {NOTHING_COUNTS}"
+    put_share("shown/sensitivity", judged, NO_LESIONS)
     tier = mm_tier(lesion_mm(records))
     known = bool((tier[judged] >= 0).any())
     if not known:
         table.notes["shown/sensitivity_by_mm"] = NO_MM
     for number, name in enumerate(MM_TIERS if known else ()):
         own = judged & (tier == number)
-        share = share_of_lesions(mine.lesion, own, at, len(images.index), unit, counts)
-        table.put(f"shown/sensitivity_by_mm/{name}", share.value, NONE_OF_SIZE, share.draws, share_of(unit[at[own]]))
+        put_share(f"shown/sensitivity_by_mm/{name}", own, NONE_OF_SIZE)
         table.put(f"shown/n_lesions/{name}", int(own.sum()))
-    free = (counted & (images.label == 0)).all(1).astype(float)
-    marked = np.zeros(len(images.index))
-    marked[place[mine.candidate]] = 1
-    bare = Ratio(marked * free, free, unit, counts)
-    kind = share_of(unit[free > 0])
-    table.put("shown/finding_free_marked", bare.value, "no image is free of all findings", bare.draws, kind)
+    free = (counted & (images.label == 0)).all(1)
+    marked = np.zeros(len(images.index), bool)
+    marked[place[mine.candidate]] = True
+    kind = share_of(unit[free])
+    table.put("shown/finding_free_marked", draws.ratio(marked & free, free), "no image is free of all findings", kind)
     table.put("shown/n_lesions", int(judged.sum()))
     table.put("shown/n_finding_free", int(free.sum()))
     metrics, notes = table.finish()
     notes.pop("bootstrap", None)  # said once, by summarise
     return metrics, notes
-
-
-class Ratio:
-    """sum of parts / sum of wholes over images, and in each replicate.
-
-    Args:
-        part: (I,).
-        whole: (I,).
-        unit: (I,) unit of every image, 0..G-1.
-        counts: (G, R) draws, or None.
-
-    Attributes:
-        value: NaN where the wholes are 0.
-        draws: (R,), or None.
-    """
-
-    def __init__(self, part: Floats, whole: Floats, unit: Integers, counts: Counts | None) -> None:
-        self.value = float(part.sum() / whole.sum()) if whole.sum() else float("nan")
-        self.draws: Floats | None = None
-        if counts is not None:
-            sums = np.stack([np.bincount(unit, each, len(counts)) for each in (part, whole)])
-            parts, wholes = drawn_sums(counts, sums)
-            with np.errstate(invalid="ignore"):  # nothing drawn: 0 / 0 is NaN, as it should be
-                self.draws = parts / wholes
-
-
-def share_of_lesions(
-    found: NDArray[np.bool_], own: NDArray[np.bool_], at: Integers, images: int, unit: Integers, counts: Counts | None
-) -> Ratio:
-    """Share of the `own` lesions (L,) that are `found` (L,); `at` (L,) are their images' places among so many."""
-    part = np.bincount(at[own & found], minlength=images).astype(float)
-    return Ratio(part, np.bincount(at[own], minlength=images).astype(float), unit, counts)

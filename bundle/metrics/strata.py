@@ -6,22 +6,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bundle.metrics.bootstrap import froc_replicates
+from bundle.metrics.draws import Draws
 from bundle.metrics.froc import FP_RATES
-from bundle.metrics.means import drawn_sums
+from bundle.metrics.froc_figures import sensitivities
 from bundle.metrics.records import FindingRecords, Floats, Integers, Records, lesion_rows, of_finding
 from bundle.metrics.records_check import check_records
-from bundle.metrics.table import (
-    Counts,
-    FigureTable,
-    Metrics,
-    Notes,
-    draw_units,
-    put_oracle,
-    put_sensitivities,
-    sensitivities,
-    share_of,
-)
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, put_oracle, put_sensitivities, share_of
 
 SIZE_TIERS = ("size_small", "size_mid", "size_large")
 SIZE_RULE = "area of the box in patches: size_small below 1, size_mid 1 to 4, size_large above 4"
@@ -80,7 +70,7 @@ def by_size(
         return {}, said
     table = FigureTable(records.findings, level)
     table.notes |= {"criterion": records.criterion, **said}
-    counts, unit = draw_units(table, records.images, replicates, seed)
+    draws = draw_units(table, records.images, replicates, seed)
     selections = [of_finding(records, k) for k in range(len(records.findings))]
     each: list[tuple[Sequence[Integers], Sequence[str]]] = []
     if by_patch:
@@ -88,7 +78,7 @@ def by_size(
     if known:
         each += [([mm_tier(mm) for mm in longest], [*MM_TIERS])]
     for tiers, names in each:
-        put_tiers(table, selections, tiers, names, fp_rates, counts, unit, NONE_OF_SIZE)
+        put_tiers(table, selections, tiers, names, fp_rates, draws, NONE_OF_SIZE)
     return table.finish()
 
 
@@ -155,8 +145,7 @@ def put_tiers(
     tier_of: Sequence[Integers],
     tiers: Sequence[str],
     fp_rates: Sequence[float],
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
     reason: str,
 ) -> None:
     """Put sensitivity, oracle ceiling and number of lesions of every tier, per finding and in the mean.
@@ -167,20 +156,19 @@ def put_tiers(
         tier_of: for each finding (L_k,) the place of its lesions in `tiers`, or another number for none of them.
         tiers: names.
         fp_rates: false positives per image.
-        counts: (G, R) draws, or None.
-        unit: (I,) unit of every image.
+        draws: of the images.
         reason: why a tier without lesions has no figure.
     """
     for number, tier in enumerate(tiers):
         for finding, data, mine in zip(table.findings, selections, tier_of, strict=True):
             part = with_lesions(data, mine == number)
             table.put(f"n_lesions/{finding}/{tier}", len(part.lesion_score))
-            put_sensitivities(table, f"froc/{finding}/{tier}", part, fp_rates, counts, unit, reason)
+            put_sensitivities(table, f"froc/{finding}/{tier}", part, fp_rates, draws, reason)
             put_oracle(table, f"froc/{finding}/{tier}/oracle", part, reason)
         for kind in (*(f"sens_at_{rate:g}fp" for rate in fp_rates), "oracle"):
             table.mean(f"froc/{{}}/{tier}/{kind}")
         parts = [with_lesions(data, mine == number) for data, mine in zip(selections, tier_of, strict=True)]
-        put_pooled(table, f"froc/mean/{tier}", parts, fp_rates, counts, unit, reason)
+        put_pooled(table, f"froc/mean/{tier}", parts, fp_rates, draws, reason)
 
 
 def put_pooled(
@@ -188,8 +176,7 @@ def put_pooled(
     prefix: str,
     parts: Sequence[FindingRecords],
     fp_rates: Sequence[float],
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
     reason: str,
 ) -> None:
     """Put `<prefix>/sens_at_<x>fp_pooled`: sum_k (lesions found of k) / sum_k (lesions of k), k at its threshold for x.
@@ -199,23 +186,22 @@ def put_pooled(
         prefix: of the keys.
         parts: what counts for each of the K findings.
         fp_rates: false positives per image, of each finding.
-        counts: (G, R) draws, or None.
-        unit: (I,) unit of every image.
+        draws: of the images.
         reason: why there are no lesions, used where there are none.
     """
     having = [part for part in parts if len(part.lesion_score)]
-    number = np.array([len(part.lesion_score) for part in having])
-    kind, draws = share_of(np.concatenate([unit[:0], *(unit[part.lesion_image] for part in having)])), None
-    if counts is not None and having:
-        lesions = np.stack([np.bincount(unit[part.lesion_image], minlength=len(counts)) for part in having])
-        weight = drawn_sums(counts, lesions)  # (K, R)
-        found = [np.nan_to_num(froc_replicates(counts, part, unit, fp_rates)) for part in having]  # K of (X, R)
+    unit = draws.unit
+    kind = share_of(np.concatenate([unit[:0], *(unit[part.lesion_image] for part in having)]))
+    pooled = np.full((len(fp_rates), 1), np.nan)
+    if having:
+        weight = draws.sums(
+            np.stack([np.bincount(part.lesion_image, minlength=len(unit)) for part in having])
+        )  # (K, C)
+        found = [np.nan_to_num(sensitivities(draws, part, fp_rates)) for part in having]  # K of (X, C)
         with np.errstate(invalid="ignore"):  # no lesion drawn: 0 / 0 is NaN, as it should be
-            draws = np.einsum("kxr,kr->xr", found, weight) / weight.sum(0)
-    values = [sensitivities(part, fp_rates) for part in having]
-    for i, rate in enumerate(fp_rates):
-        value = float(np.average([each[i] for each in values], weights=number)) if having else np.nan
-        table.put(f"{prefix}/sens_at_{rate:g}fp_pooled", value, reason, None if draws is None else draws[i], kind)
+            pooled = np.einsum("kxc,kc->xc", found, weight) / weight.sum(0)
+    for rate, figure in zip(fp_rates, pooled, strict=True):
+        table.put(f"{prefix}/sens_at_{rate:g}fp_pooled", figure, reason, kind)
 
 
 def with_lesions(data: FindingRecords, chosen: NDArray[np.bool_]) -> FindingRecords:

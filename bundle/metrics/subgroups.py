@@ -8,18 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.metrics.records import FindingRecords, Floats, Integers, Records, of_finding
+from bundle.metrics.draws import Draws
+from bundle.metrics.records import FindingRecords, Floats, Records, of_finding
 from bundle.metrics.records_check import check_records
-from bundle.metrics.table import (
-    Counts,
-    FigureTable,
-    Metrics,
-    Notes,
-    draw_units,
-    no_lesions,
-    put_auroc,
-    put_sensitivities,
-)
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, no_lesions, put_auroc, put_sensitivities
 
 FIELDS = ("sex", "age", "view", "vendor", "site")
 AGE_BANDS = {"below_40": 40.0, "40_to_59": 60.0, "60_to_79": 80.0, "80_and_over": math.inf}  # name -> first age beyond
@@ -87,7 +79,7 @@ def by_subgroup(
         "subgroups": f"sensitivities of fewer than {min_positives} lesions, and AUROC of fewer than {min_positives} "
         "positive or negative images, are not given",
     }
-    counts, unit = draw_units(table, images, replicates, seed)
+    draws = draw_units(table, images, replicates, seed)
     selections = [of_finding(records, k) for k in range(len(records.findings))]
     for field in fields:
         groups = members(records, info, field)
@@ -100,10 +92,10 @@ def by_subgroup(
             table.put(f"{prefix}/n_patients", len(np.unique(images.group[member])))
             for k, (finding, data) in enumerate(zip(records.findings, selections, strict=True)):
                 part = _within(data, member)
-                _put_froc(table, prefix, finding, part, fp_rates, counts, unit, min_positives)
+                _put_froc(table, prefix, finding, part, fp_rates, draws, min_positives)
                 label = np.where(member, images.label[:, k], np.nan)
                 own = None if scores is None else scores[:, k]
-                _put_area(table, prefix, finding, own, label, counts, unit, min_positives)
+                _put_area(table, prefix, finding, own, label, draws, min_positives)
             for rate in fp_rates:
                 table.mean(f"{prefix}/froc/{{}}/sens_at_{rate:g}fp")
             if scores is not None:
@@ -173,15 +165,14 @@ def _put_froc(
     finding: str,
     data: FindingRecords,
     fp_rates: Sequence[float],
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
     least: int,
 ) -> None:
     table.put(f"{prefix}/n_images/{finding}", len(data.image))
     table.put(f"{prefix}/n_lesions/{finding}", len(data.lesion_score))
     number = len(data.lesion_score)
     if not 0 < number < least:
-        put_sensitivities(table, f"{prefix}/froc/{finding}", data, fp_rates, counts, unit, no_lesions(data))
+        put_sensitivities(table, f"{prefix}/froc/{finding}", data, fp_rates, draws, no_lesions(data))
         return
     for rate in fp_rates:
         table.put(f"{prefix}/froc/{finding}/sens_at_{rate:g}fp", math.nan, f"{number} lesions, fewer than {least}")
@@ -193,8 +184,7 @@ def _put_area(
     finding: str,
     scores: Floats | None,
     label: Floats,
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
     least: int,
 ) -> None:
     positive, negative = int((label == 1).sum()), int((label == 0).sum())
@@ -207,4 +197,4 @@ def _put_area(
         reason = f"{positive} positive and {negative} negative images; fewer than {least} of either are too few"
         table.put(key, math.nan, reason)
     else:
-        put_auroc(table, [key], scores, label, label == 1, counts, unit)
+        put_auroc(table, [key], scores, label, draws)

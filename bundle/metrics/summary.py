@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bundle.metrics.draws import Draws
 from bundle.metrics.froc import FP_RATES
-from bundle.metrics.records import COUNTED, UNBOXED, UNKNOWN, FindingRecords, Floats, Integers, Records, of_finding
+from bundle.metrics.records import COUNTED, UNBOXED, UNKNOWN, FindingRecords, Floats, Records, of_finding
 from bundle.metrics.records_check import check_records
 from bundle.metrics.strata import put_tiers
-from bundle.metrics.table import Counts, FigureTable, Metrics, Notes, draw_units, put_auroc, put_froc, threshold_at
+from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, put_auroc, put_froc, threshold_at
 
 NO_THRESHOLD = "plus infinity: nothing is called, the best candidate alone has more false positives, or no image counts"
 CNR_TIERS = ("cnr_low", "cnr_mid", "cnr_high")
@@ -63,12 +64,12 @@ def summarise(
         raise ValueError(f"no image score {primary!r}; there are {names}")
     table = FigureTable(records.findings, level)
     table.notes["criterion"] = records.criterion
-    counts, unit = draw_units(table, records.images, replicates, seed)
+    draws = draw_units(table, records.images, replicates, seed)
     selections = [of_finding(records, k) for k in range(len(records.findings))]
     edges = _cnr_edges(selections)
     for k, (finding, data) in enumerate(zip(records.findings, selections, strict=True)):
         _count(table, records, finding, k, data)
-        put_froc(table, f"froc/{finding}", f"wafroc/{finding}", data, fp_rates, counts, unit)
+        put_froc(table, f"froc/{finding}", f"wafroc/{finding}", data, fp_rates, draws)
         for rate in fp_rates:
             table.put(f"froc/{finding}/threshold_at_{rate:g}fp", threshold_at(data, rate), NO_THRESHOLD)
     for kind in (*(f"sens_at_{rate:g}fp" for rate in fp_rates), "score", "oracle"):
@@ -80,7 +81,7 @@ def summarise(
             scores, label = records.images.scores[name][:, k], records.images.label[:, k]
             keys = [f"auroc/{name}/{finding}"] if len(names) > 1 else []
             keys += [f"auroc/{finding}"] if name == (primary or names[0]) else []
-            put_auroc(table, keys, scores, label, label == 1, counts, unit)
+            put_auroc(table, keys, scores, label, draws)
         if len(names) > 1:
             table.mean(f"auroc/{name}/{{}}")
     if names:
@@ -88,7 +89,7 @@ def summarise(
     if edges is not None:
         table.values["cnr_edges/1"], table.values["cnr_edges/2"] = edges
         scores_of = records.images.scores[primary or names[0]] if names else None
-        _by_cnr(table, records, selections, edges, fp_rates, scores_of, counts, unit)
+        _by_cnr(table, records, selections, edges, fp_rates, scores_of, draws)
     return table.finish()
 
 
@@ -122,12 +123,11 @@ def _by_cnr(
     edges: tuple[float, float],
     fp_rates: Sequence[float],
     scores: Floats | None,
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
 ) -> None:
     # a value on an edge belongs to the lower tier; NaN would sort last, so it is kept out by name
     tier_of = [np.where(np.isnan(d.lesion_cnr), -1, np.searchsorted(edges, d.lesion_cnr)) for d in selections]
-    put_tiers(table, selections, tier_of, CNR_TIERS, fp_rates, counts, unit, "no lesions in this third")
+    put_tiers(table, selections, tier_of, CNR_TIERS, fp_rates, draws, "no lesions in this third")
     if scores is None:
         return
     for number, tier in enumerate(CNR_TIERS):
@@ -136,5 +136,5 @@ def _by_cnr(
             np.fmax.at(strongest, data.lesion_image, data.lesion_cnr)
             label = records.images.label[:, k]
             positive = (label == 1) & np.isfinite(strongest) & (np.searchsorted(edges, strongest) == number)
-            put_auroc(table, [f"auroc/{finding}/{tier}"], scores[:, k], label, positive, counts, unit)
+            put_auroc(table, [f"auroc/{finding}/{tier}"], scores[:, k], label, draws, positive)
         table.mean(f"auroc/{{}}/{tier}")

@@ -7,20 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.metrics.bootstrap import (
-    auroc_replicates,
-    draw_counts,
-    froc_replicates,
-    wafroc_replicates,
-)
 from bundle.metrics.classification import auroc
-from bundle.metrics.froc import froc_curve, sensitivity_at, wafroc
+from bundle.metrics.draws import Draws
+from bundle.metrics.froc import froc_curve
+from bundle.metrics.froc_figures import sensitivities, wafroc_area
 from bundle.metrics.intervals import Area, Kind, Share, figure_interval, mean_kind
+from bundle.metrics.labelled import lacking_class
 from bundle.metrics.records import FindingRecords, Floats, ImageRecords, Integers
 
 Metrics = dict[str, float | None]
 Notes = dict[str, str]
-Counts = NDArray[np.int32]
 
 NO_LESIONS = "no lesions among the images that count"
 NOTHING_COUNTS = "no image counts: no labels 0, no complete boxes"
@@ -47,30 +43,27 @@ class FigureTable:
     kinds: dict[str, Kind] = field(default_factory=dict)
     notes: Notes = field(default_factory=dict)
 
-    def put(
-        self,
-        key: str,
-        value: float,
-        reason: str | None = None,
-        draws: Floats | None = None,
-        kind: Kind | None = None,
-    ) -> None:
+    def put(self, key: str, figure: float | Floats, reason: str | None = None, kind: Kind | None = None) -> None:
         """Keep a figure.
 
         Args:
             key: of it.
-            value: it.
+            figure: it alone, or (1 + R,) with its replicates; an undefined (NaN) figure has none.
             reason: why it is not a finite number, used where it is not.
-            draws: its replicates; an undefined (NaN) figure has none.
             kind: what it is; None for percentiles.
         """
+        value = float(figure[0]) if isinstance(figure, np.ndarray) else figure
         self.values[key] = value
         if reason is not None and not math.isfinite(value):
             self.notes[key] = reason
-        if draws is not None and not math.isnan(value):
-            self.draws[key] = draws
+        if isinstance(figure, np.ndarray) and len(figure) > 1 and not math.isnan(value):
+            self.draws[key] = figure[1:]
             if kind is not None:
                 self.kinds[key] = kind
+
+    def columns(self, key: str) -> Floats:
+        """A figure that was put, (1 + R,), or (1,) where it has no replicates."""
+        return np.append(self.values[key], self.draws.get(key, ()))
 
     def mean(self, pattern: str, over: Sequence[str] | None = None) -> None:
         """Mean over the findings whose figure is defined; a replicate counts where all of these are defined in it.
@@ -87,14 +80,12 @@ class FigureTable:
         defined = [key for key in keys.values() if not math.isnan(self.values[key])]
         target = pattern.format("mean")
         if not defined:
-            self.put(
-                target, math.nan, f"undefined for {'every finding' if over is None else 'all of ' + str(len(names))}"
-            )
+            why = f"undefined for {'every finding' if over is None else 'all of ' + str(len(names))}"
+            self.put(target, math.nan, why)
             return
-        draws = [self.draws[key] for key in defined if key in self.draws]
-        mean = float(np.mean([self.values[key] for key in defined]))
-        kind = mean_kind([self.kinds.get(key) for key in defined])
-        self.put(target, mean, None, np.mean(draws, 0) if len(draws) == len(defined) else None, kind)
+        drawn = all(key in self.draws for key in defined)
+        each = [self.columns(key)[: None if drawn else 1] for key in defined]
+        self.put(target, np.mean(each, 0), None, mean_kind([self.kinds.get(key) for key in defined]))
         if len(defined) < len(keys):
             missing = ", ".join(finding for finding, key in keys.items() if key not in defined)
             self.notes[target] = f"mean of {len(defined)} of {len(keys)} {what}, undefined for: {missing}"
@@ -131,61 +122,41 @@ class FigureTable:
         self.notes[key] = f"{self.notes[key]}; {text}" if key in self.notes else text
 
 
-def draw_units(table: FigureTable, images: ImageRecords, replicates: int, seed: int) -> tuple[Counts | None, Integers]:
-    """Draw the records' groups for a bootstrap, and note how.
+def draw_units(table: FigureTable, images: ImageRecords, replicates: int, seed: int) -> Draws:
+    """Draw the records' groups for a bootstrap, and note how under `bootstrap`.
 
     Args:
-        table: whose notes say it, under `bootstrap`.
+        table: whose notes say it.
         images: whose groups are the units.
         replicates: R; 0 for none.
         seed: of the draws.
 
     Returns:
-        (G, R) counts of `bundle.metrics.bootstrap.draw_counts`, None without replicates or images; and the unit of
-        every image (I,), 0..G-1.
+        The sample and its replicates, of the images.
     """
-    units, unit = np.unique(images.group, return_inverse=True)
-    if not replicates or not len(units):
-        return None, unit
-    what = "images" if np.array_equal(images.group, images.index) else "patients (groups of images)"
+    draws = Draws.of(images.group, replicates, seed)
+    if draws.counts.shape[1] > 1:
+        what = "images" if np.array_equal(images.group, images.index) else "patients (groups of images)"
+        note_bootstrap(table, draws, seed, what)
+    return draws
+
+
+def note_bootstrap(table: FigureTable, draws: Draws, seed: int, what: str) -> None:
+    """Note how the table's replicates were drawn, from `what`."""
+    units, columns = draws.counts.shape
     table.notes["bootstrap"] = (
-        f"{replicates} replicates, seed {seed}, {100 * table.level:g}% {INTERVALS}, drawing from {len(units)} {what}"
+        f"{columns - 1} replicates, seed {seed}, {100 * table.level:g}% {INTERVALS}, drawing from {units} {what}"
     )
-    return draw_counts(len(units), replicates, seed), unit
-
-
-def sensitivities(data: FindingRecords, fp_rates: Sequence[float]) -> list[float]:
-    """`sensitivity_at` each rate of false positives per image; NaN without lesions."""
-    if not len(data.lesion_score):
-        return [math.nan] * len(fp_rates)
-    curve = froc_curve(data.fp_score, data.lesion_score, len(data.image))
-    return [sensitivity_at(curve, rate) for rate in fp_rates]
 
 
 def put_sensitivities(
-    table: FigureTable,
-    prefix: str,
-    data: FindingRecords,
-    fp_rates: Sequence[float],
-    counts: Counts | None,
-    unit: Integers,
-    reason: str,
-) -> None:
-    """Put `<prefix>/sens_at_<x>fp` for each rate.
-
-    Args:
-        table: to put into.
-        prefix: of the keys.
-        data: what counts for the finding.
-        fp_rates: false positives per image.
-        counts: (G, R) draws, or None.
-        unit: (I,) unit of every image.
-        reason: why there are no lesions, used where there are none.
-    """
-    draws = froc_replicates(counts, data, unit, fp_rates) if counts is not None and len(data.lesion_score) else None
-    kind = share_of(unit[data.lesion_image])
-    for i, value in enumerate(sensitivities(data, fp_rates)):
-        table.put(f"{prefix}/sens_at_{fp_rates[i]:g}fp", value, reason, None if draws is None else draws[i], kind)
+    table: FigureTable, prefix: str, data: FindingRecords, fp_rates: Sequence[float], draws: Draws, reason: str
+) -> Floats:
+    """Put `<prefix>/sens_at_<x>fp` for each rate, and return them (X, 1 + R); `reason` is why there are no lesions."""
+    figures, kind = sensitivities(draws, data, fp_rates), share_of(draws.unit[data.lesion_image])
+    for rate, figure in zip(fp_rates, figures, strict=True):
+        table.put(f"{prefix}/sens_at_{rate:g}fp", figure, reason, kind)
+    return figures
 
 
 def threshold_at(data: FindingRecords, fp_rate: float) -> float:
@@ -212,13 +183,7 @@ def share_of(unit: Integers) -> Share:
 
 
 def put_froc(
-    table: FigureTable,
-    prefix: str,
-    area_key: str,
-    data: FindingRecords,
-    fp_rates: Sequence[float],
-    counts: Counts | None,
-    unit: Integers,
+    table: FigureTable, prefix: str, area_key: str, data: FindingRecords, fp_rates: Sequence[float], draws: Draws
 ) -> None:
     """Put a finding's sensitivities, their mean (`<prefix>/score`), the ceiling (`<prefix>/oracle`) and wAFROC area.
 
@@ -228,23 +193,16 @@ def put_froc(
         area_key: of the wAFROC area.
         data: what counts for the finding.
         fp_rates: false positives per image.
-        counts: (G, R) draws, or None.
-        unit: (I,) unit of every image.
+        draws: of the images.
     """
-    reason = no_lesions(data)
-    put_sensitivities(table, prefix, data, fp_rates, counts, unit, reason)
-    keys = [f"{prefix}/sens_at_{rate:g}fp" for rate in fp_rates]
-    draws = [table.draws[key] for key in keys if key in table.draws]
-    score = float(np.mean([table.values[key] for key in keys]))
+    reason, unit = no_lesions(data), draws.unit
+    figures = put_sensitivities(table, prefix, data, fp_rates, draws, reason)
     kind = share_of(np.tile(unit[data.lesion_image], len(fp_rates)))  # found or missed, at each rate
-    table.put(f"{prefix}/score", score, reason, np.mean(draws, 0) if draws else None, kind)
+    table.put(f"{prefix}/score", figures.mean(0), reason, kind)
     put_oracle(table, f"{prefix}/oracle", data, reason)
-    area, area_draws, what = math.nan, None, None
-    if len(data.lesion_score) and len(data.normal_score):
-        area = wafroc(data.normal_score, data.lesion_score, data.lesion_image)
-        area_draws = None if counts is None else wafroc_replicates(counts, data, unit)
-        what = area_of(unit[np.unique(data.lesion_image)], unit[data.normal_image])
-    table.put(area_key, area, "no lesion-free images" if len(data.lesion_score) else reason, area_draws, what)
+    what = area_of(unit[np.unique(data.lesion_image)], unit[data.normal_image])
+    why = "no lesion-free images" if len(data.lesion_score) else reason
+    table.put(area_key, wafroc_area(draws, data), why, what)
 
 
 def area_of(positive: Integers, negative: Integers) -> Area:
@@ -269,26 +227,22 @@ def put_auroc(
     keys: Sequence[str],
     scores: Floats,
     label: Floats,
-    positive: NDArray[np.bool_],
-    counts: Counts | None,
-    unit: Integers,
+    draws: Draws,
+    positive: NDArray[np.bool_] | None = None,
 ) -> None:
-    """Put the area of `positive` images against those labelled 0, under every one of `keys`.
+    """Put the area of the positive images against those labelled 0, under every one of `keys`.
 
     Args:
         table: to put into.
         keys: of the figure.
         scores: (I,) image scores.
         label: (I,) 1, 0 or NaN.
-        positive: (I,) images to tell from those labelled 0.
-        counts: (G, R) draws, or None.
-        unit: (I,) unit of every image.
+        draws: of the images.
+        positive: (I,) images to tell from those labelled 0; None for those labelled 1.
     """
-    negative = label == 0
-    value, reason = auroc(scores, np.where(positive, 1.0, np.where(negative, 0.0, np.nan)))
-    draws = None
-    if counts is not None and reason is None:
-        draws = auroc_replicates(counts, scores[negative], unit[negative], scores[positive], unit[positive])
-    kind = None if reason else area_of(unit[positive], unit[negative])
+    mine = label if positive is None else np.where(positive, 1.0, np.where(label == 0, 0.0, np.nan))
+    reason = lacking_class(mine[~np.isnan(mine)] == 1)
+    kind = None if reason else area_of(draws.unit[mine == 1], draws.unit[mine == 0])
+    figure = auroc(scores, mine, draws)
     for key in keys:
-        table.put(key, value, reason, draws, kind)
+        table.put(key, figure, reason, kind)

@@ -1,16 +1,13 @@
 """Accuracy of answers by type of question, and the paired difference to a network that does not look."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import Draws
 from bundle.metrics.intervals import Difference
-from bundle.metrics.means import mean_replicates
-from bundle.metrics.records import Floats, Integers
-from bundle.metrics.table import INTERVALS, Counts, FigureTable, Metrics, Notes, share_of
+from bundle.metrics.table import FigureTable, Metrics, Notes, note_bootstrap, share_of
 from bundle.metrics.vqa import Answers
 from bundle.question_types import TYPES
 
@@ -39,11 +36,10 @@ def summarise_answers(
     Returns:
         The metrics and the notes.
     """
-    table, counts, unit = _begin(answers, replicates, seed, level)
+    table, draws = _begin(answers, replicates, seed, level)
     for ending, mine in _parts(answers):
         right = np.where(mine, answers.right, np.nan)
-        draws = _draws(counts, right, unit)
-        table.put(f"vqa/accuracy{ending}", _mean(right), "no question", draws, share_of(unit[mine]))
+        table.put(f"vqa/accuracy{ending}", draws.mean(right), "no question", share_of(draws.unit[mine]))
         for name, counted in (("questions", mine), ("right", answers.right), ("outside", answers.truth < 0)):
             table.put(f"vqa/n_{name}{ending}", int((mine & counted).sum()))
     table.mean("vqa/accuracy/{}")
@@ -78,7 +74,7 @@ def compare_answers(
     """
     for name, theirs in others.items():
         _check_same(name, ours, theirs)
-    table, counts, unit = _begin(ours, replicates, seed, level)
+    table, draws = _begin(ours, replicates, seed, level)
     for ending, mine in _parts(ours):
         key = f"vqa{ending or '/all'}"
         table.put(f"{key}/n_questions", int(mine.sum()))
@@ -87,40 +83,27 @@ def compare_answers(
             columns[f"{key}/{name}"] = np.where(mine, theirs.right, np.nan)
             columns[f"{key}/{name}/difference"] = np.where(mine, ours.right - 1.0 * theirs.right, np.nan)
         for name, values in columns.items():
-            share = share_of(unit[mine])
+            share = share_of(draws.unit[mine])
             kind = Difference.of(share) if name.endswith("/difference") else share
-            table.put(name, _mean(values), _NONE, _draws(counts, values, unit), kind)
+            table.put(name, draws.mean(values), _NONE, kind)
     for name in ("ours", *(f"{name}{ending}" for name in others for ending in ("", "/difference"))):
         table.mean(f"vqa/{{}}/{name}")
     return table.finish()
 
 
-def _begin(answers: Answers, replicates: int, seed: int, level: float) -> tuple[FigureTable, Counts | None, Integers]:
-    """A table, the draws of patients, and the unit of each question."""
+def _begin(answers: Answers, replicates: int, seed: int, level: float) -> tuple[FigureTable, Draws]:
+    """A table, and the draws of patients, of the questions."""
     table = FigureTable(tuple(TYPES[number] for number in np.unique(answers.type)), level)
-    units, unit = np.unique(answers.group, return_inverse=True)
-    if not replicates or not len(units):
-        return table, None, unit
-    table.notes["bootstrap"] = (
-        f"{replicates} replicates, seed {seed}, {100 * level:g}% {INTERVALS}, "
-        f"drawing from {len(units)} patients with questions"
-    )
-    return table, draw_counts(len(units), replicates, seed), unit
+    draws = Draws.of(answers.group, replicates, seed)
+    if draws.counts.shape[1] > 1:
+        note_bootstrap(table, draws, seed, "patients with questions")
+    return table, draws
 
 
 def _parts(answers: Answers) -> list[tuple[str, NDArray[np.bool_]]]:
     """Ending of a key and which questions it is about: all, and each type that there is."""
     types = [(f"/{TYPES[number]}", answers.type == number) for number in np.unique(answers.type)]
     return [("", np.ones(len(answers.type), bool)), *types]
-
-
-def _draws(counts: Counts | None, values: Floats, unit: Integers) -> Floats | None:
-    return None if counts is None else mean_replicates(counts, values[:, None], unit)[0]
-
-
-def _mean(values: Floats) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else math.nan
 
 
 def _check_same(name: str, ours: Answers, theirs: Answers) -> None:

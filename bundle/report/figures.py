@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from numpy.typing import NDArray
 
-from bundle.metrics.bootstrap import draw_counts, froc_replicates
+from bundle.metrics.draws import Draws
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, sensitivity_at
+from bundle.metrics.froc_figures import sensitivities
 from bundle.metrics.records import Records, of_finding
 from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, listed, panels, percent, whisker
 from bundle.report.tier_figure import draw_contrasts
@@ -47,26 +48,21 @@ def draw_figures(records: Records, metrics: Metrics, replicates: int = 1000, see
 
 
 def _froc_figure(records: Records, metrics: Metrics, replicates: int, seed: int) -> Figure | None:
-    units, unit = np.unique(records.images.group, return_inverse=True)
-    counts = draw_counts(len(units), replicates, seed) if replicates and len(units) else None
+    draws = Draws.of(records.images.group, replicates, seed)
     curves: list[tuple[str, str, Floats, Floats | None, FROCCurve | None]] = []
-    draws: list[Floats] = []
+    each: list[Floats] = []
     for k, finding in enumerate(records.findings):
         data = of_finding(records, k)
         if not len(data.lesion_score):
             continue
         own = froc_curve(data.fp_score, data.lesion_score, len(data.image))
-        line = np.array([sensitivity_at(own, rate) for rate in _BAND_RATES])
-        band = None
-        if counts is not None:
-            draws.append(froc_replicates(counts, data, unit, _BAND_RATES.tolist()))  # (X, R)
-            band = _band(draws[-1])
-        curves.append((finding, finding_colour(k), line, band, own))
+        each.append(sensitivities(draws, data, _BAND_RATES.tolist()))  # (X, 1 + R)
+        curves.append((finding, finding_colour(k), each[-1][:, 0], _band(each[-1]), own))
     if not curves:
         return None
-    mean: Floats = np.mean([line for _, _, line, _, _ in curves], axis=0)
-    mean_band = _band(np.mean(draws, axis=0)) if draws else None
-    lines = [("Mean of findings", INK, mean, mean_band, None), *curves]
+    together: Floats = np.mean(each, axis=0)
+    mean = together[:, 0]
+    lines = [("Mean of findings", INK, mean, _band(together), None), *curves]
 
     with matplotlib.rc_context(STYLE):
         canvas, axes = panels([name for name, *_ in lines], 2.4, "False positives per image", "Sensitivity")
@@ -171,10 +167,12 @@ def _rimmed(axes: Axes, x: Floats, y: Floats, colour: str) -> None:
     axes.plot(x, y, color=colour, linewidth=1.8, drawstyle="steps-post")
 
 
-def _band(draws: Floats) -> Floats:
-    """(X, R) -> (2, X): pointwise 2.5% and 97.5% over the replicates that are defined."""
-    defined = draws[:, ~np.isnan(draws).any(0)]
+def _band(figure: Floats) -> Floats | None:
+    """(X, 1 + R) -> (2, X): pointwise 2.5% and 97.5% over the replicates that are defined; None without replicates."""
+    if figure.shape[1] == 1:
+        return None
+    defined = figure[:, 1:][:, ~np.isnan(figure[:, 1:]).any(0)]
     if not defined.shape[1]:
-        return np.full((2, len(draws)), np.nan)
+        return np.full((2, len(figure)), np.nan)
     band: Floats = np.quantile(defined, [0.025, 0.975], axis=1)
     return band

@@ -11,7 +11,7 @@ from bundle.comparison import RegionEvaluation
 from bundle.data.hard_negatives import KINDS
 from bundle.data.texts import TextList
 from bundle.grid import boxes_in_grid
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.intervals import share_interval
 from bundle.metrics.region_matching import caption_scores, match_captions, region_to_caption
 from bundle.metrics.table import share_of

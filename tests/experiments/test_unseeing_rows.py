@@ -9,9 +9,11 @@ import torch
 from bundle.comparison import NoLookMarker, training_boxes
 from bundle.comparison.box_places import section_truths
 from bundle.comparison.unseeing import judge_unseeing
-from bundle.experiments.seeds import mean_sensitivity, record_replicates
+from bundle.experiments.seeds import record_figures
 from bundle.experiments.unseeing_rows import FIGURE, NAMES, UnseeingRows
+from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.matching import HitCriterion
+from bundle.metrics.records import of_finding
 from tests.tiny import FINDINGS, write_tiny_data
 from tests.workflows.conftest import ROOT, TINY
 
@@ -25,11 +27,15 @@ def test_figures_of_a_cells_records(tmp_path):
     boxes = training_boxes(path, "training", FINDINGS)
     cell = judge_unseeing(NoLookMarker(boxes), truths, torch.zeros(5, 2), HitCriterion())
     rows = UnseeingRows(FILES, {"dataset_dir": str(tmp_path)})
-    values, draws = rows.figures(cell, 30, 0)
-    assert list(values) == list(draws) == [f"{FIGURE}/{name}" for name in NAMES]
+    figures = rows.figures(cell, 30, 0)
+    assert list(figures) == [f"{FIGURE}/{name}" for name in NAMES]
     marker = f"{FIGURE}/{NAMES[0]}"
-    assert 0 < values[marker] == mean_sensitivity(cell)
-    np.testing.assert_array_equal(draws[marker], record_replicates(cell, 30, 0)[FIGURE])
+    found = [
+        sensitivity_at(froc_curve(d.fp_score, d.lesion_score, len(d.image)), 1)
+        for d in map(of_finding, [cell] * 2, range(2))
+    ]
+    assert 0 < figures[marker][0] == pytest.approx(np.mean(found))
+    np.testing.assert_array_equal(figures[marker], record_figures(cell, 30, 0)[FIGURE])
 
     document = json.loads(path.read_text())
     document["test"][0]["boxes"][0]["box"][0] += 1
@@ -45,4 +51,4 @@ def test_by_patches_there_are_none(tmp_path):
     truths = section_truths(path, "test", FINDINGS)
     boxes = training_boxes(path, "training", FINDINGS)
     cell = judge_unseeing(NoLookMarker(boxes), truths, torch.zeros(5, 2), HitCriterion())
-    assert rows.figures(cell, 30, 0) == ({}, {})
+    assert rows.figures(cell, 30, 0) == {}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.intervals import Share, figure_interval
 from bundle.metrics.records import COUNTED
 from bundle.metrics.shown import box_thresholds, shown, summarise_shown

@@ -7,18 +7,19 @@ from sklearn.metrics import roc_auc_score
 
 from bundle.metrics import AUROCMetric
 from bundle.metrics.classification import auroc
+from bundle.metrics.labelled import lacking_class
 from tests.metrics.drawn import NAN, random_evaluation, truth
 
 
 class TestArea:
     def test_by_hand(self):
-        assert auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1])) == (0.75, None)
+        assert auroc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0.0, 0, 1, 1])) == [0.75]
 
     def test_ties_are_a_half(self):
-        assert auroc(np.array([0.5, 0.5, 0.5]), np.array([0.0, 1, 1])) == (0.5, None)
+        assert auroc(np.array([0.5, 0.5, 0.5]), np.array([0.0, 1, 1])) == [0.5]
 
     def test_unknown_labels_are_left_out(self):
-        assert auroc(np.array([0.1, 0.9, NAN]), np.array([0.0, 1, NAN])) == (1.0, None)
+        assert auroc(np.array([0.1, 0.9, NAN]), np.array([0.0, 1, NAN])) == [1.0]
 
     @pytest.mark.parametrize("seed", range(5))
     def test_is_the_share_of_pairs_in_the_right_order(self, seed):
@@ -33,12 +34,12 @@ class TestArea:
 
     @pytest.mark.parametrize(("label", "reason"), [([0, 0], "no positive images"), ([1, NAN], "no negative images")])
     def test_one_class(self, label, reason):
-        value, said = auroc(np.array([0.1, 0.2]), np.array(label, float))
-        assert np.isnan(value)
-        assert said == reason
+        known = np.array(label, float)
+        assert np.isnan(auroc(np.array([0.1, 0.2]), known)).all()
+        assert lacking_class(known[~np.isnan(known)] == 1) == reason
 
     def test_nan_scores_are_refused(self):
-        with pytest.raises(ValueError, match="not finite"):
+        with pytest.raises(ValueError, match="finite score"):
             auroc(np.array([0.1, NAN]), np.array([0.0, 1]))
 
 

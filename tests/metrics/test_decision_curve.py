@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix
 
-from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.decision_curve import TRUST, net_benefit, worth
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.image_level import choose_operating_points, summarise_images
 from bundle.probability import calibrated
 from bundle.report.decision_figure import draw_decisions

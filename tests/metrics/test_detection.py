@@ -1,5 +1,7 @@
 """Box average precision: drawn by hand, against MONAI's implementation, and resampled for real."""
 
+import contextlib
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +11,9 @@ from monai.apps.detection.metrics.coco import COCOMetric
 from monai.apps.detection.metrics.matching import matching_batch
 from monai.data.box_utils import box_iou
 
-from bundle.metrics import FROCMetric, Records, detection
-from bundle.metrics.bootstrap import draw_counts
-from bundle.metrics.detection import IOUS, box_precision, box_precision_replicates
+from bundle.metrics import FROCMetric, Records, detection, draws
+from bundle.metrics.detection import IOUS, box_matches, box_precision
+from bundle.metrics.draws import Draws, draw_counts
 from tests.metrics.drawn import NAN, truth
 
 
@@ -54,54 +56,56 @@ def random_records(images: int, seed: int, ties: bool = False) -> Records:
     return records_of(tables, truths, 3)
 
 
+def precision(records: Records, **options) -> np.ndarray:
+    """Of each finding and IoU (K, T), in the sample."""
+    alone = Draws.alone(len(records.images.index))
+    return np.stack([box_precision(matches, alone)[:, 0] for matches in box_matches(records, **options)])
+
+
 class TestByHand:
     def test_every_step(self):
         """Two lesions; hit at .9, miss at .8, hit at .7: precision 1 up to recall 1/2, then 2/3."""
         image = truth(0, [1], [(0, 0, 0, 10, 10), (0, 50, 50, 60, 60)])
         table = boxes((0, 0.9, 0, 0, 10, 10), (0, 0.8, 80, 80, 90, 90), (0, 0.7, 50, 50, 60, 60))
-        result = box_precision(records_of([table], [image]))
-        assert result.value == pytest.approx(np.full((1, 3), (51 + 50 * 2 / 3) / 101))
-        assert result.mean == pytest.approx(result.value[0])
-        assert result.iou == IOUS
+        assert precision(records_of([table], [image])) == pytest.approx(np.full((1, 3), (51 + 50 * 2 / 3) / 101))
+        assert len(IOUS) == 3
 
     def test_the_threshold(self):
         """Half of a box of twice the height: IoU 1/2, which reaches .5; one pixel less does not."""
         image = truth(0, [1], [(0, 0, 0, 10, 20)])
-        assert box_precision(records_of([boxes((0, 0.9, 0, 0, 10, 10))], [image])).value[0] == pytest.approx([1, 1, 1])
-        assert box_precision(records_of([boxes((0, 0.9, 0, 0, 10, 9))], [image])).value[0] == pytest.approx([1, 1, 0])
+        assert precision(records_of([boxes((0, 0.9, 0, 0, 10, 10))], [image]))[0] == pytest.approx([1, 1, 1])
+        assert precision(records_of([boxes((0, 0.9, 0, 0, 10, 9))], [image]))[0] == pytest.approx([1, 1, 0])
 
     def test_a_second_hit_is_wrong(self):
         image = truth(0, [1], [(0, 0, 0, 10, 10), (0, 50, 50, 60, 60)])
         table = boxes((0, 0.9, 0, 0, 10, 10), (0, 0.8, 0, 0, 10, 10), (0, 0.7, 50, 50, 60, 60))
-        assert box_precision(records_of([table], [image])).value[0, 0] == pytest.approx((51 + 50 * 2 / 3) / 101)
+        assert precision(records_of([table], [image]))[0, 0] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
     def test_a_false_positive_on_a_normal_image_costs(self):
         found, normal = truth(0, [1], [(0, 0, 0, 10, 10)]), truth(1, [0])
         tables = [boxes((0, 0.5, 0, 0, 10, 10)), boxes((0, 0.9, 0, 0, 10, 10))]
-        assert box_precision(records_of(tables, [found, normal])).value[0, 0] == pytest.approx(1 / 2)
+        assert precision(records_of(tables, [found, normal]))[0, 0] == pytest.approx(1 / 2)
         # of a positive without boxes nobody can say
-        assert box_precision(records_of(tables, [found, truth(1, [1])])).value[0, 0] == pytest.approx(1)
-        assert box_precision(records_of(tables, [found, truth(1, [NAN])])).value[0, 0] == pytest.approx(1)
+        assert precision(records_of(tables, [found, truth(1, [1])]))[0, 0] == pytest.approx(1)
+        assert precision(records_of(tables, [found, truth(1, [NAN])]))[0, 0] == pytest.approx(1)
 
     def test_findings_do_not_mix(self):
         image = truth(0, [1, 1], [(0, 0, 0, 10, 10), (1, 50, 50, 60, 60)])
         table = boxes((1, 0.9, 0, 0, 10, 10), (1, 0.8, 50, 50, 60, 60))
-        result = box_precision(records_of([table], [image], 2))
-        assert result.value[:, 0] == pytest.approx([0, 1 / 2])
-        assert result.mean[0] == pytest.approx(1 / 4)
+        assert precision(records_of([table], [image], 2))[:, 0] == pytest.approx([0, 1 / 2])
 
     def test_only_the_highest_are_looked_at(self):
         image = truth(0, [1], [(0, 0, 0, 10, 10)])
         table = boxes((0, 0.9, 50, 50, 60, 60), (0, 0.8, 0, 0, 10, 10))
         records = records_of([table], [image])
-        assert box_precision(records).value[0, 0] == pytest.approx(1 / 2)
-        assert box_precision(records, max_detections=1).value[0, 0] == 0
+        assert precision(records)[0, 0] == pytest.approx(1 / 2)
+        assert precision(records, max_detections=1)[0, 0] == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_monai(seed):
     records = random_records(40, seed, ties=seed == 2)
-    result = box_precision(records)
+    result = precision(records)
     for k in range(3):  # MONAI knows no images that do not count, so one finding at a time
         counted = records.images.index[records.images.status[:, k] == 0]
         predicted = [(records.candidates.index == i) & (records.candidates.finding == k) for i in counted]
@@ -117,8 +121,8 @@ def test_agrees_with_monai(seed):
             gt_classes=[np.zeros(rows.sum(), int) for rows in wanted],
         )
         figures = metric(matched)[0]
-        assert result.value[k] == pytest.approx([figures[f"AP_IoU_{t:.2f}_MaxDet_100"] for t in IOUS], abs=1e-6)
-    assert 0.05 < result.mean.min() < result.mean.max() < 0.95
+        assert result[k] == pytest.approx([figures[f"AP_IoU_{t:.2f}_MaxDet_100"] for t in IOUS], abs=1e-6)
+    assert 0.05 < result.mean(0).min() < result.mean(0).max() < 0.95
 
 
 def resampled(records: Records, drawn: np.ndarray) -> Records:
@@ -148,48 +152,54 @@ def resampled(records: Records, drawn: np.ndarray) -> Records:
 
 @pytest.mark.parametrize(("images", "chunk"), [(20, 1 << 22), (20, 60), (3, 1 << 22)])
 def test_replicates_equal_resampling(images, chunk, monkeypatch):
-    monkeypatch.setattr(detection, "_CHUNK", chunk)
+    monkeypatch.setattr(draws, "_CHUNK", chunk)
     records = random_records(images, images)
-    matches = box_precision(records).matches
     unit = np.arange(images) // 2
     counts = draw_counts(unit.max() + 1, 25, 0)
-    replicates = np.stack([box_precision_replicates(counts, match, unit) for match in matches])  # (K, T, R)
+    replicates = np.stack([box_precision(match, Draws(counts, unit)) for match in box_matches(records)])  # (K, T, R)
     for r in range(25):
-        wanted = box_precision(resampled(records, counts[unit, r])).value
+        wanted = precision(resampled(records, counts[unit, r]))
         np.testing.assert_allclose(replicates[..., r], wanted, atol=1e-12)
     assert np.isnan(replicates).any() == (images == 3)
 
 
-def test_unit_counts_give_the_point_figure_also_with_ties():
-    records = random_records(30, 5, ties=True)
-    result = box_precision(records)
-    ones = np.ones((30, 1), np.int32)
-    for value, match in zip(result.value, result.matches, strict=True):
-        assert box_precision_replicates(ones, match, np.arange(30))[:, 0] == pytest.approx(value, abs=1e-12)
+def test_is_pycocotools_also_with_ties():
+    records, seen = random_records(30, 5, ties=True), []
+
+    class Kept(detection.COCOeval):
+        def __init__(self, *given) -> None:
+            super().__init__(*given)
+            seen.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(detection, "COCOeval", Kept)
+        mine = precision(records)
+    with contextlib.redirect_stdout(io.StringIO()):
+        seen[0].accumulate()
+    table = seen[0].eval["precision"][..., 0, 0]  # (T, 101, K)
+    np.testing.assert_allclose(mine, table.mean(1).T, atol=1e-12)
 
 
 class TestUndefined:
     def test_no_lesions(self):
         table = boxes((0, 0.9, 0, 0, 10, 10), (1, 0.5, 0, 0, 10, 10))
-        result = box_precision(records_of([table], [truth(0, [0, 1], [(1, 0, 0, 10, 10)])], 2))
-        assert np.isnan(result.value[0]).all()
-        assert result.reasons == ("no lesions among the images that count", None)
-        assert result.mean.tolist() == pytest.approx([1, 1, 1])
-        assert np.isnan(box_precision_replicates(np.ones((1, 4), np.int32), result.matches[0], np.zeros(1, int))).all()
+        records = records_of([table], [truth(0, [0, 1], [(1, 0, 0, 10, 10)])], 2)
+        result = precision(records)
+        assert np.isnan(result[0]).all()
+        assert result[1].tolist() == pytest.approx([1, 1, 1])
+        assert np.isnan(box_precision(box_matches(records)[0], Draws.of([0], 4))).all()
 
     def test_nothing_at_all(self):
-        result = box_precision(records_of([boxes()], [truth(0, [0])]))
-        assert np.isnan(result.value).all()
-        assert np.isnan(result.mean).all()
+        assert np.isnan(precision(records_of([boxes()], [truth(0, [0])]))).all()
 
     def test_nothing_called_is_zero(self):
-        result = box_precision(records_of([boxes()], [truth(0, [1], [(0, 0, 0, 10, 10)])]))
-        assert result.value.tolist() == [[0, 0, 0]]
-        assert box_precision_replicates(np.ones((1, 2), np.int32), result.matches[0], np.zeros(1, int)).max() == 0
+        records = records_of([boxes()], [truth(0, [1], [(0, 0, 0, 10, 10)])])
+        assert precision(records).tolist() == [[0, 0, 0]]
+        assert box_precision(box_matches(records)[0], Draws.of([0], 2)).max() == 0
 
 
 def test_quiet(capsys):
-    box_precision(random_records(3, 0))
+    box_matches(random_records(3, 0))
     assert capsys.readouterr().out == ""
 
 
@@ -197,13 +207,13 @@ class TestFaults:
     @pytest.mark.parametrize("options", [{"iou": []}, {"iou": [0]}, {"iou": [1.1]}, {"max_detections": 0}])
     def test_settings(self, options):
         with pytest.raises(ValueError, match="wanted"):
-            box_precision(random_records(2, 0), **options)
+            box_matches(random_records(2, 0), **options)
 
     def test_scores_and_boxes_are_named_by_image(self):
         records = records_of([boxes((0, 0.5, 0, 0, 1, 1))], [truth(7, [1], [(0, 0, 0, 10, 10)])])
         broken = replace(records, candidates=replace(records.candidates, score=np.array([NAN])))
         with pytest.raises(ValueError, match="image 7: a candidate has a score that is not finite"):
-            box_precision(broken)
+            box_matches(broken)
         empty = replace(records, candidates=replace(records.candidates, box=np.array([[1.0, 1, 1, 5]])))
         with pytest.raises(ValueError, match="image 7: a candidate has a box that is empty"):
-            box_precision(empty)
+            box_matches(empty)

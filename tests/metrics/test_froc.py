@@ -7,10 +7,8 @@ from monai.metrics import compute_froc_curve_data
 
 from bundle.metrics.froc import (
     FP_RATES,
-    fp_at_sensitivity,
     froc_curve,
     froc_score,
-    mean_curve,
     sensitivity_at,
     wafroc,
 )
@@ -161,74 +159,6 @@ def test_equals_monai_where_it_is_right(seed):
     else:
         np.testing.assert_array_equal(curve.fp_per_image[-2::-1], rate)
         np.testing.assert_array_equal(curve.sensitivity[-2::-1], sensitivity)
-
-
-class TestFalsePositivesAtASensitivity:
-    CURVE = froc_curve([0.7, 0.3, 0.25], [0.8, 0.5, 0.2, MISSED], 2)
-
-    def test_the_strictest_point_that_has_it(self):
-        wanted = {0: 0, 0.25: 0, 0.26: 0.5, 0.5: 0.5, 0.51: 1.5, 0.75: 1.5}
-        assert {s: fp_at_sensitivity(self.CURVE, s) for s in wanted} == wanted
-
-    def test_out_of_reach_is_infinite(self):
-        assert fp_at_sensitivity(self.CURVE, 0.76) == np.inf
-        assert fp_at_sensitivity(froc_curve([0.9], [MISSED], 1), 0.01) == np.inf
-        assert fp_at_sensitivity(froc_curve([0.9], [MISSED], 1), 0) == 0
-
-    def test_equal_scores_move_together(self):
-        assert fp_at_sensitivity(froc_curve([0.5, 0.5], [0.5], 1), 1) == 2
-
-    def test_rounding_does_not_move_a_point(self):
-        curve = froc_curve([0.5], [0.9] * 3 + [0.1] * 7, 1)
-        assert fp_at_sensitivity(curve, 0.1 + 0.2) == 0  # 0.30000000000000004
-
-    def test_no_lesions(self):
-        with pytest.warns(UserWarning, match="no lesions"):
-            curve = froc_curve([0.5], [], 1)
-        assert np.isnan(fp_at_sensitivity(curve, 0.5))
-
-    @pytest.mark.parametrize("s", [-0.1, 1.1, np.nan])
-    def test_refused(self, s):
-        with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
-            fp_at_sensitivity(self.CURVE, s)
-
-    @pytest.mark.parametrize("seed", range(6))
-    def test_is_the_inverse_by_brute_force(self, seed):
-        rng = np.random.default_rng(seed)
-        fp, lesion = np.round(rng.random(40), 1 + seed % 2), np.round(rng.random(17), 1 + seed % 2)
-        lesion[rng.random(17) < 0.3] = MISSED
-        curve = froc_curve(fp, lesion, 9)
-        rates, sensitivity, _ = brute_force(fp, lesion, 9)
-        for s in np.linspace(0, 1, 35):
-            assert fp_at_sensitivity(curve, s) == min(rates[sensitivity >= s - 1e-12], default=np.inf)
-        for s in sensitivity:
-            assert sensitivity_at(curve, fp_at_sensitivity(curve, s)) >= s
-
-
-class TestMeanCurve:
-    def test_by_hand(self):
-        one = froc_curve([0.5], [0.9, 0.1], 2)  # 1/2 at 0, 1 at 1/2
-        two = froc_curve([0.8, 0.7], [0.6], 2)  # 0 at 0 and 1/2, 1 at 1
-        curve = mean_curve([one, two])
-        assert curve.fp_per_image.tolist() == [0, 0.5, 1]
-        assert curve.sensitivity.tolist() == [0.25, 0.5, 1]
-        assert [fp_at_sensitivity(curve, s) for s in (0.25, 0.5, 0.6, 1)] == [0, 0.5, 1, 1]
-
-    def test_of_one_is_its_steps(self):
-        curve = froc_curve([0.7, 0.3], [0.8, 0.5, 0.2, MISSED], 3)
-        for x in (0, 0.2, 1 / 3, 0.5, 1):
-            assert sensitivity_at(mean_curve([curve]), x) == sensitivity_at(curve, x)
-
-    def test_is_the_mean_sensitivity_at_every_rate(self):
-        rng = np.random.default_rng(0)
-        curves = [froc_curve(rng.random(30), rng.random(9), n) for n in (7, 11, 13)]
-        for x in rng.uniform(0, 5, 50):
-            expected = np.mean([sensitivity_at(curve, x) for curve in curves])
-            assert sensitivity_at(mean_curve(curves), x) == pytest.approx(expected, abs=1e-15)
-
-    def test_of_nothing(self):
-        with pytest.raises(ValueError, match="at least one"):
-            mean_curve([])
 
 
 def test_a_hundred_thousand_candidates():

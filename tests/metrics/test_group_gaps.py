@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.group_gaps import gaps_between_groups
 from bundle.metrics.records import COUNTED
 from bundle.metrics.shown import shown

@@ -7,8 +7,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, brier_score_loss, confusion_matrix, roc_curve
 
 from bundle.metrics import Records
-from bundle.metrics.bootstrap import draw_counts
 from bundle.metrics.calibration import fit_platt
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.image_level import choose_operating_points, summarise_images
 from bundle.metrics.intervals import Share, share_interval
 from bundle.probability import calibrated

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bundle.metrics import FROCMetric, Records, summarise
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.intervals import mean_kind, share_interval
 from bundle.metrics.paired import compare
 from bundle.metrics.records import of_finding

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from bundle.metrics.bootstrap import draw_counts
-from bundle.metrics.recalibration import recalibration, recalibration_replicates
+from bundle.metrics.draws import Draws, draw_counts
+from bundle.metrics.recalibration import recalibration, undefined
 from bundle.probability import calibrated, margin
 from tests.metrics.drawn import NAN
 
@@ -28,15 +28,15 @@ def by_scikit_learn(probability, label, weight):
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_scikit_learns_fit(seed):
     probability, label = sample(seed)
-    slope, intercept, why = recalibration(probability, label)
-    assert why is None
-    assert (slope, intercept) == pytest.approx(by_scikit_learn(probability, label, np.ones(120)), abs=1e-4)
+    assert recalibration(probability, label)[:, 0] == pytest.approx(
+        by_scikit_learn(probability, label, np.ones(120)), abs=1e-4
+    )
 
 
 def test_replicates_are_fits_of_drawn_patients():
     probability, label = sample(7)
     unit, counts = np.arange(120) // 2, draw_counts(60, 25, 1)
-    slopes, intercepts = recalibration_replicates(counts, probability, label, unit)
+    slopes, intercepts = recalibration(probability, label, Draws(counts, unit))
     for replicate, drawn in enumerate(counts.T):
         expected = by_scikit_learn(probability, label, drawn[unit].astype(float))
         assert (slopes[replicate], intercepts[replicate]) == pytest.approx(expected, abs=1e-3)
@@ -45,26 +45,23 @@ def test_replicates_are_fits_of_drawn_patients():
 def test_what_was_made_of_it_is_found_again():
     """Probabilities that a known slope and offset would mend, in a large sample."""
     probability, label = sample(0, 200_000)
-    slope, intercept, _ = recalibration(probability, label)
+    slope, intercept = recalibration(probability, label)[:, 0]
     assert (slope, intercept) == pytest.approx((0.7, -0.4), abs=0.03)
-    assert recalibration(calibrated(probability, slope, intercept), label)[:2] == pytest.approx((1, 0), abs=1e-6)
+    assert recalibration(calibrated(probability, slope, intercept), label)[:, 0] == pytest.approx((1, 0), abs=1e-6)
 
 
 def test_parted_classes_and_a_lacking_one_have_none():
     apart = np.array([0.1, 0.2, 0.3, 0.7, 0.8])
-    slope, intercept, why = recalibration(apart, np.array([0, 0, 0, 1, 1.0]))
-    assert np.isnan([slope, intercept]).all()
-    assert "part both classes" in why
-    assert recalibration(apart, np.zeros(5))[2] == "no positive images"
+    label = np.array([0, 0, 0, 1, 1.0])
+    assert np.isnan(recalibration(apart, label)).all()
+    assert "part both classes" in undefined(label)
+    assert np.isnan(recalibration(apart, np.zeros(5))).all()
+    assert undefined(np.zeros(5)) == "no positive images"
     counts = np.array([[1, 2], [0, 0], [0, 1], [1, 1], [1, 0]], np.int32)  # parted; not parted
-    slopes, _ = recalibration_replicates(
-        counts, np.array([0.1, 0.2, 0.3, 0.2, 0.8]), np.array([0, 0, 0, 1, 1.0]), np.arange(5)
-    )
+    slopes, _ = recalibration([0.1, 0.2, 0.3, 0.2, 0.8], label, Draws(counts, np.arange(5)))
     assert np.isnan(slopes[0])
     assert np.isfinite(slopes[1])
 
 
 def test_constant_probabilities_have_no_slope():
-    slope, intercept, why = recalibration(np.full(6, 0.3), np.array([0, 1, 0, 1, 0, 0.0]))
-    assert np.isnan([slope, intercept]).all()
-    assert why is not None
+    assert np.isnan(recalibration(np.full(6, 0.3), np.array([0, 1, 0, 1, 0, 0.0]))).all()

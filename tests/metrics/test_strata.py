@@ -8,7 +8,7 @@ import torch
 
 from bundle.grid import grid_to_stored
 from bundle.metrics import froc_curve, sensitivity_at, summarise
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import Draws, draw_counts
 from bundle.metrics.froc import FP_RATES
 from bundle.metrics.records import of_finding
 from bundle.metrics.strata import MM_TIERS, SIZE_TIERS, by_size, lesion_mm, mm_tier, patch_areas, put_pooled, size_tiers
@@ -182,7 +182,7 @@ def test_pooled_replicates_are_of_lesions_that_are_drawn(records):
     selections = [of_finding(records, k) for k in range(3)]
     unit = np.unique(records.images.group, return_inverse=True)[1]
     counts, table = draw_counts(unit.max() + 1, 25, 3), FigureTable(records.findings)
-    put_pooled(table, "x", selections, [1.0], counts, unit, "none")
+    put_pooled(table, "x", selections, [1.0], Draws(np.insert(counts, 0, 1, axis=1), unit), "none")
     for replicate, drawn in enumerate(counts.T):
         hits = lesions = 0.0
         for data in selections:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.froc import froc_curve, sensitivity_at
 from bundle.metrics.intervals import figure_interval
 from bundle.metrics.records import of_finding

@@ -11,10 +11,10 @@ from bundle.metrics.table import FigureTable, area_of, share_of
 
 def test_an_interval_without_width_is_none():
     table = FigureTable(("A",))
-    table.put("all found", 1.0, None, np.ones(50), Share(62, 62))
-    table.put("no difference", 0.0, None, np.append(np.zeros(9), math.nan), Difference(62))
-    table.put("constant", 3.5, None, np.full(50, 3.5))  # of no known kind: nothing can be said
-    table.put("never reached", math.inf, "no end", np.full(50, math.inf))
+    table.put("all found", np.ones(51), None, Share(62, 62))
+    table.put("no difference", np.append(np.zeros(10), math.nan), None, Difference(62))
+    table.put("constant", np.full(51, 3.5))  # of no known kind: nothing can be said
+    table.put("never reached", np.full(51, math.inf), "no end")
     metrics, notes = table.finish()
     assert (metrics["all found/low"], metrics["all found/high"]) == (pytest.approx(62 / (62 + 1.96**2), abs=1e-4), 1)
     assert metrics["no difference/low"] == -metrics["no difference/high"] == pytest.approx(-0.0583, abs=1e-4)
@@ -27,8 +27,8 @@ def test_a_mean_is_of_the_kind_of_its_figures():
     table = FigureTable(("A", "B"))
     for finding, of in (("A", 6), ("B", 12)):
         unit = np.arange(of) // 2
-        table.put(f"share/{finding}", 1.0, None, np.ones(9), share_of(unit))
-        table.put(f"area/{finding}", 1.0, None, np.ones(9), area_of(unit, unit))
+        table.put(f"share/{finding}", np.ones(10), None, share_of(unit))
+        table.put(f"area/{finding}", np.ones(10), None, area_of(unit, unit))
     table.mean("share/{}")
     table.mean("area/{}")
     metrics, _ = table.finish()

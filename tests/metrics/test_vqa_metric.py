@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score
 
 from bundle.metrics.answers_io import load_answers, save_answers
-from bundle.metrics.bootstrap import draw_counts
+from bundle.metrics.draws import draw_counts
 from bundle.metrics.intervals import Share, share_interval
 from bundle.metrics.vqa import Answers, VQAMetric
 from bundle.metrics.vqa_summary import compare_answers, summarise_answers
