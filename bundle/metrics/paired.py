@@ -78,8 +78,8 @@ def compare(
       says that every other difference is.
 
     `mean` of a sensitivity is the mean over the findings with lesions. `mean` of false positives is read off the mean
-    curve (`bundle.metrics.froc_figures.fp_at_sensitivities`): the rate, the same for every finding, at which the *mean* sensitivity is
-    reached. A mean of the findings' own rates would be infinite as soon as one finding is out of reach.
+    curve (`bundle.metrics.froc_figures.fp_at_sensitivities`): the rate, the same for every finding, at which the *mean*
+    sensitivity is reached. A mean of the findings' own rates would be infinite as soon as one finding is out of reach.
 
     A sensitivity that a method does not reach, whatever the threshold, costs infinitely many false positives. That is
     known, not undefined: such replicates take part in the interval, at its end, and the notes count them. Where both
