@@ -8,16 +8,17 @@ from typing import Any
 import fire
 
 from bundle.comparison.localised import NOT_LOCALISED
+from bundle.metrics.registry import name_of
 
-COLUMNS = {
-    "sensitivity at 1 FP/image per finding": "compare/{}/mean/sens_at_1fp",
-    "difference": "compare/{}/mean/sens_at_1fp/difference",
-    "FP/image at the reference's sensitivity": "compare/{}/mean/fp_at_reference_sens_at_1fp",
-    "AUROC": "compare/{}/mean/auroc",
-    "difference of AUROC": "compare/{}/mean/auroc/difference",
-    "pointing": "localization/{}/mean/pointing",
-    "mAP .3": "box_ap/{}/mean/iou_0.3",
-}
+COLUMNS = (
+    "compare/{}/mean/sens_at_1fp",
+    "compare/{}/mean/sens_at_1fp/difference",
+    "compare/{}/mean/fp_at_reference_sens_at_1fp",
+    "compare/{}/mean/auroc",
+    "compare/{}/mean/auroc/difference",
+    "localization/{}/mean/pointing",
+    "box_ap/{}/mean/iou_0.3",
+)
 
 
 def main(folder: str) -> None:
@@ -49,14 +50,12 @@ def methods_table(metrics: Mapping[str, float | None], about: Mapping[str, Any])
         ends = "" if low is None else f" ({low:.2f} to {'∞' if high is None else f'{high:.2f}'})"
         return f"{value:.2f}{ends}"
 
-    lines = [f"| method | boxes | {' | '.join(COLUMNS)} |", f"|{'---|' * (len(COLUMNS) + 2)}"]
+    lines = [f"| method | boxes | {' | '.join(map(name_of, COLUMNS))} |", f"|{'---|' * (len(COLUMNS) + 2)}"]
     for name, method in about["methods"].items():
         own = name == about["reference"]
-        cells = [
-            "" if own and "difference" in key + words else show(key.format(name)) for words, key in COLUMNS.items()
-        ]
+        cells = ["" if own and key.endswith("/difference") else show(key.format(name)) for key in COLUMNS]
         lines.append(f"| {name} | {method['supervision']} | {' | '.join(cells)} |")
-    chance = [show("localization/chance/mean/pointing") if name == "pointing" else "" for name in COLUMNS]
+    chance = [show("localization/chance/mean/pointing") if "pointing" in key else "" for key in COLUMNS]
     return "\n".join([*lines, f"| a point drawn anywhere | none | {' | '.join(chance)} |"])
 
 

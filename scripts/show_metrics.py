@@ -1,4 +1,7 @@
-"""Print the main figures of a metrics.json: python -m scripts.show_metrics eval/demo/metrics.json [--markdown]"""
+"""Print the main figures of a metrics.json: python -m scripts.show_metrics eval/demo/metrics.json [--markdown]
+
+What any key means: python -m scripts.show_metrics --keys
+"""
 
 import json
 from collections.abc import Mapping
@@ -6,27 +9,27 @@ from pathlib import Path
 
 import fire
 
+from bundle.metrics.registry import key_table, name_of
 from scripts.text_table import text_table
 
-SHOWN = {
-    "false marks an image, all findings together": ("shown/false_marks_per_image", ""),
-    "sensitivity as shown, of all lesions": ("shown/sensitivity", "shown/n_lesions"),
-    "share of images without any finding that are marked": ("shown/finding_free_marked", "shown/n_finding_free"),
-    "mean expected calibration error of image probabilities": ("ece/mean", ""),
+SHOWN = {  # and of how many
+    "shown/false_marks_per_image": "",
+    "shown/sensitivity": "shown/n_lesions",
+    "shown/finding_free_marked": "shown/n_finding_free",
 }
-COLUMNS = {
-    "AUROC": "auroc/{}",
-    "sensitivity at 1 FP/image per finding": "froc/{}/sens_at_1fp",
-    "FROC score": "froc/{}/score",
-    "wAFROC": "wafroc/{}",
-}
+COLUMNS = ("auroc/{}", "froc/{}/sens_at_1fp", "froc/{}/score", "wafroc/{}")
 SIZES = {"size_small": "smaller than a patch", "size_mid": "one to four patches", "size_large": "larger"}
 
 Metrics = Mapping[str, float | None]
 
 
-def main(path: str, markdown: bool = False) -> None:
-    """What is shown at the frozen thresholds, where there are some; then a row a finding."""
+def main(path: str | None = None, markdown: bool = False, keys: bool = False) -> None:
+    """What is shown at the frozen thresholds, where there are some; then a row a finding. `keys`: all keys."""
+    if keys:
+        print(key_table())
+        return
+    if path is None:
+        raise SystemExit("show_metrics: wanted the path of a metrics.json, or --keys")
     metrics = json.loads(Path(path).read_text(encoding="utf-8"))
     if "shown/sensitivity" in metrics:
         print(shown_table(metrics, markdown), end="\n\n")
@@ -36,9 +39,10 @@ def main(path: str, markdown: bool = False) -> None:
 def shown_table(metrics: Metrics, markdown: bool) -> str:
     """What a reader meets at the thresholds that the plan froze, each with its 95% interval; then by finding."""
     rows = [["at the frozen thresholds", "test section"]]
-    for words, (key, of) in SHOWN.items():
+    for key, of in SHOWN.items():
         number = metrics.get(of)
-        rows.append([words if number is None else f"{words} ({number:.0f})", _figure(metrics, key)])
+        rows.append([name_of(key) + ("" if number is None else f" ({number:.0f})"), _figure(metrics, key)])
+    rows.append(["mean expected calibration error of image probabilities", _figure(metrics, "ece/mean")])
     for name in _findings(metrics):
         keys = [f"shown/{key}/{name}" for key in ("false_marks_per_image", "sensitivity")]
         nothing = all(metrics.get(key) == 0 for key in keys)
@@ -59,9 +63,9 @@ def findings_table(metrics: Metrics, markdown: bool) -> str:
         return "" if oracle is None else f"{oracle:.2f}"
 
     findings = _findings(metrics)
-    rows = [["", *COLUMNS, "oracle", "images", "lesions"]]
+    rows = [["", *map(name_of, COLUMNS), "oracle", "images", "lesions"]]
     for name in [*findings, "mean"]:
-        figures = [_figure(metrics, key.format(name)) for key in COLUMNS.values()]
+        figures = [_figure(metrics, key.format(name)) for key in COLUMNS]
         rows.append([name, *figures, ceiling(name), count(f"n_images/{name}"), count(f"n_lesions/{name}")])
     for third in ("low", "mid", "high"):
         figures = [_figure(metrics, key) for key in (f"auroc/mean/cnr_{third}", f"froc/mean/cnr_{third}/sens_at_1fp")]

@@ -13,29 +13,29 @@ import numpy as np
 
 from bundle.metrics.froc import FP_RATES
 from bundle.metrics.records import Records
+from bundle.metrics.registry import has_interval, heading, name_of
 from bundle.metrics.summary import CNR_TIERS
 from bundle.report.figure import Figure, Metrics
 from bundle.report.sections import Section, figure_cell
 from bundle.results.colours import finding_colour
 from bundle.results.overlay import score_text
 
-# heading, key of the figure, whether it has an interval
 _COLUMNS = (
-    ("Images", "n_images/{}", False),
-    ("Lesions", "n_lesions/{}", False),
-    ("AUROC", "auroc/{}", True),
-    ("Sensitivity at 1 FP per image and finding", "froc/{}/sens_at_1fp", True),
-    ("Ceiling of the grid", "froc/{}/oracle", False),
-    ("FROC score", "froc/{}/score", True),
-    ("wAFROC area", "wafroc/{}", True),
+    "n_images/{}",
+    "n_lesions/{}",
+    "auroc/{}",
+    "froc/{}/sens_at_1fp",
+    "froc/{}/oracle",
+    "froc/{}/score",
+    "wafroc/{}",
 )
 _COUNTS = (
-    ("Images counted", "n_images/{}"),
-    ("Lesions", "n_lesions/{}"),
-    ("Left out: positive, no complete boxes", "n_excluded/{}/unboxed"),
-    ("Left out: not known", "n_excluded/{}/unknown"),
-    ("Labelled positive", "n_positive/{}"),
-    ("Labelled negative", "n_negative/{}"),
+    "n_images/{}",
+    "n_lesions/{}",
+    "n_excluded/{}/unboxed",
+    "n_excluded/{}/unknown",
+    "n_positive/{}",
+    "n_negative/{}",
 )
 _SECRET = re.compile(r"password|passwd|secret|credential|api_?key|(^|_)token$", re.IGNORECASE)
 
@@ -102,13 +102,13 @@ def render_report(
         groups=len(np.unique(records.images.group)),
         grouped=not np.array_equal(records.images.group, records.images.index),
         criterion=records.criterion,
-        glance=[_glance(metrics, name, key) for name, key, interval in _COLUMNS if interval],
-        headings=[heading for heading, _, _ in _COLUMNS],
-        results=[_row(row, metrics, notes, [key for _, key, _ in _COLUMNS]) for row in rows],
+        glance=[_glance(metrics, key) for key in _COLUMNS if has_interval(key)],
+        headings=[heading(key) for key in _COLUMNS],
+        results=[_row(row, metrics, notes, _COLUMNS) for row in rows],
         rates=[f"{rate:g}" for rate in FP_RATES],
         sensitivities=[_with_thresholds(row, metrics, notes) for row in rows],
-        count_headings=[heading for heading, _ in _COUNTS],
-        counts=[_row(row, metrics, notes, [key for _, key in _COUNTS]) for row in findings],
+        count_headings=[heading(key) for key in _COUNTS],
+        counts=[_row(row, metrics, notes, _COUNTS) for row in findings],
         cnr=_cnr(rows, metrics, notes),
         figures=figures,
         gallery=_gallery(examples),
@@ -136,10 +136,8 @@ def _with_thresholds(row: str, metrics: Metrics, notes: Mapping[str, str]) -> di
     return told
 
 
-def _glance(metrics: Metrics, name: str, pattern: str) -> dict[str, Any]:
-    return {"name": f"Mean {name[0].lower() + name[1:] if name[1:2].islower() else name}"} | figure_cell(
-        metrics, {}, pattern.format("mean")
-    )
+def _glance(metrics: Metrics, pattern: str) -> dict[str, Any]:
+    return {"name": f"Mean {name_of(pattern)}"} | figure_cell(metrics, {}, pattern.format("mean"))
 
 
 def _cnr(rows: Sequence[str], metrics: Metrics, notes: Mapping[str, str]) -> dict[str, Any] | None:

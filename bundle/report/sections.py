@@ -8,12 +8,14 @@ from bundle.comparison.localised import NOT_LOCALISED
 from bundle.comparison.outcome import LEFT_OUT
 from bundle.metrics.group_gaps import GAPS
 from bundle.metrics.planned import PLANNED
+from bundle.metrics.registry import heading
 from bundle.metrics.strata import MM_TIERS, SIZE_TIERS
 from bundle.report.figure import Figure, Metrics
 
 Cell = dict[str, Any]
 
 MM_WORDS = dict(zip(MM_TIERS, ("up to 15 mm", "15 to 30 mm", "30 to 100 mm", "above 100 mm"), strict=True))
+_ZERO_SHOT = ("auroc", "auroc_positive_only")
 _SIZES = dict(zip(SIZE_TIERS, ("Smaller than a patch", "One to four patches", "Larger"), strict=True))
 
 
@@ -116,7 +118,7 @@ def size_section(
                 "Means of the findings that have lesions of the size: these need not be the same in every row. The "
                 "last column is of all lesions of the size together, whatever their finding.",
                 (
-                    *("Size", "Lesions", "Findings", "Sensitivity at 1 FP per image and finding"),
+                    *("Size", "Lesions", "Findings", heading("froc/mean/sens_at_1fp")),
                     *("Ceiling of the grid", "Sensitivity, all lesions together"),
                 ),
                 means,
@@ -180,23 +182,16 @@ def comparison_section(
             *_planned(metrics, notes),
             Table(
                 "Means of the findings. Boxes: what box supervision the method had.",
-                (
-                    "Method",
-                    "Boxes",
-                    "Sensitivity at 1 FP per image and finding",
-                    "Difference",
-                    f"FP per image at {reference}'s sensitivity",
-                    "Ratio",
-                ),
+                ("Method", "Boxes", *map(heading, main)),
                 [(name, [words(about["supervision"]), *cells(name, main)]) for name, about in methods.items()],
             ),
             Table(
                 "FROC score, the mean sensitivity over 1/8 to 8 FP per image, and area under the wAFROC curve.",
-                ("Method", "FROC score", "Difference", "wAFROC area", "Difference"),
+                ("Method", *map(heading, areas)),
                 [(name, cells(name, areas)) for name in methods],
             ),
             Table(
-                "Sensitivity at 1 FP per image and finding, by lesion size, in patches of the grid: mean of the "
+                f"{heading('froc/mean/sens_at_1fp')}, by lesion size, in patches of the grid: mean of the "
                 "findings, and below it of all lesions together.",
                 ("Method", *_SIZES.values()),
                 [(name, [_pooled_below(metrics, notes, key.format(name), n) for key, n in sizes]) for name in methods],
@@ -204,7 +199,7 @@ def comparison_section(
             Table(
                 "Localisation on the images that have the finding: pointing game, mean IoU and Dice over thresholds, "
                 "contrast-to-noise ratio of the map, and average precision of the boxes.",
-                ("Method", "Pointing", "mIoU", "Dice", "CNR", "mAP .1", "mAP .3", "mAP .5"),
+                ("Method", *map(heading, maps)),
                 [
                     *((name, cells(name, maps)) for name in methods),
                     ("a point drawn anywhere", [chance, *[words("")] * (len(maps) - 1)]),
@@ -265,21 +260,16 @@ def subgroup_section(metrics: Metrics, notes: Mapping[str, str]) -> Section | No
     groups = list(dict.fromkeys("/".join(k.split("/")[:3]) for k in metrics if k.startswith("subgroup/")))
     if not groups:
         return None
-    columns = (
-        ("Images", "n_images"),
-        ("Patients", "n_patients"),
-        ("Mean AUROC", "auroc/mean"),
-        ("Mean sensitivity at 1 FP per image and finding", "froc/mean/sens_at_1fp"),
-    )
+    columns = ("n_images", "n_patients", "auroc/mean", "froc/mean/sens_at_1fp")
     rows = []
     for group in groups:
         _, name, value = group.split("/")
         label = f"{name}: {value.replace('_', ' ')}"
-        rows.append((label, [figure_cell(metrics, notes, f"{group}/{key}") for _, key in columns]))
+        rows.append((label, [figure_cell(metrics, notes, f"{group}/{key}") for key in columns]))
     table = Table(
-        "Each group has its own threshold for one false positive per image. A difference is no proof of a cause: "
-        "groups differ in more than the field.",
-        ("Group", *(heading for heading, _ in columns)),
+        "Means of the findings; each group has its own threshold for one false positive per image. A difference is no "
+        "proof of a cause: groups differ in more than the field.",
+        ("Group", *(heading(f"subgroup/{{}}/{{}}/{key}") for key in columns)),
         rows,
     )
     return Section("subgroups", "Subgroups", [], [table, *_gaps(metrics, notes)])
@@ -295,7 +285,7 @@ def _gaps(metrics: Metrics, notes: Mapping[str, str]) -> list[Table]:
         _, name, value = group.split("/")
         cells = [figure_cell(metrics, notes, f"{group}/{figure}/mean") for figure in GAPS]
         rows.append((f"{name}: {value.replace('_', ' ')}", cells))
-    heads = ("Group", "Equal opportunity", "Average odds", "Sensitivity to lesions, as shown")
+    heads = ("Group", *(heading(f"gap/{{}}/{{}}/{figure}/mean") for figure in GAPS))
     return [Table(f"Differences between groups, means of the findings: {notes.get('gaps', '')}.", heads, rows)]
 
 
@@ -313,30 +303,21 @@ def language_section(findings: Sequence[str], metrics: Metrics, notes: Mapping[s
             )
             for d in directions
         ]
-        heads = ("Direction", "R@1", "R@5", "R@10", "Median rank", "Gallery", "Distinct texts")
+        heads = ("Direction", *(heading(f"retrieval/{{}}/{key}") for key in keys))
         tables.append(Table("Retrieval by the global embedding. Chance of R@1 is one over the gallery.", heads, rows))
     if "negation/mean/balanced" in metrics:
-        columns = (
-            ("Prefers “no …” without the finding", "negation/{}/on_negatives"),
-            ("Prefers “…” with it", "negation/{}/on_positives"),
-            ("Balanced", "negation/{}/balanced"),
-            ("AUROC of the pair", "prompt_auroc/pair/{}"),
-            ("AUROC of “…” alone", "prompt_auroc/positive_only/{}"),
-            ("AUROC of “no …” for absence", "prompt_auroc/negated/{}"),
-        )
+        columns = [f"negation/{{}}/{side}" for side in ("on_negatives", "on_positives", "balanced")]
+        columns += [f"prompt_auroc/{score}/{{}}" for score in ("pair", "positive_only", "negated")]
         named = [
-            (row, [figure_cell(metrics, notes, key.format(row)) for _, key in columns]) for row in [*findings, "mean"]
+            (row, [figure_cell(metrics, notes, key.format(row)) for key in columns]) for row in [*findings, "mean"]
         ]
         caption = "Negation, by the global score. One half is chance in every column but the first two."
-        tables.append(Table(caption, ("Finding", *(heading for heading, _ in columns)), named))
+        tables.append(Table(caption, ("Finding", *map(heading, columns)), named))
     prompts = list(dict.fromkeys(k.split("/")[1] for k in metrics if k.startswith("zero_shot/")))
     if prompts:
-        zero = [
-            (name, [figure_cell(metrics, notes, f"zero_shot/{name}/{k}") for k in ("auroc", "auroc_positive_only")])
-            for name in prompts
-        ]
+        zero = [(name, [figure_cell(metrics, notes, f"zero_shot/{name}/{k}") for k in _ZERO_SHOT]) for name in prompts]
         caption = "Prompts that were not trained on, judged by the labels of the finding they mean."
-        tables.append(Table(caption, ("Prompt", "AUROC of the pair", "AUROC of the prompt alone"), zero))
+        tables.append(Table(caption, ("Prompt", *(heading(f"zero_shot/{{}}/{k}") for k in _ZERO_SHOT)), zero))
     return Section("language", "Words: retrieval, negation, other prompts", [], tables) if tables else None
 
 

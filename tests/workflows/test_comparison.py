@@ -7,6 +7,7 @@ import pytest
 
 from bundle.comparison.plan import SCALINGS
 from bundle.experiments.label_efficiency import FIGURES, SHOWN
+from bundle.metrics.registry import unregistered
 from tests.tiny import FINDINGS
 from tests.workflows.conftest import ROOT
 
@@ -46,6 +47,7 @@ def test_plan_figures_and_report(compared):
     assert all(setting["scaling"] in SCALINGS for setting in plan["methods"].values())
     folder = compared.folder / "compared"
     comparison = json.loads((folder / "comparison.json").read_text())
+    assert unregistered(comparison) == []
     about = json.loads((folder / "comparison_notes.json").read_text())
     assert about["reference"] == "Patch-CLIP"
     for name, method in about["methods"].items():
@@ -61,6 +63,7 @@ def test_plan_figures_and_report(compared):
     assert set(UNSEEING) < set(about["methods"])
     assert 0 < comparison["localization/chance/mean/pointing"] < 0.2
     metrics = json.loads((folder / "metrics.json").read_text())
+    assert unregistered(metrics) == []
     for key in (
         "auroc/mean",
         "ap/mean",

@@ -13,6 +13,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from bundle.export.package import package_bundle
+from bundle.metrics.registry import unregistered
 from tests.tiny import FINDINGS, write_dicom
 from tests.tiny_bert import write_tiny_bert
 from tests.workflows.conftest import ROOT, TINY, Place
@@ -85,7 +86,9 @@ def test_region_aware_medclip_resumes_with_its_teacher(taught, tmp_path):
     taught.run(
         "evaluating", *configs, "evaluate", ckpt_dir=tmp_path / "whole", output_dir=tmp_path / "eval", replicates=20
     )  # needs no teacher
-    assert taught.metrics(tmp_path / "eval")["froc/mean/sens_at_1fp"] is not None
+    metrics = taught.metrics(tmp_path / "eval")
+    assert metrics["froc/mean/sens_at_1fp"] is not None
+    assert unregistered(metrics) == []
 
 
 @pytest.mark.slow

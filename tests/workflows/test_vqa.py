@@ -7,6 +7,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from bundle.metrics.answers_io import load_answers
+from bundle.metrics.registry import unregistered
 from tests.workflows.conftest import ROOT, TINY, Place
 from tests.workflows.test_region_systems import STILL, same
 from tests.workflows.test_resume import weights
@@ -33,6 +34,7 @@ def test_answers_are_judged_beside_the_blind(asked):
         metrics = asked.metrics(asked.eval / name)
         answers = load_answers(asked.eval / name / "answers.csv")
         assert metrics["vqa/n_questions"] == len(answers.image) > 10
+        assert unregistered(metrics) == []
         assert metrics["vqa/accuracy"] == pytest.approx(answers.right.mean())
         assert {"vqa/accuracy/presence/low", "vqa/accuracy/mean/high", "vqa/n_outside"} <= metrics.keys()
         assert set(answers.image.tolist()) <= set(range(5))
