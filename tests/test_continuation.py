@@ -1,18 +1,22 @@
 """Stopped within an epoch and started again, a training ends with the bits of one that was not."""
 
 import errno
+import logging
 import os
 import random
 import resource
 import signal
 import subprocess
+import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
 from ignite.metrics import Average
+from monai.bundle import ConfigParser
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler, from_engine
@@ -21,7 +25,8 @@ from torch import nn
 from torch.utils.data import DistributedSampler
 
 from bundle.atomic import atomic_path
-from bundle.checkpoints import previous_of
+from bundle.checkpoints import previous_of, save_atomically, save_last
+from bundle.continuation import TrainedWeights
 from bundle.data.boxed_sampler import BoxedSampler
 from bundle.data.loading import EpochSampler
 from bundle.engines import TrainingStep
@@ -30,6 +35,8 @@ from bundle.precision import Precision
 from bundle.training import ResumableTraining, better
 from tests.forked_ranks import run_ranks
 
+logger = logging.getLogger(__name__)
+ROOT = Path(__file__).resolve().parents[1]
 IMAGES, BATCH, STEPS = 12, 2, 6
 STEP = TrainingStep(Precision("float32", channels_last=False), network_keys=(), full=False)
 
@@ -380,3 +387,20 @@ def test_accumulated_gradients_are_those_of_a_larger_batch(tmp_path, steps, imag
     assert len(gradients[0]) == len(gradients[1]) == 2 * IMAGES // images
     first = zip(gradients[0][0], gradients[1][0], strict=True)
     assert all(torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in first)
+
+
+def test_a_checkpoint_of_the_demo_is_written_in_no_time(tmp_path):
+    parser = ConfigParser()
+    parser.read_config([ROOT / "configs" / "train.json", ROOT / "configs" / "demo.json"])
+    network, optimizer = parser.get_parsed_content("network_def"), parser.get_parsed_content("optimizer")
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    save_atomically([network.state_dict(), optimizer.state_dict()], tmp_path / "whole.pt")
+    content, began = [TrainedWeights(network, optimizer).state(), optimizer.state_dict()], time.monotonic()
+    save_last(content, tmp_path / "last.pt")
+    seconds = time.monotonic() - began
+    whole, lean = ((tmp_path / name).stat().st_size / 1e6 for name in ("whole.pt", "last.pt"))
+    logger.info(f"{lean:.1f} MB in {seconds:.2f} s; with the frozen weights {whole:.1f} MB")
+    assert lean < whole / 3
+    assert seconds < 10  # an epoch takes 115
