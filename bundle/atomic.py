@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import glob
 import json
 import os
 import shutil
@@ -31,6 +32,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove the temporary files beside `path` of processes that were killed while they wrote it.
+
+    Only for who knows that nobody else is writing it.
+    """
+    path = Path(path)
+    for file in path.parent.glob(f".{'[0-9a-f]' * 12}.{glob.escape(path.name)}"):
+        file.unlink(missing_ok=True)
 
 
 @contextmanager

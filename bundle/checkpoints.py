@@ -19,9 +19,39 @@ logger = logging.getLogger(__name__)
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """torch.save to a temporary file beside `path`, then rename: a reader never meets half a file."""
+    """torch.save to a temporary file beside `path`, then rename: a reader never meets half a file.
+
+    Raises:
+        OSError: it cannot be written, such as on a full disk; what was at `path` is as it was.
+    """
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        _save(content, temporary)
+
+
+def _save(content: Any, temporary: Path) -> None:
+    path = temporary.with_name(temporary.name.split(".", 2)[2])
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(content, stream)
+    except (OSError, RuntimeError) as error:  # torch's writer has an error of its own for what the disk refuses
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        free = shutil.disk_usage(path.parent).free / 1e6
+        raise OSError(
+            f"{path} cannot be written: {reason}; {free:.0f} MB are free there. What was written before is as it was. "
+            "Make room, or give another folder, and start the same command again: a training goes on from what it "
+            "saved last."
+        ) from error
+
+
+def _refusal(error: BaseException | None) -> str | None:
+    """What the system said, in an error or what caused it; None where it said nothing."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error.strerror
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def read_weights(path: str | Path) -> dict[str, Any]:
@@ -75,6 +105,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             with zipfile.ZipFile(path) as archive:
                 if (broken := archive.testzip()) is not None:
                     raise ValueError(f"the checksum of {broken} is wrong")
+        elif _begins(path) == b"PK":  # one that was cut; torch raises whatever its reader meets first
+            raise ValueError("it has no end")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
@@ -84,6 +116,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}; wanted weights by name, as a training writes them.")
     return dict(content)
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(2)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -101,14 +138,19 @@ def previous_of(last: Path) -> Path:
 
 
 def save_last(content: Any, last: Path) -> None:
-    """Save what a training resumes from; what was the last before is kept beside it, for the case of damage."""
-    if last.is_file():
-        with atomic_path(previous_of(last)) as temporary:
-            try:
-                os.link(last, temporary)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(last, temporary)
-    save_atomically(content, last)
+    """Save what a training resumes from; what was the last before is kept beside it, for the case of damage.
+
+    Raises:
+        OSError: as `save_atomically`; both files are as they were.
+    """
+    with atomic_path(last) as new:
+        _save(content, new)
+        if last.is_file():
+            with atomic_path(previous_of(last)) as temporary:
+                try:
+                    os.link(last, temporary)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(last, temporary)
 
 
 def read_last(last: Path) -> dict[str, Any]:

@@ -5,11 +5,13 @@ Given as `iteration_update` to `SupervisedTrainer` and `SupervisedEvaluator`. A 
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from monai.data import MetaTensor
 from monai.engines.utils import IterationEvents
+from torch.nn.parallel import DistributedDataParallel
 
 from bundle.precision import Precision
 
@@ -49,8 +51,27 @@ class Step:
         return batch["image"]
 
 
+class Accumulated(NamedTuple):
+    """An iteration's place among those whose gradients make one step of the optimizer."""
+
+    begins: bool
+    ends: bool
+    size: int
+
+
+def accumulated(engine: Any) -> Accumulated:
+    """Where `engine.state.iteration` is: each `engine.accumulation_steps` make a step, an epoch's last may be fewer."""
+    if (steps := getattr(engine, "accumulation_steps", 1)) == 1:
+        return Accumulated(True, True, 1)
+    length = engine.state.epoch_length
+    place = (engine.state.iteration - 1) % length
+    first = place - place % steps
+    size = min(steps, length - first)
+    return Accumulated(place == first, place == first + size - 1, size)
+
+
 class TrainingStep(Step):
-    """Forward, loss, backward, clip, step.
+    """Forward, loss, backward; clip and step, of the mean gradient of as many batches as MONAI's trainer accumulates.
 
     `engine.state.output` is a list of one dict, the shape that MONAI's handlers read: `loss` (scalar) and `terms`, the
     loss's named terms, detached.
@@ -59,7 +80,7 @@ class TrainingStep(Step):
         precision: number format and layout.
         network_keys: see `Step`.
         full: see `Step`.
-        max_grad_norm: clips the gradient's norm; None does not.
+        max_grad_norm: clips the norm of a step's gradient; None does not.
         teacher: such as `bundle.networks.RegionTeacher`: what it makes of the batch joins the network's output.
         photometric: such as `bundle.transforms.RandomPhotometry`: changes the images that the network gets, by their
             `index` and the epoch. A teacher looks at them as they are.
@@ -87,7 +108,25 @@ class TrainingStep(Step):
 
     def __call__(self, engine: Any, batch: Mapping[str, Any]) -> list[dict[str, Any]]:
         engine.network.train()
-        engine.optimizer.zero_grad(set_to_none=True)
+        place = accumulated(engine)
+        if place.begins:
+            engine.optimizer.zero_grad(set_to_none=True)
+        # the ranks' gradients are brought together once a step
+        alone = isinstance(engine.network, DistributedDataParallel) and not place.ends
+        with engine.network.no_sync() if alone else nullcontext():
+            loss, terms = self._loss(engine, batch)
+            (loss / place.size if place.size > 1 else loss).backward()
+        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
+        if place.ends:
+            if self.max_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_grad_norm)
+            engine.optimizer.step()
+        named = {name: term.detach() for name, term in terms.items() if name != "loss"}
+        engine.state.output = [{"loss": loss.detach(), "terms": named}]
+        engine.fire_event(IterationEvents.MODEL_COMPLETED)
+        return engine.state.output
+
+    def _loss(self, engine: Any, batch: Mapping[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with self.precision.context(engine.state.device):
             output, target = self._forward(engine, batch)
             if self.teacher is not None:
@@ -102,15 +141,7 @@ class TrainingStep(Step):
                 f"Epoch {engine.state.epoch}, iteration {engine.state.iteration}: the loss terms {broken} are not "
                 "finite. Lower the learning rate, set max_grad_norm, or use autocast 'float32'."
             )
-        loss.backward()
-        engine.fire_event(IterationEvents.BACKWARD_COMPLETED)
-        if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(engine.network.parameters(), self.max_grad_norm)
-        engine.optimizer.step()
-        named = {name: term.detach() for name, term in terms.items() if name != "loss"}
-        engine.state.output = [{"loss": loss.detach(), "terms": named}]
-        engine.fire_event(IterationEvents.MODEL_COMPLETED)
-        return engine.state.output
+        return loss, terms
 
 
 class EvaluationStep(Step):

@@ -1,12 +1,16 @@
-"""Learning rates by part of the network."""
+"""Learning rates by part of the network, and the optimizer's settings."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from bundle.comments import without_comments
+
+_NOT_LEARNT = {"params", "foreach", "fused", "capturable", "differentiable"}
+"""Keys of an optimizer's parameter group that are not settings of the training but say how steps are computed."""
 
 
 def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: bool = False) -> list[dict[str, Any]]:
@@ -44,3 +48,33 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: b
         names = ", ".join(sorted({n.split(".")[0] for n, _ in trainable}))
         raise ValueError(f"learning_rates: {idle} match no trainable parameter; what trains lies under: {names}.")
     return list(groups.values())
+
+
+def changed_settings(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
+    """In words, what decides what is learnt and differs between two optimizers' parameter groups.
+
+    What a schedule moves, and how steps are computed, does not count.
+    """
+    changed = []
+    for one, other in zip(before, now, strict=False):
+        old, new = _settings(one), _settings(other)
+        differing = [name for name in old if name in new and not _equal(old[name], new[name])]
+        changed += [f"{name} was {old[name]}, now {new[name]}" for name in differing]
+    return changed
+
+
+def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides what a parameter group learns, without what a schedule moves."""
+    kept = {name: value for name, value in group.items() if name not in _NOT_LEARNT}
+    kept["lr"] = kept.pop("initial_lr", kept.get("lr"))
+    if "max_momentum" in kept:  # a cyclic schedule moves the momentum between this and base_momentum
+        kept.pop("momentum", None)
+        if "betas" in kept:
+            kept["betas[1:]"] = kept.pop("betas")[1:]
+    return kept
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return math.isclose(one, other) if isinstance(one, float) and isinstance(other, float) else bool(one == other)

@@ -11,16 +11,20 @@ from ignite.engine import Events
 from torch import nn
 from torch.utils.data import DataLoader
 
+from bundle.atomic import remove_leftovers
 from bundle.checkpoints import load_weights as load_weights
-from bundle.checkpoints import read_last, save_atomically, save_last, unwrap
+from bundle.checkpoints import previous_of, read_last, save_atomically, save_last, unwrap
 from bundle.comments import without_comments
+from bundle.continuation import TrainedWeights, device_of, go_on, state_of_ranks, within_epochs, world_size
+from bundle.engines import accumulated
 from bundle.made_for import ATTRIBUTE, differing
+from bundle.optim import changed_settings
+from bundle.stopping import STATUS, Stopping, spare_workers
 
 logger = logging.getLogger(__name__)
 
-_NOT_LEARNT = {"params", "foreach", "fused", "capturable", "differentiable"}
-"""Keys of an optimizer's parameter group that are not settings of the training but say how steps are computed."""
-LAST, FORMAT = "last.pt", 1
+LAST, FORMAT, WHOLE = "last.pt", 2, 1
+"""WHOLE is the format of checkpoints that held the frozen weights too; they are read, and no more written."""
 ANOTHER = "another folder (init_checkpoint, ckpt_dir; in pretrain.json pretrain_init_checkpoint, pretrain_dir)"
 
 
@@ -33,17 +37,22 @@ def better(current: float, best: float) -> bool:
 
 
 class ResumableTraining:
-    """Runs a trainer to its last epoch; saves after every epoch; goes on from the last one saved.
+    """Runs a trainer to its last epoch; saves after every epoch, and within; goes on from what was saved last.
 
     Written to `folder` by rank 0, each first to a temporary file:
 
-    - `last.pt`: weights, optimizer, schedule, epoch, and the best metric so far; what a restart goes on from. The one
-      of the epoch before is kept as `last_but_one.pt`, and taken where the last is damaged;
-    - `best_filename`: the weights alone, whenever the evaluator's key metric is a new best (every epoch, if there
-      is no evaluator, or as long as its key metric is NaN; the last, if none was validated).
+    - `last.pt`: what a restart goes on from: the weights that train, optimizer, schedule, place, random numbers, the
+      epoch's sums so far, and the best metric. Of the frozen weights it holds a fingerprint: a restart has them from
+      the network's configuration, `init_from` or `best_filename`, and refuses others. The one before is kept as
+      `last_but_one.pt`, and taken where the last is damaged;
+    - `best_filename`: all weights and nothing else, whenever the evaluator's key metric is a new best (every epoch, if
+      there is no evaluator, or as long as its key metric is NaN; the last, if none was validated).
 
-    What an epoch draws (order, augmentation, dropout) depends on (seed, epoch) alone, so that on one CPU a resumed
-    training ends with the weights of an uninterrupted one. Stopped within an epoch, it starts that epoch again.
+    What an epoch draws (order, augmentation, dropout) depends on (seed, epoch) alone, and within an epoch the random
+    numbers are saved, so that on one CPU a resumed training ends with the bits of an uninterrupted one: weights,
+    optimizer, figures. Not so what a loader's workers draw from the global generators; nothing of the bundle does.
+
+    SIGTERM ends it with status 143 (`bundle.stopping`): after the step in hand, or the validation, saved.
 
     Args:
         trainer: MONAI trainer; its `max_epochs` is the goal.
@@ -59,6 +68,8 @@ class ResumableTraining:
             training goes on with the same alone.
         data: what is learnt from (`bundle.made_for.made_for`): a training goes on with the same alone, and its weights
             say it.
+        save_every: steps (batches of each process) after which to save within an epoch, and before its last step, so
+            that a validation that is stopped costs no more; None saves at the epochs' ends.
     """
 
     def __init__(
@@ -74,23 +85,30 @@ class ResumableTraining:
         best_filename: str = "model.pt",
         depends_on: Mapping[str, str] | None = None,
         data: Mapping[str, Any] | None = None,
+        save_every: int | None = None,
     ) -> None:
         self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
         self.depends_on, self.data = without_comments(depends_on), None if data is None else dict(data)
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
-        self._warned = False
+        self.save_every, self._saved_at, self._warned = save_every, 0, False
+        self._trained = TrainedWeights(unwrap(network), optimizer)
+        self._stopping = Stopping()
 
     def run(self) -> None:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other data, network, optimizer or its settings, schedule's
-                length or teacher), there is no whole batch to train on, or nothing to learn from, without text tower
-                and weights.
+            ValueError: `last.pt` is not of this training (other data, network, frozen weights, optimizer or its
+                settings, schedule's length or teacher), there is no whole batch to train on, or nothing to learn from,
+                without text tower and weights; or `save_every` is no number of steps, or the loader cannot go on
+                within an epoch.
             FileNotFoundError: `init_from` does not exist.
+            OSError: a checkpoint cannot be written; the one before is as it was.
+            SystemExit: of status 143, on SIGTERM.
         """
         self._check_batches()
+        self._check_save_every()
         if self.last.is_file():
             self._load()
             done, goal = self.trainer.state.epoch, self.trainer.state.max_epochs
@@ -103,7 +121,7 @@ class ResumableTraining:
                     f"To train on, {on}; to begin again, delete {self.last}."
                 )
                 return
-            logger.info(f"Resuming after epoch {done} of {goal} from {self.last}.")
+            logger.info(f"Resuming after epoch {done} of {goal}{self._step()} from {self.last}.")
         elif self.init_from is not None:
             load_weights(self.network, self.init_from)
             self._check_prompts()
@@ -116,8 +134,37 @@ class ResumableTraining:
         if self.evaluator is not None:
             self.evaluator.add_event_handler(Events.COMPLETED, self._save_best)
         # added last, so that validation and the schedule have had their turn
-        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
-        self.trainer.run()
+        self.trainer.add_event_handler(Events.ITERATION_COMPLETED, self._save_within)
+        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save_epoch)
+        for engine in filter(None, (self.trainer, self.evaluator)):
+            spare_workers(getattr(engine, "data_loader", None))
+        self._frozen = self._trained.fingerprint()
+        self._saved_at = self.trainer.state.iteration
+        if self.trainer.state.rank == 0:
+            for path in (self.last, previous_of(self.last), self.best):
+                remove_leftovers(path)
+        with self._stopping:
+            self.trainer.run()
+
+    def _step(self) -> str:
+        """Where within an epoch, in words; empty between two."""
+        state = self.trainer.state
+        done = state.iteration % state.epoch_length
+        return f", {done} of {state.epoch_length} steps of the next" if done else ""
+
+    def _check_save_every(self) -> None:
+        if self.save_every is None:
+            return
+        if type(self.save_every) is not int or self.save_every < 1:
+            raise ValueError(
+                f"save_every is {self.save_every!r}; give a number of steps, such as 200, or null to save after each "
+                "epoch."
+            )
+        if not within_epochs(self.trainer):
+            raise ValueError(
+                "save_every: this training's loader cannot go on within an epoch; give it a sampler that can, such as "
+                "bundle.data.loading.EpochSampler, or null to save after each epoch."
+            )
 
     def _check_batches(self) -> None:
         """MONAI's and ignite's engines would train nothing, and end well."""
@@ -174,29 +221,66 @@ class ResumableTraining:
         if engine.state.best_metric_epoch == engine.state.epoch:
             save_atomically(self._weights(), self.best)
 
-    def _save_last(self, engine: Any) -> None:
-        if engine.state.rank != 0:
-            return
+    def _save_within(self, engine: Any) -> None:
+        """After a step: if it is time to, or if this is to be the last."""
+        asked = self._stopping.asked(device_of(engine))
+        done, left = engine.state.iteration, -engine.state.iteration % engine.state.epoch_length
+        if left == 0 or not within_epochs(engine) or not accumulated(engine).ends:
+            return  # the epoch's end saves, after the validation; and gradients are not saved
+        last = left <= getattr(engine, "accumulation_steps", 1)
+        due = self.save_every is not None and (done - self._saved_at >= self.save_every or last)
+        if due or asked:
+            self._save_last(engine)
+        if asked:
+            self._end()
+
+    def _save_epoch(self, engine: Any) -> None:
+        """After an epoch and its validation."""
         validation = self.evaluator.state if self.evaluator is not None else None
         # before last.pt: a training that is finished has its weights
         finished = engine.state.epoch == engine.state.max_epochs
         unjudged = finished and validation is not None and validation.best_metric_epoch == -1
-        if unjudged:
-            logger.warning(
-                f"No epoch of the {engine.state.max_epochs} was validated: {self.best} takes the last weights. Lower "
-                "val_interval, and see that the validation section has images, to keep the best."
-            )
-        if validation is None or unjudged:
-            save_atomically(self._weights(), self.best)
+        if engine.state.rank == 0:
+            if unjudged:
+                logger.warning(
+                    f"No epoch of the {engine.state.max_epochs} was validated: {self.best} takes the last weights. "
+                    "Lower val_interval, and see that the validation section has images, to keep the best."
+                )
+            if validation is None or unjudged:
+                save_atomically(self._weights(), self.best)
+        self._save_last(engine)
+        if self._stopping.asked(device_of(engine)) and not finished:
+            self._end()
+
+    def _end(self) -> None:
+        logger.warning(
+            f"Asked to end (SIGTERM): saved after step {self.trainer.state.iteration} to {self.last}. The same command "
+            "goes on from there."
+        )
+        if world_size() > 1:
+            torch.distributed.barrier()  # the first may still be writing, and who ends first has the others ended
+        raise SystemExit(STATUS)
+
+    def _save_last(self, engine: Any) -> None:
+        state = engine.state
+        ranks = state_of_ranks(engine)
+        self._saved_at = state.iteration
+        if state.rank != 0:
+            return
+        validation = self.evaluator.state if self.evaluator is not None else None
         content = {
             "format": FORMAT,
             "depends_on": self.depends_on,
             "data": self.data,
-            "network": unwrap(self.network).state_dict(),
+            "network": self._trained.state(),
+            "frozen": self._frozen,
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
-            "epoch": engine.state.epoch,
-            "epoch_length": engine.state.epoch_length,
+            "epoch": state.iteration // state.epoch_length,
+            "iteration": state.iteration,
+            "epoch_length": state.epoch_length,
+            "accumulation_steps": getattr(self.trainer, "accumulation_steps", 1),
+            "ranks": ranks,
             "best_metric": -1.0 if validation is None else float(validation.best_metric),
             "best_metric_epoch": -1 if validation is None else int(validation.best_metric_epoch),
         }
@@ -216,7 +300,7 @@ class ResumableTraining:
                 f"{self.last} learnt from something else: {other}. Give the data that it began with, or begin another "
                 f"training, in {ANOTHER}, or delete it to begin anew."
             )
-        if content.get("format") != FORMAT or content["epoch_length"] != length:
+        if content.get("format") not in (FORMAT, WHOLE) or content["epoch_length"] != length:
             raise ValueError(
                 f"{self.last} is of another training: {content.get('epoch_length')} iterations an epoch, here {length} "
                 "(other data, batch size or number of processes). Delete it to begin anew, or give another folder."
@@ -226,23 +310,63 @@ class ResumableTraining:
                 f"{self.last} learnt from {before}, this training from {self.depends_on}. Delete it to begin anew, or "
                 "give what it began with."
             )
+        steps = getattr(self.trainer, "accumulation_steps", 1)
+        if (before := content.get("accumulation_steps", 1)) != steps:
+            raise ValueError(
+                f"{self.last} was trained with accumulate_steps {before}, now {steps}. Give what it began with, or "
+                f"begin another training, in {ANOTHER}."
+            )
         self._check_schedule(content["lr_scheduler"] or {})
         self._check_settings(content["optimizer"]["param_groups"])
         try:
-            unwrap(self.network).load_state_dict(content["network"])
+            if content["format"] == WHOLE:
+                unwrap(self.network).load_state_dict(content["network"])
+            else:
+                self._trained.load(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{self.last} is of another training (its network or optimizer differs): {error}. "
                 "Delete it to begin anew, or give another output folder."
             ) from error
+        if content["format"] == FORMAT:
+            self._find_frozen(content)
         if self.lr_scheduler is not None and content["lr_scheduler"] is not None:
             self.lr_scheduler.load_state_dict(content["lr_scheduler"])
         state = self.trainer.state
-        state.epoch, state.iteration = content["epoch"], content["epoch"] * length
+        state.epoch, state.iteration = content["epoch"], content.get("iteration", content["epoch"] * length)
         if self.evaluator is not None:
             self.evaluator.state.best_metric = content["best_metric"]
             self.evaluator.state.best_metric_epoch = content["best_metric_epoch"]
+        self._go_on(content.get("ranks", []))
+
+    def _find_frozen(self, content: Mapping[str, Any]) -> None:
+        """The frozen weights that a checkpoint goes on from, which it does not hold."""
+        wanted = content["frozen"]
+        if (first := self._trained.fingerprint()) == wanted:
+            return
+        for source in (self.init_from, self.best):
+            if source is not None and Path(source).is_file():
+                load_weights(self.network, source)
+                self._trained.load(content["network"])
+                if self._trained.fingerprint() == wanted:
+                    return
+        raise ValueError(
+            f"{self.last} goes on from frozen weights of the fingerprint {wanted}, which it does not hold; those of "
+            f"this network have {first}, and neither init_checkpoint ({self.init_from}) nor {self.best} has the "
+            f"wanted. Give `pretrained` and `init_checkpoint` as they were, or begin another training, in {ANOTHER}."
+        )
+
+    def _go_on(self, ranks: Sequence[Mapping[str, Any]]) -> None:
+        """From the place that was loaded."""
+        state, world = self.trainer.state, world_size()
+        known = len(ranks) == world  # else this is no checkpoint of as many processes, or an old one
+        if state.iteration % state.epoch_length and not (known and within_epochs(self.trainer)):
+            raise ValueError(
+                f"{self.last} was saved within an epoch, by {len(ranks)} processes whose samplers can go on there; "
+                f"here are {world}. Start as many, with the same loader, or delete it to begin anew."
+            )
+        go_on(self.trainer, ranks[state.rank] if known else None)
 
     def _check_schedule(self, stored: Mapping[str, Any]) -> None:
         """A one-cycle schedule made for so many steps cannot take more; torch would keep to the stored number."""
@@ -256,30 +380,9 @@ class ResumableTraining:
 
     def _check_settings(self, stored: Sequence[Mapping[str, Any]]) -> None:
         """torch would keep to the stored settings, whatever is configured."""
-        changed = []
-        for before, now in zip(stored, self.optimizer.param_groups, strict=False):
-            old, new = _settings(before), _settings(now)
-            differing = [name for name in old if name in new and not _equal(old[name], new[name])]
-            changed += [f"{name} was {old[name]}, now {new[name]}" for name in differing]
+        changed = changed_settings(stored, self.optimizer.param_groups)
         if changed:
             raise ValueError(
                 f"{self.last} was trained with other settings of the optimizer: {'; '.join(dict.fromkeys(changed))}. "
                 f"Give those that it began with, or begin another training, in {ANOTHER}."
             )
-
-
-def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides what a parameter group learns, without what a schedule moves."""
-    kept = {name: value for name, value in group.items() if name not in _NOT_LEARNT}
-    kept["lr"] = kept.pop("initial_lr", kept.get("lr"))
-    if "max_momentum" in kept:  # a cyclic schedule moves the momentum between this and base_momentum
-        kept.pop("momentum", None)
-        if "betas" in kept:
-            kept["betas[1:]"] = kept.pop("betas")[1:]
-    return kept
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return math.isclose(one, other) if isinstance(one, float) and isinstance(other, float) else bool(one == other)

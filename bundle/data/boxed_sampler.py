@@ -63,10 +63,11 @@ class BoxedSampler(EpochSampler):
                 "(boxed_share); both kinds are needed. Set it to null."
             )
 
-    def __iter__(self) -> Iterator[int]:
+    def order(self, epoch: int) -> Iterator[int]:
+        """As `EpochSampler.order`."""
         if not self.first:
-            return super().__iter__()
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            return super().order(epoch)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         world, whole = self.num_replicas, self.batch_size * self.num_replicas
         batches = -(-self.total_size // whole)
         boxed = _drawn(self.boxed, batches * self.first * world, generator).unflatten(0, (batches, -1))

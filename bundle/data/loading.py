@@ -1,7 +1,8 @@
 """From samples to batches: what is stacked, what is padded, and in which order epochs go."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -71,6 +72,26 @@ class EpochSampler(DistributedSampler):
                     f"Give the section at least {world} images, or start fewer processes (torchrun --nproc_per_node)."
                 )
             self.num_samples, self.total_size = len(range(rank, count, world)), count
+        self._goes_on: tuple[int, int] | None = None
+
+    def go_on(self, epoch: int, skip: int) -> None:
+        """The next iteration is the rest of an epoch's order, after its first `skip` images of this rank.
+
+        Whatever `set_epoch` says: a loader may still be going through the order of an epoch before.
+        """
+        self._goes_on = (epoch, skip)
+
+    def __iter__(self) -> Iterator[int]:
+        (epoch, skip), self._goes_on = self._goes_on or (self.epoch, 0), None
+        return islice(self.order(epoch), skip, None)
+
+    def order(self, epoch: int) -> Iterator[int]:
+        """An epoch's images of this rank, by their places in the dataset."""
+        now, self.epoch = self.epoch, epoch
+        try:
+            return super().__iter__()
+        finally:
+            self.epoch = now
 
     def set_epoch(self, epoch: int) -> None:
         """Draw for this epoch from now on."""

@@ -1,6 +1,7 @@
 """The loss's named terms, averaged over each epoch."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,6 +25,15 @@ class LossTerms:
         engine.add_event_handler(Events.EPOCH_STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._add)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._finish)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been added up in this epoch, on this rank."""
+        return {"sums": dict(self._sums), "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._sums.update(state["sums"])
+        self._count = state["count"]
 
     def _start(self, engine: Any) -> None:
         for name in self._sums:

@@ -48,12 +48,14 @@ def test_answers_are_judged_beside_the_blind(asked):
 
 @pytest.mark.slow
 def test_the_tower_is_the_one_that_was_trained_and_stays(asked):
-    tower, last = torch.load(asked.models / "model.pt", weights_only=True), weights(asked.models / "vqa")
-    own = {name.removeprefix("tower.network."): v for name, v in last.items() if name.startswith("tower.network.")}
+    tower, all_of = (
+        torch.load(folder / "model.pt", weights_only=True) for folder in (asked.models, asked.models / "vqa")
+    )
+    own = {name.removeprefix("tower.network."): v for name, v in all_of.items() if name.startswith("tower.network.")}
     assert tower.keys() == own.keys()
     # made anew from the text tower, whatever was stored
     assert same({n: v for n, v in tower.items() if n != "prompt_embeddings"}, own)
-    assert {name.split(".")[0] for name in last} == {
+    assert {name.split(".")[0] for name in all_of} == {
         "tower",
         "head",
         "question_mean",
