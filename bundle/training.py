@@ -59,6 +59,8 @@ class ResumableTraining:
             training goes on with the same alone.
         data: what is learnt from (`bundle.made_for.made_for`): a training goes on with the same alone, and its weights
             say it.
+        left_out: section -> images that are not taken because they cannot be read (`bundle.data.bad_images`): a
+            training goes on without the same alone, and says them once more in the end.
     """
 
     def __init__(
@@ -74,10 +76,12 @@ class ResumableTraining:
         best_filename: str = "model.pt",
         depends_on: Mapping[str, str] | None = None,
         data: Mapping[str, Any] | None = None,
+        left_out: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
         self.depends_on, self.data = without_comments(depends_on), None if data is None else dict(data)
+        self.left_out = {} if left_out is None else left_out
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
         self._warned = False
 
@@ -85,9 +89,9 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other data, network, optimizer or its settings, schedule's
-                length or teacher), there is no whole batch to train on, or nothing to learn from, without text tower
-                and weights.
+            ValueError: `last.pt` is not of this training (other data, images left out, network, optimizer or its
+                settings, schedule's length or teacher), there is no whole batch to train on, or nothing to learn from,
+                without text tower and weights.
             FileNotFoundError: `init_from` does not exist.
         """
         self._check_batches()
@@ -118,6 +122,8 @@ class ResumableTraining:
         # added last, so that validation and the schedule have had their turn
         self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save_last)
         self.trainer.run()
+        for section, places in self.left_out.items() if self.trainer.state.rank == 0 else ():
+            logger.warning(f"Trained without {len(places)} images of {section} that cannot be read (on_bad_image).")
 
     def _check_batches(self) -> None:
         """MONAI's and ignite's engines would train nothing, and end well."""
@@ -192,6 +198,7 @@ class ResumableTraining:
             "format": FORMAT,
             "depends_on": self.depends_on,
             "data": self.data,
+            "left_out": dict(self.left_out),
             "network": unwrap(self.network).state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
@@ -215,6 +222,13 @@ class ResumableTraining:
             raise ValueError(
                 f"{self.last} learnt from something else: {other}. Give the data that it began with, or begin another "
                 f"training, in {ANOTHER}, or delete it to begin anew."
+            )
+        if (before := content.get("left_out", {})) != self.left_out:
+            then, now = (sum(map(len, each.values())) for each in (before, self.left_out))
+            raise ValueError(
+                f"{self.last} left {then} images out that could not be read, now {now} cannot, or others: all that "
+                f"follows would be drawn otherwise. Bring the images back as they were, or begin another training, in "
+                f"{ANOTHER}."
             )
         if content.get("format") != FORMAT or content["epoch_length"] != length:
             raise ValueError(

@@ -97,6 +97,7 @@ def check_document(
     findings: Sequence[str],
     needing: Sequence[str],
     reading: ReadingOptions | None,
+    skips: bool = False,
 ) -> tuple[list[str], dict[str, list[dict[str, Any]]], list[Fault]]:
     """Checks a parsed datalist.
 
@@ -106,6 +107,7 @@ def check_document(
         findings: findings that it must have.
         needing: sections whose entries need a report.
         reading: with which the images will be read; None does not look at them.
+        skips: whether an image that cannot be read, or is no frontal chest radiograph, is no fault.
 
     Returns:
         The findings, the normalised entries by section (see `Datalist`), and the faults; with faults, the first two
@@ -134,7 +136,7 @@ def check_document(
 
     places = [place for section in sections.values() for place in section]
     by_entry: dict[str, list[Fault]] = {place.short: [] for place in places}
-    for place, field, found, wanted in _image_complaints(places, base, reading):
+    for place, field, found, wanted in _image_complaints(places, base, reading, skips):
         by_entry[place.short].append(Fault(place.where, field, found, wanted))
     for place in places:
         needs_report = place.section in needing
@@ -184,7 +186,7 @@ def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple
 
 
 def _image_complaints(
-    places: Sequence[_Place], base: Path, reading: ReadingOptions | None
+    places: Sequence[_Place], base: Path, reading: ReadingOptions | None, skips: bool
 ) -> Iterable[tuple[_Place, str, str, str]]:
     """The faults of paths and image files; fills in `image` and `layout` of each place."""
     real_folder = cache(Path.resolve)  # a data set has many files in few folders
@@ -213,10 +215,11 @@ def _image_complaints(
         for place, file in readable:  # not in threads: headers are parsed in Python, and threads halve its speed
             layout = _layout_or_error(file, reading)
             if isinstance(layout, RadiographError):
-                yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
+                if not skips:
+                    yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
                 continue
             place.layout = layout
-            if layout.not_assessed:
+            if layout.not_assessed and not skips:
                 wanted = 'a frontal chest radiograph, or reading#frontal "any" to use all'
                 yield place, "image", layout.not_assessed, wanted
 
