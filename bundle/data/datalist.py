@@ -184,10 +184,10 @@ def datalist_section(
 
     Returns:
         One dictionary for each entry that is taken, in the file's order: `image` (absolute path), `index` (position in
-        the section, or in the sections in a row), `group` (number of its patient in them), `patient_id`, `report` (empty where there
-        is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), `readers` (what
-        each drew, `bundle.data.readers.boxes_by_reader`), and `info`: `sex`, `view`, `site`, `vendor` (empty where
-        unknown) and `age` (NaN where unknown).
+        the section, or in the sections in a row), `group` (number of its patient in them), `patient_id`,
+        `report` (empty where there is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`,
+        `boxed`), `readers` (what each drew, `bundle.data.readers.boxes_by_reader`), and `info`: `sex`, `view`, `site`,
+        `vendor` (empty where unknown) and `age` (NaN where unknown).
 
     Raises:
         DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.

@@ -79,9 +79,14 @@ def parse_document(path: Path) -> tuple[dict[str, Any], list[Fault]]:
     except json.JSONDecodeError as error:
         found = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "valid JSON")]) from error
+    except RecursionError as error:
+        found = "lists or objects nested without end"
+        raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "valid JSON")]) from error
     except UnicodeDecodeError as error:
         found = f"bytes that are not UTF-8 at position {error.start}"
         raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "UTF-8 text")]) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DatalistError.of(path, [Fault(THE_FILE, "JSON", str(error), "valid JSON")]) from error
     except OSError as error:
         found = f"no readable file ({error.strerror or type(error).__name__})"
         raise DatalistError.of(path, [Fault(THE_FILE, "path", found, "a datalist in JSON")]) from error
@@ -195,14 +200,19 @@ def _image_complaints(
     readable: list[tuple[_Place, Path]] = []
     for place in places:
         image = place.entry.get("image")
-        if not isinstance(image, str) or not image:
+        if not isinstance(image, str) or not image or "\0" in image:
             yield place, "image", show(image), "the path of an image file"
             continue
         path = Path(os.path.normpath(base / image))
         if not path.is_relative_to(base):
             yield place, "image", "a path that leaves the data folder", f"a file inside {base}"
             continue
-        real = path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+        try:
+            real = path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+        except OSError as error:  # too long a name, a folder that may not be entered
+            found = f"a path that cannot be looked at ({error.strerror or type(error).__name__})"
+            yield place, "image", found, "the path of an image file"
+            continue
         if not real.is_relative_to(real_base):
             yield place, "image", "a link that leaves the data folder", f"a file inside {base}"
             continue
