@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 
-from hypothesis import HealthCheck, configuration, settings
+from hypothesis import HealthCheck, Phase, configuration, settings
 
 configuration.set_hypothesis_home_dir(tempfile.mkdtemp(prefix="hypothesis-"))  # else it is the checkout
 _NUMBER = int(os.environ.get("FUZZ", "0"))
-_EVERY = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+# to look for the smallest example that fails takes minutes
+_PHASES = [Phase.generate, *([Phase.shrink] if _NUMBER else [])]
+_EVERY = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck), "phases": _PHASES}
 
 
 def examples(number: int, **more: int) -> settings:

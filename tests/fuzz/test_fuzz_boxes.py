@@ -50,7 +50,7 @@ def test_every_box_has_a_patch_and_comes_back_from_the_canvas(case: Any, side: i
     size, boxes = case
     if max(size) > 400:  # the picture itself is made
         size, boxes = tuple(-(-n // 13) for n in size), boxes / 13
-    _, affine = fit_to_canvas(torch.zeros(1, *size), side, aspect)
+    _, affine = fit_to_canvas(torch.zeros(1, *size), (side, side), aspect)
     placed = transform_boxes(torch.from_numpy(boxes), affine.double())
     assert placed.min() >= -1e-3
     assert placed.max() <= side + 1e-3

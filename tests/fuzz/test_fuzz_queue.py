@@ -57,7 +57,7 @@ class Queue(RuleBasedStateMachine):
         else:
             assert self.queue.put(key, file)
             self.known[key] = content, "incoming", "incoming"
-            self.order.append(key)
+            self.order = [*(other for other in self.order if other != key), key]  # a refused one comes last again
 
     def oldest(self, state: str) -> str | None:
         return next((key for key in self.order if self.known[key][1] == state), None)

@@ -31,6 +31,9 @@ WHOLE = {
 EDITS = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=12), st.integers(0, 40)), min_size=1, max_size=4)
 
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # in which it says what it makes of a value
+
+
 @pytest.fixture(autouse=True)
 def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
