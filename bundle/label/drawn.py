@@ -131,8 +131,8 @@ def segment_boxes(
     values = np.unique(array[array != 0])
     if np.isin(values, list(names), invert=True).any():
         strange = [f"{value:g}" for value in values if value not in names][:5]
-        wanted = f"{sorted(names)}, which are {', '.join(names.values())}"
-        raise DrawnError(f"the mask has the values {', '.join(strange)}; wanted no other than {wanted}")
+        known = f"{sorted(names)}, which are {', '.join(names.values())}"
+        raise DrawnError(f"the mask has other values than {known}: {', '.join(strange)}; draw with those alone")
     boxes, count = [], 0
     for value, finding in ((value, finding) for value, finding in names.items() if value in values):
         parts, more = label(array == value, connectivity=2, return_num=True)
