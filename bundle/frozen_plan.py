@@ -79,13 +79,21 @@ def plan_of_weights(
         PlanError: there is none, or it was made for something else or another score; the message says for what.
     """
     plan = _plan_in(Path(path))
-    made_for = plan.get("made_for") or {}
+    made_for = plan.get("made_for")
     score = None if image_score is None else without_comments(image_score)
     own = {"weights": file_fingerprint(Path(weights)), "findings": list(findings), "image_score": score}
-    if other := differing({key: made_for.get(key) for key in own}, own):
-        raise PlanError(f"The plan at {path} was made for something else: {other}.")
-    if plan["score"] != IMAGE:
-        raise PlanError(f"The plan at {path} calibrates the score {plan['score']!r}; inference shows {IMAGE!r}.")
+    known = made_for if isinstance(made_for, Mapping) else {}
+    other = differing({key: known.get(key) for key in own}, own) if known else "it is no plan of this format"
+    if other:
+        raise PlanError(
+            f"The plan at {path} was made for something else: {other}. Give the plan of these weights, or make "
+            "another on validation (configs/compare.json)."
+        )
+    if plan.get("score") != IMAGE:
+        raise PlanError(
+            f"The plan at {path} calibrates the score {plan.get('score')!r}; inference shows {IMAGE!r}. "
+            "Make a plan of that one."
+        )
     return plan
 
 

@@ -70,6 +70,8 @@ class ResumableTraining:
             say it.
         save_every: steps (batches of each process) after which to save within an epoch, and before its last step, so
             that a validation that is stopped costs no more; None saves at the epochs' ends.
+        left_out: section -> images that are not taken because they cannot be read (`bundle.data.bad_images`): a
+            training goes on without the same alone, and says them once more in the end.
     """
 
     def __init__(
@@ -86,10 +88,12 @@ class ResumableTraining:
         depends_on: Mapping[str, str] | None = None,
         data: Mapping[str, Any] | None = None,
         save_every: int | None = None,
+        left_out: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
         self.depends_on, self.data = without_comments(depends_on), None if data is None else dict(data)
+        self.left_out = {} if left_out is None else left_out
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
         self.save_every, self._saved_at, self._warned = save_every, 0, False
         self._trained = TrainedWeights(unwrap(network), optimizer)
@@ -99,9 +103,9 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other data, network, frozen weights, optimizer or its
-                settings, schedule's length or teacher), there is no whole batch to train on, or nothing to learn from,
-                without text tower and weights; or `save_every` is no number of steps, or the loader cannot go on
+            ValueError: `last.pt` is not of this training (other data, images left out, network, frozen weights, optimizer
+                or its settings, schedule's length or teacher), there is no whole batch to train on, or nothing to learn
+                from, without text tower and weights; or `save_every` is no number of steps, or the loader cannot go on
                 within an epoch.
             FileNotFoundError: `init_from` does not exist.
             OSError: a checkpoint cannot be written; the one before is as it was.
@@ -145,6 +149,8 @@ class ResumableTraining:
                 remove_leftovers(path)
         with self._stopping:
             self.trainer.run()
+        for section, places in self.left_out.items() if self.trainer.state.rank == 0 else ():
+            logger.warning(f"Trained without {len(places)} images of {section} that cannot be read (on_bad_image).")
 
     def _step(self) -> str:
         """Where within an epoch, in words; empty between two."""
@@ -272,6 +278,7 @@ class ResumableTraining:
             "format": FORMAT,
             "depends_on": self.depends_on,
             "data": self.data,
+            "left_out": dict(self.left_out),
             "network": self._trained.state(),
             "frozen": self._frozen,
             "optimizer": self.optimizer.state_dict(),
@@ -299,6 +306,13 @@ class ResumableTraining:
             raise ValueError(
                 f"{self.last} learnt from something else: {other}. Give the data that it began with, or begin another "
                 f"training, in {ANOTHER}, or delete it to begin anew."
+            )
+        if (before := content.get("left_out", {})) != self.left_out:
+            then, now = (sum(map(len, each.values())) for each in (before, self.left_out))
+            raise ValueError(
+                f"{self.last} left {then} images out that could not be read, now {now} cannot, or others: all that "
+                f"follows would be drawn otherwise. Bring the images back as they were, or begin another training, in "
+                f"{ANOTHER}."
             )
         if content.get("format") not in (FORMAT, WHOLE) or content["epoch_length"] != length:
             raise ValueError(

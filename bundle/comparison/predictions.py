@@ -12,6 +12,7 @@ A folder holds, of every image, a map file; or `boxes.csv`, of all of them. `sco
 """
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,7 +159,10 @@ def _read_map(file: Path) -> Floats:
     """(K, h, w)."""
     try:
         if file.suffix == ".npy":
-            return np.asarray(np.load(file, allow_pickle=False), np.float64)
+            values = np.load(file, allow_pickle=False)
+            if values.dtype.kind not in "biuf":
+                raise ValueError(f"it holds {values.dtype}")
+            return np.asarray(values, np.float64)
         return np.asarray(nibabel.load(file).get_fdata(), np.float64).T
     except (ValueError, OSError, EOFError, nibabel.filebasedimages.ImageFileError) as error:
         raise ValueError(f"{file} cannot be read as a map of numbers ({error}); write it again.") from error
@@ -220,22 +224,32 @@ def _read_table(
 ) -> None:
     """Hand over the rows of the section's images; `take` yields what is wrong with one. No row at all is no fault."""
     faults, taken, line = [], 0, 1
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{table}: found bytes that are no UTF-8 at {error.start}; save it as CSV in UTF-8."
+        ) from error
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
         if absent := [name for name in columns if name not in (reader.fieldnames or ())]:
             raise ValueError(f"{table} lacks the columns {absent}; found {reader.fieldnames}, wanted {list(columns)}.")
         for line, row in enumerate(reader, 2):
             if None in row.values() or None in row:
-                faults.append(f"line {line}: not as many fields as columns")
+                faults.append(
+                    f"line {line}: found not as many fields as columns; wanted {len(reader.fieldnames or ())}"
+                )
             elif (where := place.get(row["image"])) is not None:
                 faults += [f"line {line}: found {fault}" for fault in take(row, where)]
                 taken += 1
             elif row["image"] not in passed:
                 faults.append(f"line {line}: found image {row['image']!r}; wanted one of the datalist")
+    except csv.Error as error:
+        raise ValueError(f"{table}, after line {line}: found {error}; wanted CSV, a row a line.") from error
     if faults:
         raise ValueError(f"{table} has {len(faults)} faults:\n  " + "\n  ".join(faults[:50]))
     if line > 1 and not taken:
-        raise ValueError(f"{table} has no row of an image of this section.")
+        raise ValueError(f"{table} has no row of an image of this section; wanted their paths as in the datalist.")
 
 
 def _number(text: str) -> float:

@@ -30,6 +30,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from bundle.data.bad_images import BadImages
 from bundle.data.datalist_check import check_document, check_findings, parse_document
 from bundle.data.datalist_entry import encode_entry
 from bundle.data.datalist_fault import DatalistError, Fault
@@ -162,6 +163,7 @@ def datalist_section(
     check_images: bool = True,
     base_dir: PathLike | None = None,
     reading: ReadingOptions | Mapping[str, Any] | None = None,
+    bad_images: BadImages | None = None,
 ) -> Sequence[dict[str, Any]]:
     """One section of a datalist, or several in a row, as the items of a MONAI Dataset: what a configuration calls.
 
@@ -178,19 +180,26 @@ def datalist_section(
         check_images: as for `load_datalist`.
         base_dir: as for `load_datalist`.
         reading: as for `load_datalist`.
+        bad_images: what becomes of images that cannot be read; None has them as faults.
 
     Returns:
-        One dictionary for each entry, in the file's order: `image` (absolute path), `index` (position in the section,
-        or in the sections in a row), `group` (number of its patient in them), `patient_id`, `report` (empty where there
-        is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`, `boxed`), `readers` (what
-        each drew, `bundle.data.readers.boxes_by_reader`), and `info`: `sex`, `view`, `site`, `vendor` (empty where
-        unknown) and `age` (NaN where unknown).
+        One dictionary for each entry that is taken, in the file's order: `image` (absolute path), `index` (position in
+        the section, or in the sections in a row), `group` (number of its patient in them), `patient_id`,
+        `report` (empty where there is none), the arrays of `encode_entry` (`label`, `boxes`, `box_finding`, `box_cnr`,
+        `boxed`), `readers` (what each drew, `bundle.data.readers.boxes_by_reader`), and `info`: `sex`, `view`, `site`,
+        `vendor` (empty where unknown) and `age` (NaN where unknown).
 
     Raises:
         DatalistError: for a file with faults, or without a section that is asked for, or one asked for twice.
+        ValueError: more of its images cannot be read than `bad_images` allows.
     """
-    names, entries = section_entries(path, section, findings, require_reports, check_images, base_dir, reading)
-    items = Items(entries, names, keep)
+    names, entries = section_entries(
+        path, section, findings, require_reports, check_images, base_dir, reading, bad_images
+    )
+    kept = None
+    if bad_images is not None and bad_images.skips:
+        kept = bad_images.kept(entries, section, _base(Path(path), base_dir), ReadingOptions.of(reading))
+    items = Items(entries, names, keep, kept)
     return items if isinstance(entries, Entries) else list(items)
 
 
@@ -201,10 +210,18 @@ class Items(Sequence[dict[str, Any]]):
         entries: of a checked datalist.
         findings: the K findings.
         keep: keys to carry along.
+        kept: places of the entries that are taken; None takes all.
     """
 
-    def __init__(self, entries: Sequence[dict[str, Any]], findings: Sequence[str], keep: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        entries: Sequence[dict[str, Any]],
+        findings: Sequence[str],
+        keep: Sequence[str] = (),
+        kept: Sequence[int] | None = None,
+    ) -> None:
         self.entries, self.findings, self.keep = entries, list(findings), tuple(keep)
+        self.kept = range(len(entries)) if kept is None else kept
         if isinstance(entries, Entries):
             self.groups = entries.patients()
         else:
@@ -212,7 +229,7 @@ class Items(Sequence[dict[str, Any]]):
             self.groups = np.array([numbers[entry["patient_id"]] for entry in entries], np.int32)
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.kept)
 
     @overload
     def __getitem__(self, place: int) -> dict[str, Any]: ...
@@ -221,7 +238,7 @@ class Items(Sequence[dict[str, Any]]):
     def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
         if isinstance(place, slice):
             return [self[each] for each in range(*place.indices(len(self)))]
-        index = range(len(self))[place]
+        index = self.kept[place]
         return {**_item(self.entries[index], index, self.findings, self.keep), "group": int(self.groups[index])}
 
 
@@ -233,16 +250,19 @@ def section_entries(
     check_images: bool = True,
     base_dir: PathLike | None = None,
     reading: ReadingOptions | Mapping[str, Any] | None = None,
+    bad_images: BadImages | None = None,
 ) -> tuple[list[str], Sequence[dict[str, Any]]]:
     """What `datalist_section` makes items of: the K findings and the checked entries, to be read and not changed.
 
-    The arguments and Raises are those of `datalist_section`; the entries are as `Datalist` describes them.
+    The arguments and Raises are those of `datalist_section`; the entries are as `Datalist` describes them. Where
+    `bad_images` skips, those are among them whose images cannot be read.
     """
     asked = [section] if isinstance(section, str) else list(section)
     file = Path(path).absolute()
     base = None if base_dir is None else os.fspath(base_dir)
     needing = _needing(require_reports, asked)
-    arguments = (tuple(findings or ()), needing, check_images, base, ReadingOptions.of(reading))
+    skips = bad_images is not None and bad_images.skips
+    arguments = (tuple(findings or ()), needing, check_images, base, ReadingOptions.of(reading), skips)
     if file.is_file():
         stamp = file.stat()
         datalist = _load_once(file, (stamp.st_mtime_ns, stamp.st_size), *arguments)
@@ -326,17 +346,9 @@ def _needing(require_reports: bool | Sequence[str], asked: Sequence[str]) -> tup
 
 
 @lru_cache(maxsize=8)
-def _load_once(
-    path: Path,
-    version: tuple[int, int],
-    findings: tuple[str, ...],
-    needing: tuple[str, ...],
-    check_images: bool,
-    base_dir: str | None,
-    reading: ReadingOptions,
-) -> Datalist:
+def _load_once(path: Path, version: tuple[int, int], *arguments: Any) -> Datalist:
     """`_load`, remembered: `version`, not used otherwise, makes a changed file a new one. The result is only read."""
-    return _load(path, findings, needing, check_images, base_dir, reading)
+    return _load(path, *arguments)
 
 
 def _load(
@@ -346,8 +358,9 @@ def _load(
     check_images: bool,
     base_dir: PathLike | None,
     reading: ReadingOptions,
+    skips: bool = False,
 ) -> Datalist:
-    """Parses, checks and normalises the file with all of its sections."""
+    """Parses, checks and normalises the file with all of its sections; `skips` passes bad images over."""
     base = _base(path, base_dir)
     if table_of(path).is_file():
         from bundle.data.checked_table import open_table
@@ -355,16 +368,21 @@ def _load(
         known = open_table(path, base, findings, needing, reading if check_images else None)
         if known is not None:
             return Datalist(path, *known)
-    _, names, sections = _checked(path, base, findings, needing, reading if check_images else None)
+    _, names, sections = _checked(path, base, findings, needing, reading if check_images else None, skips)
     return Datalist(path, names, sections)
 
 
 def _checked(
-    path: Path, base: Path, findings: Sequence[str], needing: Sequence[str], reading: ReadingOptions | None
+    path: Path,
+    base: Path,
+    findings: Sequence[str],
+    needing: Sequence[str],
+    reading: ReadingOptions | None,
+    skips: bool = False,
 ) -> tuple[dict[str, Any], list[str], dict[str, list[dict[str, Any]]]]:
     """The document, and what `check_document` makes of it where it has no faults."""
     document, faults = parse_document(path)
-    names, sections, more = check_document(document, base, findings, needing, reading)
+    names, sections, more = check_document(document, base, findings, needing, reading, skips)
     if faults + more:
         raise DatalistError.of(path, faults + more)
     return document, names, sections

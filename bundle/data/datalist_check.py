@@ -79,9 +79,14 @@ def parse_document(path: Path) -> tuple[dict[str, Any], list[Fault]]:
     except json.JSONDecodeError as error:
         found = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "valid JSON")]) from error
+    except RecursionError as error:
+        found = "lists or objects nested without end"
+        raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "valid JSON")]) from error
     except UnicodeDecodeError as error:
         found = f"bytes that are not UTF-8 at position {error.start}"
         raise DatalistError.of(path, [Fault(THE_FILE, "JSON", found, "UTF-8 text")]) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise DatalistError.of(path, [Fault(THE_FILE, "JSON", str(error), "valid JSON")]) from error
     except OSError as error:
         found = f"no readable file ({error.strerror or type(error).__name__})"
         raise DatalistError.of(path, [Fault(THE_FILE, "path", found, "a datalist in JSON")]) from error
@@ -97,6 +102,7 @@ def check_document(
     findings: Sequence[str],
     needing: Sequence[str],
     reading: ReadingOptions | None,
+    skips: bool = False,
 ) -> tuple[list[str], dict[str, list[dict[str, Any]]], list[Fault]]:
     """Checks a parsed datalist.
 
@@ -106,6 +112,7 @@ def check_document(
         findings: findings that it must have.
         needing: sections whose entries need a report.
         reading: with which the images will be read; None does not look at them.
+        skips: whether an image that cannot be read, or is no frontal chest radiograph, is no fault.
 
     Returns:
         The findings, the normalised entries by section (see `Datalist`), and the faults; with faults, the first two
@@ -134,7 +141,7 @@ def check_document(
 
     places = [place for section in sections.values() for place in section]
     by_entry: dict[str, list[Fault]] = {place.short: [] for place in places}
-    for place, field, found, wanted in _image_complaints(places, base, reading):
+    for place, field, found, wanted in _image_complaints(places, base, reading, skips):
         by_entry[place.short].append(Fault(place.where, field, found, wanted))
     for place in places:
         needs_report = place.section in needing
@@ -184,7 +191,7 @@ def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple
 
 
 def _image_complaints(
-    places: Sequence[_Place], base: Path, reading: ReadingOptions | None
+    places: Sequence[_Place], base: Path, reading: ReadingOptions | None, skips: bool
 ) -> Iterable[tuple[_Place, str, str, str]]:
     """The faults of paths and image files; fills in `image` and `layout` of each place."""
     real_folder = cache(Path.resolve)  # a data set has many files in few folders
@@ -193,14 +200,19 @@ def _image_complaints(
     readable: list[tuple[_Place, Path]] = []
     for place in places:
         image = place.entry.get("image")
-        if not isinstance(image, str) or not image:
+        if not isinstance(image, str) or not image or "\0" in image:
             yield place, "image", show(image), "the path of an image file"
             continue
         path = Path(os.path.normpath(base / image))
         if not path.is_relative_to(base):
             yield place, "image", "a path that leaves the data folder", f"a file inside {base}"
             continue
-        real = path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+        try:
+            real = path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+        except OSError as error:  # too long a name, a folder that may not be entered
+            found = f"a path that cannot be looked at ({error.strerror or type(error).__name__})"
+            yield place, "image", found, "the path of an image file"
+            continue
         if not real.is_relative_to(real_base):
             yield place, "image", "a link that leaves the data folder", f"a file inside {base}"
             continue
@@ -213,10 +225,11 @@ def _image_complaints(
         for place, file in readable:  # not in threads: headers are parsed in Python, and threads halve its speed
             layout = _layout_or_error(file, reading)
             if isinstance(layout, RadiographError):
-                yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
+                if not skips:
+                    yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
                 continue
             place.layout = layout
-            if layout.not_assessed:
+            if layout.not_assessed and not skips:
                 wanted = 'a frontal chest radiograph, or reading#frontal "any" to use all'
                 yield place, "image", layout.not_assessed, wanted
 

@@ -103,7 +103,8 @@ def text_data(
         own_captions: take the box's own `caption` where it has one. Its wording then differs from that of the hard
             negatives, so that a network can tell them apart by style; without it all are worded alike.
         seed: of the choice of negatives and questions. What negatives are filled up with comes from the first section.
-        loading: `keep`, `require_reports`, `check_images`, `base_dir` and `reading` of `datalist_section`.
+        loading: `keep`, `require_reports`, `check_images`, `base_dir`, `reading` and `bad_images` of
+            `datalist_section`.
 
     Returns:
         The items are those of `datalist_section`, with `summary` (text, empty where there is none) and
@@ -131,15 +132,15 @@ def text_data(
     checks = {key: value for key, value in loading.items() if key != "keep"}
     for name, section in asked.items():
         names, entries = section_entries(path, section, findings, **checks)
+        taken = datalist_section(path, section, findings, **loading)
+        entries = [entries[item["index"]] for item in taken]
         all_regions = _regions(path, name, entries)
         questions[name] = section_questions(entries, names, seed)
         if not items:
             answers = answer_vocabulary(questions[name]) if any(questions[name]) else []
             pool = CaptionPool(region for each in all_regions for region in each)
         items[name], regions[name] = [], []
-        for item, entry, each, queries in zip(
-            datalist_section(path, section, findings, **loading), entries, all_regions, questions[name], strict=True
-        ):
+        for item, entry, each, queries in zip(taken, entries, all_regions, questions[name], strict=True):
             kept = [number for number, region in enumerate(each) if region.finding in names]
             settled = [finding for finding, known in zip(names, item["boxed"], strict=True) if known]
             captions = [_caption(entry["boxes"][number], each[number], own_captions) for number in kept]

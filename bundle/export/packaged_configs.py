@@ -58,6 +58,8 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
         "ckpt_dir": "$@bundle_root + '/models'",
         "init_checkpoint": None,
     }
+    if "on_bad_image" in training:
+        training["on_bad_image"] = "raise"  # a choice for the data that were learnt from
     without_text = {key: inference[key] for key in ("clip", "network_def", "candidates")}
     return {
         "inference.json": inference,

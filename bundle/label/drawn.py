@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
+from bundle.data.datalist_check import parse_document
 from bundle.fingerprint import file_sha256
 from bundle.label.masks import NOTED
 from bundle.reading.decode_worker import DecodingError
@@ -112,7 +113,7 @@ def segment_boxes(
             radiograph.
     """
     if not_frontal := look_at_header(radiograph, options).not_assessed:  # training would refuse it
-        raise DrawnError(f"the radiograph is not assessed: {not_frontal}")
+        raise DrawnError(f"the radiograph is not assessed: {not_frontal}; delete the label, or draw on a frontal chest")
     _, meta = read_radiograph(radiograph, options)
     height, width = meta["stored_size"]
     header, array = _read_mask(Path(mask))
@@ -129,7 +130,9 @@ def segment_boxes(
         raise DrawnError(f"the mask has {array.shape[::-1]} pixels and no geometry; wanted {(width, height)}")
     values = np.unique(array[array != 0])
     if np.isin(values, list(names), invert=True).any():
-        raise DrawnError(f"the mask has other values than {sorted(names)}, which are {', '.join(names.values())}")
+        strange = [f"{value:g}" for value in values if value not in names][:5]
+        known = f"{sorted(names)}, which are {', '.join(names.values())}"
+        raise DrawnError(f"the mask has other values than {known}: {', '.join(strange)}; draw with those alone")
     boxes, count = [], 0
     for value, finding in ((value, finding) for value, finding in names.items() if value in values):
         parts, more = label(array == value, connectivity=2, return_num=True)
@@ -180,7 +183,7 @@ def drawn_entry(
         raise DrawnError(f"absent is {str(absent)[:40]!r}; wanted a list of findings")
     absent = {str(name) for name in absent} - drawn
     if strange := absent - set(findings):
-        raise DrawnError(f"absent names {sorted(strange)}; findings are {', '.join(findings)}")
+        raise DrawnError(f"absent names {sorted(strange)}; wanted some of {', '.join(findings)}")
     said = drawn | absent
     file = Path(radiograph).resolve()
     kept = [box for box in known.get("boxes") or () if box["finding"] not in said]
@@ -201,7 +204,7 @@ def known_entries(studies: Path | None) -> dict[Path, dict[str, Any]]:
     file = None if studies is None else studies / "datalist.json"
     if file is None or not file.is_file():
         return {}
-    document = json.loads(file.read_text(encoding="utf-8"))
+    document, _ = parse_document(file)
     sections = (value for value in document.values() if isinstance(value, list))
     entries = (entry for section in sections for entry in section if isinstance(entry, dict) and "image" in entry)
     return {(file.parent / entry["image"]).resolve(): entry for entry in entries}
@@ -223,4 +226,4 @@ def _read_mask(mask: Path) -> tuple[ItkHeader, NDArray[Any]]:
             raise DrawnError(f"the mask has {pixels} pixels; wanted at most {MAX_PIXELS}")
         return header, itk_pixels(mask, kind, header)
     except DecodingError as error:
-        raise DrawnError("the mask cannot be read as an image") from error
+        raise DrawnError("the mask cannot be read as an image: draw and submit it anew") from error

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from bundle.metrics.records import STATUS, CandidateRecords, Floats, ImageRecord
 from bundle.metrics.records_check import check_records
 
 _VERSION = 2
+_AGAIN = "write the records again, by the evaluation that made them"
+_TABLES = ("images", "lesions", "candidates")
 _READ = (1, _VERSION)  # the first had no patch areas
 _PIXEL = ("row_mm", "column_mm")
 _BOX = ("x0", "y0", "x1", "y1")
@@ -130,10 +133,13 @@ def load_records(folder: str | Path) -> Records:
             header does not, the records contradict themselves (`bundle.metrics.records_check.check_records`), or the
             files are something else.
     """
+    place = Path(folder)
     try:
-        return _load(Path(folder))
-    except (KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise ValueError(f"{folder} holds no whole records: {type(error).__name__} {error}") from error
+        return _load(place)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{place} lacks {Path(error.filename).name}: {_AGAIN}") from error
+    except ValueError as error:
+        raise ValueError(f"{place} holds no whole records: {error}. {_AGAIN.capitalize()}") from error
 
 
 def records_made_for(folder: str | Path) -> Any:
@@ -143,63 +149,109 @@ def records_made_for(folder: str | Path) -> Any:
         FileNotFoundError: where there is no header.
         ValueError: where the header is something else.
     """
-    header = json.loads((Path(folder) / "records.json").read_text(encoding="utf-8"))
+    try:
+        return _header(Path(folder)).get("made_for")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{folder} lacks records.json: {_AGAIN}") from error
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}. {_AGAIN.capitalize()}") from error
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    try:
+        header = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"records.json is no JSON ({error})") from error
     if not isinstance(header, dict):
-        raise ValueError(f"{folder}/records.json is no header of records")
-    return header.get("made_for")
+        raise ValueError("records.json is no header of records")
+    return header
 
 
 def _load(folder: Path) -> Records:
-    header = json.loads((folder / "records.json").read_text(encoding="utf-8"))
+    header = _header(folder)
     if header.get("version") not in _READ:
         raise ValueError(f"records of version {header.get('version')}, but this code reads versions {_READ}")
+    if missing := [name for name in ("findings", "criterion", *_TABLES) if name not in header]:
+        raise ValueError(f"records.json lacks {', '.join(missing)}")
     findings = tuple(header["findings"])
     place = {finding: k for k, finding in enumerate(findings)}
     k = len(findings)
-    image, lesion, candidate = (_read_table(folder / f"{name}.csv") for name in ("images", "lesions", "candidates"))
-    for name, table, rows in (("images", image, k), ("lesions", lesion, 1), ("candidates", candidate, 1)):
+    image, lesion, candidate = (_Table(folder / f"{name}.csv") for name in _TABLES)
+    for name, table, rows in zip(_TABLES, (image, lesion, candidate), (k, 1, 1), strict=True):
         found = len(table["image"])
         if found != header[name] * rows:
             raise ValueError(f"{name}.csv has {found} rows, but records.json says {header[name] * rows}")
         if strange := sorted(set(table["finding"]) - place.keys()):
             raise ValueError(f"{name}.csv names {strange}, but the findings of records.json are {list(findings)}")
-    if header["version"] == 1:
-        image["patch_area"] = [""] * len(image["image"])
-    unknown = [""] * len(image["image"])
-    pixel_mm = _together({name: image.get(name, unknown) for name in _PIXEL}, _PIXEL)
-    scores = {name.removeprefix("score:"): _floats(image[name]) for name in image if name.startswith("score:")}
+    unknown = np.full(len(image["image"]), np.nan)
+    pixel_mm = np.stack([image.floats(name) if name in image else unknown for name in _PIXEL], 1)
+    scores = {name.removeprefix("score:"): image.floats(name) for name in image if name.startswith("score:")}
     records = Records(
         findings=findings,
         criterion=header["criterion"],
         images=ImageRecords(
-            index=_integers(image["image"]).reshape(-1, k)[:, 0],
-            group=_integers(image["group"]).reshape(-1, k)[:, 0],
-            label=_floats(image["label"]).reshape(-1, k),
-            status=np.array([STATUS.index(text) for text in image["status"]], np.int64).reshape(-1, k),
-            patch_area=_floats(image["patch_area"]).reshape(-1, k)[:, 0],
+            index=image.integers("image").reshape(-1, k)[:, 0],
+            group=image.integers("group").reshape(-1, k)[:, 0],
+            label=image.floats("label").reshape(-1, k),
+            status=image.integers("status", STATUS.index).reshape(-1, k),
+            patch_area=(unknown if header["version"] == 1 else image.floats("patch_area")).reshape(-1, k)[:, 0],
             pixel_mm=pixel_mm[::k],
             scores={name: values.reshape(-1, k) for name, values in scores.items()},
         ),
         lesions=LesionRecords(
-            index=_integers(lesion["image"]),
-            finding=np.array([place[text] for text in lesion["finding"]], np.int64),
-            lesion=_integers(lesion["lesion"]),
-            score=_floats(lesion["score"]),
-            box=_together(lesion, _BOX),
-            oracle=_floats(lesion["oracle"]),
-            cnr=_floats(lesion["cnr"]),
+            index=lesion.integers("image"),
+            finding=lesion.integers("finding", place.__getitem__),
+            lesion=lesion.integers("lesion"),
+            score=lesion.floats("score"),
+            box=np.stack([lesion.floats(name) for name in _BOX], 1),
+            oracle=lesion.floats("oracle"),
+            cnr=lesion.floats("cnr"),
         ),
         candidates=CandidateRecords(
-            index=_integers(candidate["image"]),
-            finding=np.array([place[text] for text in candidate["finding"]], np.int64),
-            score=_floats(candidate["score"]),
-            peak=_together(candidate, ("peak_x", "peak_y")),
-            box=_together(candidate, _BOX),
-            lesion=_integers(candidate["hit_lesion"]),
+            index=candidate.integers("image"),
+            finding=candidate.integers("finding", place.__getitem__),
+            score=candidate.floats("score"),
+            peak=np.stack([candidate.floats(name) for name in ("peak_x", "peak_y")], 1),
+            box=np.stack([candidate.floats(name) for name in _BOX], 1),
+            lesion=candidate.integers("hit_lesion"),
         ),
     )
     check_records(records, dict(zip(records.images.index.tolist(), image["name"][::k], strict=True)))
     return records
+
+
+class _Table(dict[str, list[str]]):
+    """A table's columns, by name."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{self.name} is no table ({error})") from error
+        for line, row in enumerate(rows, 2):
+            if len(row) != len(header):
+                raise ValueError(f"{self.name} has {len(row)} fields in line {line}, its header {len(header)}")
+        super().__init__({name: [row[place] for row in rows] for place, name in enumerate(header)})
+
+    def __missing__(self, name: str) -> list[str]:
+        raise ValueError(f"{self.name} lacks the column {name}")
+
+    def integers(self, name: str, number: Callable[[str], int] = int) -> Integers:
+        return np.array(self._numbers(name, number), np.int64)
+
+    def floats(self, name: str) -> Floats:
+        return np.array(self._numbers(name, lambda text: float(text) if text else math.nan), np.float64)
+
+    def _numbers(self, name: str, number: Callable[[str], Any]) -> list[Any]:
+        values = []
+        for line, text in enumerate(self[name], 2):
+            try:
+                values.append(number(text))
+            except ValueError as error:
+                raise ValueError(f"{self.name} has {text!r} as {name} in line {line}") from error
+        return values
 
 
 def _rows(*columns: Integers | Floats) -> Iterable[tuple[Any, ...]]:
@@ -216,23 +268,3 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def _read_table(path: Path) -> dict[str, list[str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.reader(file)
-        header = next(reader, [])  # of an empty file; its columns are then missed
-        columns: list[list[str]] = [list(column) for column in zip(*reader, strict=True)]
-    return dict(zip(header, columns or [[] for _ in header], strict=True))
-
-
-def _integers(texts: Sequence[str]) -> Integers:
-    return np.array([int(text) for text in texts], np.int64)
-
-
-def _floats(texts: Sequence[str]) -> Floats:
-    return np.array([float(text) if text else np.nan for text in texts], np.float64)
-
-
-def _together(table: Mapping[str, Sequence[str]], names: Sequence[str]) -> Floats:
-    return np.stack([_floats(table[name]) for name in names], 1)

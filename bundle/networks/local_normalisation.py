@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bundle.comments import without_comments
+from bundle.comments import arguments_in
 from bundle.exposed import exposed_sides
 
 
@@ -48,7 +48,7 @@ class LocalNormalisation(nn.Module):
     @classmethod
     def of(cls, settings: Mapping[str, Any] | None) -> "LocalNormalisation | None":
         """From a section of a configuration, which may hold a `_desc_`; None for None: without it."""
-        return None if settings is None else cls(**without_comments(settings))
+        return None if settings is None else cls(**arguments_in("local_normalisation", settings, cls))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 1, H, W) float, 0..1 -> the same, float32."""

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bundle.comments import without_comments
+from bundle.comments import arguments_in
 from bundle.networks.clip import CLIPTowers, VisionFeatures
 from bundle.networks.downscaler import Downscaler
 from bundle.networks.fine_grid import FineGrid
@@ -109,7 +109,7 @@ class PatchCLIP(nn.Module):
         sparse = dict(sparse or {})
         self.selection = PatchSelection(k, **sparse.pop("selection", {}))
         self.sparse = SparseHead(width, **sparse)
-        self.image_score = ImageScore(**without_comments(image_score))
+        self.image_score = ImageScore(**arguments_in("image_score", image_score, ImageScore))
         self.local_normalisation = LocalNormalisation.of(local_normalisation)
         mean, std = pixel_tensors(clip.pixels)
         self.register_buffer("pixel_mean", mean, persistent=False)

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 import torch
 import torch.nn.functional as F
 
-from bundle.comments import without_comments
+from bundle.comments import arguments_in
 from bundle.exposed import exposed_rectangle
 
 
@@ -34,9 +34,14 @@ class Augmentation:
     noise: float = 0.02
 
 
+def augmentation_of(ranges: Mapping[str, float] | None) -> Augmentation:
+    """Of the section `augmentation` of a configuration; ValueError for a key that is none of its fields."""
+    return Augmentation(**arguments_in("augmentation", ranges, Augmentation))
+
+
 def is_off(ranges: Mapping[str, float] | None) -> bool:
     """Whether ranges, fields of `Augmentation` in a configuration, leave every image as it is."""
-    return not any(astuple(Augmentation(**without_comments(ranges))))
+    return not any(astuple(augmentation_of(ranges)))
 
 
 def generator_for(seed: int, epoch: int, index: int, stream: int = 0) -> torch.Generator:

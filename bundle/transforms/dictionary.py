@@ -19,12 +19,11 @@ from monai.data.box_utils import clip_boxes_to_image
 from monai.transforms import MapTransform
 from monai.transforms.traits import RandomizableTrait
 
-from bundle.comments import without_comments
 from bundle.data.boxed_sampler import keeps_boxes
 from bundle.data.loading import BOX_ROWS
 from bundle.data.report_text import tokenize_reports
 from bundle.grid import boxes_to_patch_mask, transform_boxes
-from bundle.transforms.augment import Augmentation, augment, generator_for
+from bundle.transforms.augment import augment, augmentation_of, generator_for
 from bundle.transforms.canvas import fit_to_canvas
 
 Sample = dict[Hashable, Any]
@@ -76,7 +75,7 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
         self, keys: KeysCollection = "image", seed: int = 0, ranges: Mapping[str, float] | None = None
     ) -> None:
         super().__init__(keys)
-        self.seed, self.ranges = seed, Augmentation(**without_comments(ranges))
+        self.seed, self.ranges = seed, augmentation_of(ranges)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 from scipy import ndimage
 from skimage.exposure import adjust_sigmoid, equalize_hist
 
-from bundle.comments import without_comments
+from bundle.comments import arguments_in
 from bundle.exposed import exposed_rectangle
 from bundle.grid import transform_boxes
 from bundle.transforms.augment import generator_for, warp
@@ -68,7 +68,7 @@ class OtherMachined(MapTransform):
 
     def __init__(self, keys: KeysCollection = "image", seed: int = 0, ranges: Mapping[str, Any] | None = None) -> None:
         super().__init__(keys)
-        self.seed, self.ranges = seed, OtherMachine(**without_comments(ranges))
+        self.seed, self.ranges = seed, OtherMachine(**arguments_in("other_machine", ranges, OtherMachine))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Sample:
         d = dict(data)

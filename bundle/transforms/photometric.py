@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from bundle.comments import without_comments
+from bundle.comments import arguments_in
 from bundle.exposed import exposed_sides
 from bundle.transforms.augment import generator_for
 
@@ -82,7 +82,7 @@ class RandomPhotometry:
     """
 
     def __init__(self, seed: int = 0, ranges: Mapping[str, Any] | None = None) -> None:
-        self.seed, self.ranges = seed, Photometry(**without_comments(ranges))
+        self.seed, self.ranges = seed, Photometry(**arguments_in("photometric", ranges, Photometry))
 
     @torch.no_grad()
     def __call__(self, image: torch.Tensor, index: torch.Tensor, epoch: int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Runs of the bundle's configs on tiny data, as a user would start them."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -15,6 +16,21 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = ROOT / "tests" / "tiny.json"
 ENVIRONMENT = {**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 PRELOADED = Preloaded(ENVIRONMENT)
+
+
+SECRETS = (b"Secret^Name", b"SECRET-ID", b"SecretReport", b"patient-1")  # of the tiny data
+
+
+def planted_in(*folders: Path) -> list[tuple[str, bytes]]:
+    """Where a patient of the tiny data stands in the names or bytes of any file below these folders."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert files
+    found = []
+    for path in files:
+        content = path.read_bytes()
+        content += str(path).encode() + (gzip.decompress(content) if path.suffix == ".gz" else b"")
+        found += [(str(path), secret) for secret in SECRETS if secret in content]
+    return found
 
 
 class Place:

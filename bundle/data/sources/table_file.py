@@ -175,7 +175,15 @@ def file_text(path: Path) -> tuple[str, list[str]]:
         faults.add(str(path), "file", "a workbook or archive", "a table of text: save the sheet as CSV (UTF-8)")
     faults.refuse()
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16"), [f"{path.name}: read as UTF-16"]
+        try:
+            return data.decode("utf-16"), [f"{path.name}: read as UTF-16"]
+        except UnicodeDecodeError as error:
+            faults.add(
+                str(path), "file", f"UTF-16 that breaks off at byte {error.start}", "a whole file; copy it again"
+            )
+    elif b"\0" in data:
+        faults.add(str(path), "file", f"a NUL at byte {data.index(0)}", "a table of text, such as CSV in UTF-8")
+    faults.refuse()
     try:
         return data.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
