@@ -41,7 +41,7 @@ class Process:
     def store(self, dataset):
         """The status, or None where there was no answer."""
         entity = AE(ae_title="TEST")
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 3
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 10
         entity.add_requested_context(DigitalXRayImageStorageForPresentation)
         association = entity.associate("127.0.0.1", self.port, ae_title="PATCHCLIP")
         if not association.is_established:

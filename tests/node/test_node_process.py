@@ -70,7 +70,7 @@ def test_a_thread_that_dies_takes_the_node_down_and_the_log_says_why(tmp_path, p
     finally:
         node.end()
     log = node.log.read_text()
-    assert "CRITICAL:bundle.node.watch:The node ends: the thread _analyse_next has failed: SystemExit" in log
+    assert "CRITICAL:bundle.watch:The node ends: the thread _analyse_next has failed: SystemExit" in log
     assert "Secret" not in log.replace('raise SystemExit("Secret^Name")', "")  # the line of the fault
 
 
