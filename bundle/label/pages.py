@@ -11,7 +11,7 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
-_INLINE = re.compile(rb"<script(?:\s[^>]*)?>(.+?)</script>", re.DOTALL)
+_INLINE = re.compile(rb"<script(?:\s[^>]*)?>(.*?)</script>", re.DOTALL)
 
 
 def page_policy(page: Path) -> str:
@@ -20,6 +20,6 @@ def page_policy(page: Path) -> str:
     Args:
         page: its file; the hashes of its scripts are made of it.
     """
-    scripts = _INLINE.findall(page.read_bytes())
+    scripts = filter(None, _INLINE.findall(page.read_bytes()))
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts]
     return _POLICY.format(inline=" ".join(f"'sha256-{each}'" for each in hashes))
