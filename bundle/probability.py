@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 EDGE = 1e-6  # of a probability from 0 and 1, so that its margin is finite
 NEVER = 2.0  # a threshold that no score reaches, in numbers that JSON knows
 MAX_PER_FINDING = 3  # candidates of one finding that an image shows
+PRESENT, ABSENT = "present", "absent"
 
 
 def margin(probability: ArrayLike) -> Floats:
@@ -81,6 +82,8 @@ class OperatingPoints:
 
     Attributes:
         calibrated: whether all findings are.
+        judged: of each finding, whether calibration and thresholds are the plan's: by these alone a finding is said to
+            be present or absent.
 
     Raises:
         ValueError: a finding that is not the network's, or a value that is out of range.
@@ -100,6 +103,8 @@ class OperatingPoints:
         own = {"box": _share("min_score", min_score), "image": _share("min_image_score", min_image_score)}
         self.findings, self.max_per_finding = tuple(findings), max_per_finding
         self.calibrated = all("slope" in known.get(name, {}) for name in findings)
+        frozen = not any(value is not None for value in own.values())
+        self.judged = tuple(frozen and {"slope", "image"} <= known.get(name, {}).keys() for name in findings)
         self.points = []
         for name in findings:
             try:
@@ -123,6 +128,7 @@ class OperatingPoints:
         """The same with other thresholds for all findings, where they are given."""
         other = OperatingPoints(self.findings, self.document(), min_score, min_image_score, self.max_per_finding)
         other.calibrated = self.calibrated
+        other.judged = tuple(before and after for before, after in zip(self.judged, other.judged, strict=True))
         return other
 
     def probability(self, score: torch.Tensor) -> torch.Tensor:
@@ -142,6 +148,20 @@ class OperatingPoints:
             image: (K,) calibrated image probabilities; NaN, where there is none, speaks against nothing.
         """
         return [int(k) for k in np.flatnonzero(~(np.asarray(image, np.float64) < self.image))]
+
+    def presence(self, image: ArrayLike) -> dict[str, str | None]:
+        """What each finding is said to be: `PRESENT` where the image reaches its threshold, `ABSENT` where it does not.
+
+        Args:
+            image: (K,) calibrated image probabilities.
+
+        Returns:
+            Finding -> None where nothing was judged: without a plan, at other thresholds, or without a probability.
+        """
+        values = np.asarray(image, np.float64)
+        said = [PRESENT if there else ABSENT for there in values >= self.image]
+        known = np.array(self.judged) & ~np.isnan(values)
+        return {name: said[k] if known[k] else None for k, name in enumerate(self.findings)}
 
     def document(self) -> dict[str, dict[str, float]]:
         """The points as plain values, as they are taken."""

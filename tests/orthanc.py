@@ -23,6 +23,18 @@ def answers(url):
     return None
 
 
+def listens(url):
+    """Whether it answers, also by asking for a password."""
+    try:
+        urllib.request.urlopen(url).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == 401
+    except (urllib.error.URLError, ConnectionError):
+        return False
+    return True
+
+
 def wait_for(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
@@ -33,7 +45,7 @@ def wait_for(condition, seconds=60):
 class Orthanc:
     """A real PACS on loopback, with its data in a folder, that can be stopped and started again."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **more):
         self.http, self.dicom = free_port(), free_port()
         settings = {
             "StorageDirectory": str(folder / "storage"),
@@ -46,6 +58,7 @@ class Orthanc:
             "DicomAlwaysAllowStore": True,
             "Plugins": ["/usr/share/orthanc/plugins"],
             "DicomWeb": {"Enable": True},
+            **more,
         }
         folder.mkdir()
         self.settings = folder / "orthanc.json"
@@ -56,7 +69,7 @@ class Orthanc:
     def start(self):
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(["Orthanc", str(self.settings)], stdout=log, stderr=log)
-        wait_for(lambda: answers(self.url("system")) is not None)
+        wait_for(lambda: listens(self.url("system")))
 
     def stop(self):
         self.process.terminate()
@@ -70,10 +83,10 @@ class Orthanc:
 
 
 @contextlib.contextmanager
-def running_orthanc(folder):
-    """Orthanc with its data in a folder; the test is skipped where it is not installed."""
+def running_orthanc(folder, **more):
+    """Orthanc with its data in a folder and more of its settings; the test is skipped where it is not installed."""
     path_of("Orthanc")
-    server = Orthanc(folder)
+    server = Orthanc(folder, **more)
     try:
         yield server
     finally:

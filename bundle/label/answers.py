@@ -18,6 +18,7 @@ from urllib3.filepost import encode_multipart_formdata
 
 from bundle.label import MODEL
 from bundle.label.app import RadiographApp
+from bundle.label.pages import page_policy
 from bundle.label.refusal import RefusedError
 
 BYTES = "application/octet-stream"
@@ -36,6 +37,7 @@ class Answers:
     def __init__(self, app: RadiographApp, log: Path, pages: Path, cut: Callable[[Any], Any]) -> None:
         self._app, self._log, self._cut = app, log, cut
         self._pages = StaticFiles(directory=pages)
+        self._policy = {"Content-Security-Policy": page_policy(pages / "index.html")}
 
     def info(self) -> dict[str, Any]:
         """Models, strategies, settings, figures of the last training, counts of radiographs."""
@@ -180,7 +182,7 @@ class Answers:
         file, status = self._pages.lookup_path(rest)
         if status is None or not stat.S_ISREG(status.st_mode):
             file, _ = self._pages.lookup_path("index.html")
-        return FileResponse(file)
+        return FileResponse(file, headers=self._policy)
 
     def archive(self, rest: str, query: str) -> Response:
         """What the archive says, never as a page of this server."""

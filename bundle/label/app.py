@@ -2,8 +2,10 @@
 
 import json
 import tempfile
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from bundle.label.studies import check_size
 from bundle.label.train import RadiographTrainTask
 from bundle.label.uncertainty import UncertaintyStrategy
 from bundle.reading.options import ReadingOptions
+from bundle.watch import Watch
+
+CLEANED = 300.0  # seconds between two looks for sessions whose time is over
 
 
 class RadiographSessions(Sessions):
@@ -54,6 +59,25 @@ class RadiographSessions(Sessions):
         session: tuple[str, SessionInfo] = super().add_session(str(file), session_id=uuid.uuid4().hex)
         return session
 
+    def remove_expired(self) -> int:
+        """Remove those that nobody has used for an hour (`expiry`), also what a kill or a full disk left of one.
+
+        MONAI Label's own reads their notes, and fails over one that has none.
+
+        Returns:
+            How many.
+        """
+        count = 0
+        for folder in filter(Path.is_dir, Path(self.store_path).glob("*")):
+            with suppress(FileNotFoundError):  # it goes at this moment
+                used = max(
+                    each.stat().st_mtime for each in (folder, *folder.iterdir())
+                )  # notes are written at each use
+                if time.time() - used > self.expiry:
+                    self.remove_session(folder.name)
+                    count += 1
+        return count
+
 
 class RadiographApp(MONAILabelApp):
     """One model, the bundle in `model/patch_clip` of the application folder.
@@ -77,6 +101,20 @@ class RadiographApp(MONAILabelApp):
         super().__init__(
             app_dir, studies, conf, name="Patch-CLIP for chest radiographs", description="Findings, where they are"
         )
+
+    def keep_sessions_short(self, watch: Watch) -> None:
+        """Remove sessions whose time is over, from now on.
+
+        Args:
+            watch: ends the server if that ends: radiographs of patients would stay.
+        """
+
+        def clean() -> None:
+            while not watch.over.is_set():
+                self.cleanup_sessions()
+                watch.over.wait(CLEANED)
+
+        watch.start(clean, "sessions")
 
     def init_datastore(self) -> Datastore:
         """The folder of links, or the archive."""

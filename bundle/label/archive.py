@@ -1,11 +1,8 @@
 """A DICOMweb archive, which may be silent, slow or endless: what is asked of it has an end, in seconds and bytes."""
 
 import re
-import socket
-import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +12,6 @@ import requests
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMwebClientX
 from pydicom import Dataset
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from bundle.atomic import atomic_path
 from bundle.label.datastore import EXTENSIONS, FolderDatastore, checked_name
@@ -25,8 +19,10 @@ from bundle.label.refusal import ArchiveError, RefusedError
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.results.findings_file import viewer_affine
+from bundle.whole_answers import NoWholeAnswerError, TooLargeError, TooLateError, WholeAnswers
 
 AT_ONCE = 16  # more requests than these do not wait for the archive
+PAGE, MOST_SERIES = 500, 100_000  # of a search: at a time, and in all
 # of DICOMweb, and nothing that leads out of it
 _DICOMWEB = re.compile(r"(?:(qido|wado)/)?((?:studies|series|instances)(?:/[\w,-][\w.,-]*)*)/?", re.ASCII)
 
@@ -43,7 +39,7 @@ class Archive:
     def __init__(self, url: str, most: int, seconds: float = settings.MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
-        bounded = _BoundedAdapter(seconds, most)
+        bounded = _ArchiveAnswers(seconds, most, wait=seconds, at_once=AT_ONCE)
         self._session.mount("http://", bounded)
         self._session.mount("https://", bounded)
         if settings.MONAI_LABEL_DICOMWEB_USERNAME and settings.MONAI_LABEL_DICOMWEB_PASSWORD:
@@ -82,18 +78,8 @@ class Archive:
         return answer.status_code, answer.headers.get("content-type", ""), answer.content
 
 
-class _BoundedAdapter(HTTPAdapter):
-    """Answers come whole, in time and below a size, or not at all; none leads to another address.
-
-    Timeouts of `requests` are for one piece of an answer, and an archive may send it byte by byte. So each answer is
-    waited for in a thread of its own, and when the time is over its connection is shut.
-    """
-
-    def __init__(self, seconds: float, most: int) -> None:
-        super().__init__()
-        self._seconds, self._most = seconds, most
-        self._free = threading.Semaphore(AT_ONCE)
-        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+class _ArchiveAnswers(WholeAnswers):
+    """Answers of the archive, by the server's settings; none leads to another address."""
 
     def send(self, request: Any, *arguments: Any, **options: Any) -> requests.Response:
         """One answer.
@@ -101,73 +87,16 @@ class _BoundedAdapter(HTTPAdapter):
         Raises:
             ArchiveError: it does not come, not in time, is too large, or leads elsewhere.
         """
-        if not self._free.acquire(blocking=False):
-            raise ArchiveError(f"{AT_ONCE} requests wait for the archive already")
-        answer: Future[requests.Response] = Future()
-        used: list[Any] = []
-        threading.Thread(target=self._wait, args=(request, options, answer, used), daemon=True).start()
         try:
-            return answer.result(self._seconds)
-        except TimeoutError as error:
-            for connection in used:
-                with suppress(OSError, AttributeError):  # it ends at this moment
-                    connection.sock.shutdown(socket.SHUT_RDWR)
-            raise ArchiveError(
-                f"no whole answer in {self._seconds:g} s (MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT)"
-            ) from error
-
-    def _wait(self, request: Any, options: dict[str, Any], answer: Future[requests.Response], used: list[Any]) -> None:
-        _THREAD.used = used
-        try:
-            answer.set_result(self._whole(request, options))
-        except Exception as error:  # raised again by whoever waits
-            answer.set_exception(error)
-        finally:
-            self._free.release()
-
-    def _whole(self, request: Any, options: dict[str, Any]) -> requests.Response:
-        body = bytearray()
-        try:
-            response = super().send(request, **{**options, "stream": True, "timeout": self._seconds})
-            with response:
-                if response.is_redirect:
-                    raise ArchiveError("it leads elsewhere")
-                for part in response.iter_content(1 << 16):
-                    body += part
-                    if len(body) > self._most:
-                        raise ArchiveError(f"an answer of more than {self._most / 1e6:.0f} MB (--max_upload_mb)")
-        except requests.RequestException as error:
-            raise ArchiveError(f"{type(error).__name__}; is it running?") from error
-        response._content = bytes(body)  # what `response.content` gives; there is no public way to put it there
+            response = super().send(request, *arguments, **options)
+        except NoWholeAnswerError as error:
+            raise ArchiveError(f"{error}{_SETTINGS.get(type(error), '')}") from error
+        if response.is_redirect:
+            raise ArchiveError("it leads elsewhere")
         return response
 
 
-_THREAD = threading.local()
-
-
-class _Watched:
-    """A connection that its thread's `used` lists, so that another thread can end it."""
-
-    def request(self, *arguments: Any, **named: Any) -> None:
-        """As the connection's own."""
-        _THREAD.used.append(self)
-        super().request(*arguments, **named)  # type: ignore[misc]
-
-
-class _PlainConnection(_Watched, HTTPConnection):
-    pass
-
-
-class _SecureConnection(_Watched, HTTPSConnection):
-    pass
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+_SETTINGS = {TooLateError: " (MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT)", TooLargeError: " (--max_upload_mb)"}
 
 
 class ArchiveDatastore(FolderDatastore):
@@ -244,13 +173,28 @@ class ArchiveDatastore(FolderDatastore):
         return super().save_label(image_id, label_filename, label_tag, label_info)
 
     def _series(self, search: Mapping[str, Any]) -> list[Dataset]:
-        """What the archive knows of the series that a filter and a search find."""
+        """What the archive knows of the series that a filter and a search find.
+
+        It may give fewer at a time than it is asked for, so it is asked until nothing new comes.
+
+        Raises:
+            ArchiveError: it does not answer as it should, or finds too many.
+        """
+        found: dict[str, Dataset] = {}
         with _archives_fault():
-            return [
-                Dataset.from_json(series)
-                for each in self._filters
-                for series in self._client.search_for_series(search_filters={**each, **search})
-            ]
+            for each in self._filters:
+                came, more = 0, True
+                while more:
+                    page = self._client.search_for_series(
+                        search_filters={**each, **search}, limit=PAGE, offset=came or None
+                    )
+                    new = {str(series.SeriesInstanceUID): series for series in map(Dataset.from_json, page)}
+                    more = not new.keys() <= found.keys()  # an archive may not know of offsets
+                    came += len(page)
+                    found |= new
+                    if len(found) > MOST_SERIES:
+                        raise ArchiveError(f"it finds more than {MOST_SERIES} series; ask for fewer (--modalities)")
+        return list(found.values())
 
     def _marks(self, image_id: str) -> dict[str, str]:
         return {}  # a Series Instance UID names one radiograph for ever; fetched anew, its file may have other bytes

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 # loggers whose lines are known to name nobody
-OWN = ("bundle.label", "uvicorn.error")
+OWN = ("bundle.label", "uvicorn.error", "bundle.watch")
 
 
 class WithoutPatients(logging.Filter):

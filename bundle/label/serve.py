@@ -111,7 +111,6 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     logging.config.dictConfig(config)
     app = app_instance()
     app.server_mode(True)
-    app.on_init_complete()
     cut = path_cutter({ROOT, work, model, Path(studies), Path(sys.prefix), Path.home()})
     pages = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
     served: Any = Guard(Offered(Answers(app, log, pages, cut), cut), most, _origins(options))
@@ -127,7 +126,7 @@ def run(studies: str, model: Path, work: Path, options: argparse.Namespace) -> N
     if not own.is_symlink():
         logger.warning("Serving weights that were trained on this server; delete %s to serve those of %s", own, model)
     logger.info("Studies are never written. Labels, uploads, logs and trained weights: %s", work)
-    end_training_with_server()
+    app.keep_sessions_short(end_training_with_server())
     uvicorn.run(
         served,
         host=options.host,

@@ -7,7 +7,7 @@ from typing import Any
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
-from bundle.node.fault import place_of
+from bundle.fault import place_of
 from bundle.node.queue import DiskQueue
 
 logger = logging.getLogger(__name__)

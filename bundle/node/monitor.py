@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from bundle.loopback import is_loopback
 from bundle.node.ledger import Load
-from bundle.node.watch import Watch
+from bundle.watch import Watch
 
 _KIND = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' exposition format
 _FIGURES = {"objects": "Objects", "bytes": "Bytes of the objects", "oldest_seconds": "Seconds since the oldest came"}

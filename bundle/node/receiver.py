@@ -18,16 +18,16 @@ from pynetdicom.sop_class import (
 )
 from pynetdicom.transport import ThreadedAssociationServer
 
+from bundle.fault import place_of
 from bundle.loopback import is_loopback
-from bundle.node.fault import place_of
 from bundle.node.intake import Intake
 from bundle.node.peers import DEFAULT_LIMITS, Limits, Peers
 from bundle.node.queue import DiskQueue, OtherContentError, QueueFullError
 from bundle.node.sender import AE_TITLE, DUPLICATE, PROCESSING_FAILURE, SUCCESS
-from bundle.node.watch import Watch
 from bundle.reading.dicom_image import TRANSFER_SYNTAXES
 from bundle.reading.options import DEFAULT_OPTIONS, ReadingOptions
 from bundle.reading.radiograph import RadiographError, read_radiograph
+from bundle.watch import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,12 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 
+from bundle.whole_answers import NoWholeAnswerError, WholeAnswers
+
 AE_TITLE = r"[ -?A-\[\]-~]{1,16}"  # ASCII, without backslash; and, because of AET@host, without @
 FAILED, REASON = "00081198", "00081197"  # Failed SOP Sequence, Failure Reason, as DICOM JSON names them
 # PS3.4 table B.2-1 and PS3.7 annex C: a duplicate is there; a processing failure may pass
+MOST_ANSWERED = 10_000_000  # bytes of an answer to STOW
 SUCCESS, PROCESSING_FAILURE, DUPLICATE, NO_ROOM, WARNING = 0x0000, 0x0110, 0x0111, 0xA7, 0xB
 
 
@@ -37,14 +40,15 @@ class Sender(Protocol):
         """Raises NotDeliveredError, UnreachableError or RefusedError."""
 
 
-def make_sender(address: str, ae_title: str = "PATCHCLIP", timeout: float = 30.0) -> Sender:
+def make_sender(address: str, ae_title: str = "PATCHCLIP", timeout: float = 30.0, whole: float = 300.0) -> Sender:
     """A sender for an address.
 
     Args:
         address: `AET@host:port` for C-STORE, or `http(s)://.../dicom-web` for STOW-RS; a user and password for the
             latter are taken from ~/.netrc, so that no command line shows them.
         ae_title: ours, for C-STORE.
-        timeout: seconds for the network.
+        timeout: seconds for the network, of one wait.
+        whole: seconds for a whole request of STOW-RS and its answer.
 
     Returns:
         The sender.
@@ -53,7 +57,7 @@ def make_sender(address: str, ae_title: str = "PATCHCLIP", timeout: float = 30.0
         ValueError: the address is neither.
     """
     if urlsplit(address).scheme in ("http", "https"):
-        return StowSender(address, timeout)
+        return StowSender(address, timeout, whole)
     match = re.fullmatch(rf"(?P<aet>{AE_TITLE})@(?P<host>[^@\s]+):(?P<port>\d{{1,5}})", address)
     if match is None or not 0 < int(match["port"]) < 65536:
         raise ValueError(
@@ -130,11 +134,12 @@ class StowSender:
 
     Args:
         address: of the DICOMweb server, below which `studies` lies.
-        timeout: seconds for connecting and for the answer.
+        timeout: seconds for connecting, and for each piece of the request or its answer.
+        whole: seconds for all of it: a server that takes or sends byte by byte must not keep others waiting.
     """
 
-    def __init__(self, address: str, timeout: float) -> None:
-        self.address, self.timeout = f"{address.rstrip('/')}/studies", timeout
+    def __init__(self, address: str, timeout: float, whole: float) -> None:
+        self.address, self._answers = f"{address.rstrip('/')}/studies", WholeAnswers(whole, MOST_ANSWERED, timeout)
 
     def send(self, files: Sequence[Path]) -> None:
         """Send all.
@@ -150,9 +155,12 @@ class StowSender:
         kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
         headers = {"Content-Type": kind, "Accept": "application/dicom+json"}
         try:
-            answer = requests.post(
-                self.address, data=body, headers=headers, timeout=self.timeout, allow_redirects=False
-            )
+            with requests.Session() as session:
+                session.mount("http://", self._answers)
+                session.mount("https://", self._answers)
+                answer = session.post(self.address, data=body, headers=headers, allow_redirects=False)
+        except NoWholeAnswerError as error:
+            raise UnreachableError(f"the DICOMweb server does not answer ({error})") from error
         except (requests.RequestException, UnicodeError, ValueError) as error:
             raise UnreachableError(f"the DICOMweb server does not answer ({type(error).__name__})") from error
         status = answer.status_code

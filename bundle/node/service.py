@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from bundle.node.fault import place_of
+from bundle.fault import place_of
 from bundle.node.ledger import Entry
 from bundle.node.queue import DiskQueue
 from bundle.node.sender import NotDeliveredError, RefusedError, Sender, UnreachableError
-from bundle.node.watch import Watch
+from bundle.watch import Watch
 
 logger = logging.getLogger(__name__)
 

@@ -65,7 +65,9 @@ def findings_document(
         raise ValueError(f"a candidate's finding is outside 0..{len(findings) - 1}")
     table = table[np.argsort(-table[:, SCORE], kind="stable")]
     points = points or OperatingPoints(findings)
-    rows = set(rows_of(points, table, image_scores(scores, len(findings))))
+    probability = image_scores(scores, len(findings))
+    rows = set(rows_of(points, table, probability))
+    presence = points.presence(probability)
     if not_assessed:
         findings, table = (), table[:0]
     return {
@@ -78,6 +80,7 @@ def findings_document(
             finding: {name: _number(float(values[k])) for name, values in scores.items()}
             for k, finding in enumerate(findings)
         },
+        "presence": {} if not_assessed else presence,
         "candidates": [
             {
                 "finding": findings[int(row[FINDING])],

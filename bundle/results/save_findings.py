@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,7 @@ class SaveFindingsd(MapTransform):
         document = findings_document(
             *(self.findings, scores, candidates, size, meta["spacing"], self.notice, reason, self.points),
             **more,
+            analysed=datetime.now().astimezone().isoformat(timespec="seconds"),
             versions=versions(),
         )
         write_json(self._path(name, ".json"), document)

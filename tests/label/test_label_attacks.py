@@ -179,6 +179,20 @@ def test_what_a_browser_says_of_the_servers_own_pages_is_let_in(serving):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+def test_pages_load_nothing_from_other_servers(serving):
+    """What a browser makes of the policy is in test_pages.py."""
+    for path in ("/ohif/", "/ohif/viewer?StudyInstanceUIDs=1.2.3", "/ohif/init-service-worker.js"):
+        policy = serving.request("GET", path).headers["content-security-policy"]
+        rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";")}
+        sources = {word.partition("-")[0] if "sha256" in word else word for words in rules.values() for word in words}
+        assert sources == {"'self'", "'none'", "data:", "blob:", "'unsafe-inline'", "'unsafe-eval'", "'sha256"}
+        assert "'unsafe-inline'" not in rules["script-src"]
+    page = serving.request("GET", "/ohif/").text
+    assert "https://fonts.googleapis.com" in page  # what the policy is for
+    scripts = [text for text in re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL) if text]
+    assert len(scripts) == len([word for word in rules["script-src"] if word.startswith("'sha256-")]) == 2
+
+
 def test_a_body_that_is_deep_or_large_is_refused(serving):
     deep = "[" * 100_000
     assert serving.request("POST", "/train/patch_clip", data=deep).status_code == 400

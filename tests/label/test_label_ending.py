@@ -1,11 +1,13 @@
-"""The server's end is a training's end too, and the training goes on when it is asked for again."""
+"""The server's end is a training's end too, which goes on when it is asked for again; a dead thread is its end."""
 
+import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.label.server import ROOT, Server
+from tests.label.server import ENVIRONMENT, ROOT, Server
 from tests.label.test_label_training import draw, entries, train
 from tests.tiny import write_tiny_data
 
@@ -13,10 +15,13 @@ pytestmark = pytest.mark.slow
 SETTINGS = {"max_epochs": 60, "learning_rate": 0.01}
 
 
+def command(folder, package):
+    where = ["--studies", folder / "studies", "--model", package, "--work", folder / "work"]
+    return ["bash", ROOT / "scripts" / "serve.sh", *where]
+
+
 def start(folder, package):
-    command = ["bash", ROOT / "scripts" / "serve.sh", "--studies", folder / "studies", "--model", package]
-    command += ["--work", folder / "work", "--verbose"]
-    server = Server(command, folder / "log", folder, "patch_clip")
+    server = Server([*command(folder, package), "--verbose"], folder / "log", folder, "patch_clip")
     server.work, server.studies = folder / "work", folder / "studies"
     return server
 
@@ -42,7 +47,11 @@ def wait_for(condition, seconds=120):
 
 def test_sigterm_ends_a_training_which_goes_on_when_it_is_asked_for_again(tiny_package, tmp_path):
     write_tiny_data(tmp_path / "studies", {"training": 6}, seed=5)
+    half = tmp_path / "work" / "sessions" / "half"  # an upload of before, without notes: it stopped every start
+    half.mkdir(parents=True)
+    os.utime(half, (0, 0))
     server = start(tmp_path, tiny_package)
+    wait_for(lambda: not half.exists(), 10)
     name = next(name for name, entry in entries(server).items() if entry["boxes"])
     assert draw(server, name, tmp_path).status_code == 200
     for query in ({}, {"enqueue": "true"}):  # the second waits for its turn, which must not come
@@ -65,3 +74,17 @@ def test_sigterm_ends_a_training_which_goes_on_when_it_is_asked_for_again(tiny_p
         assert not (server.work / "training" / "checkpoints" / "begun.json").exists()
     finally:
         server.stop()
+
+
+def test_a_thread_that_dies_takes_the_server_down_and_the_log_says_why(tiny_package, tmp_path):
+    """The one that removes uploads whose hour is over: here it finds no folder, but a link that leads to itself."""
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "sessions").symlink_to("sessions")
+    arguments = [*map(str, command(tmp_path, tiny_package)), "--port", "0"]
+    done = subprocess.run(
+        arguments, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "The server ends: the thread sessions has failed: OSError" in done.stderr
+    assert "The server has ended: the thread sessions has failed" in done.stderr

@@ -9,7 +9,7 @@ from tests.label.server import ENVIRONMENT, ROOT
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("file", ["label_changes.py", "label_modules.py", "label_pairs.py"])
+@pytest.mark.parametrize("file", ["label_archive.py", "label_changes.py", "label_modules.py", "label_pairs.py"])
 def test_the_modules_that_import_monai_label(label_python, tmp_path, file):
     command = [label_python, "-m", "pytest", "-q", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
     done = subprocess.run(

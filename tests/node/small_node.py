@@ -20,7 +20,7 @@ from bundle.node.service import Node
 
 
 def analyse(file: Path, folder: Path) -> list[Path]:
-    """A Secondary Capture of the radiograph, whose UID follows from its own; a fault where its label says so."""
+    """A Secondary Capture, the radiograph's negative; its UID follows from its own. A fault where its label says so."""
     data = dcmread(file)
     label = data.get("SeriesDescription", "")
     if label == "poison":
@@ -31,12 +31,17 @@ def analyse(file: Path, folder: Path) -> list[Path]:
         raise SystemExit("Secret^Name")
     time.sleep(0.01)
     data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, result_uid(data.SOPInstanceUID)
-    data.PixelData = np.zeros((data.Rows, data.Columns), np.uint16).tobytes()
+    data.PixelData = negative(data.PixelData)
     data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data.save_as(folder / "result_sc.dcm", enforce_file_format=True)
     return [folder / "result_sc.dcm"]
+
+
+def negative(pixels: bytes) -> bytes:
+    """Of stored pixels of 12 bits."""
+    return (4095 - np.frombuffer(pixels, "<u2")).astype("<u2").tobytes()
 
 
 def result_uid(uid: str) -> str:

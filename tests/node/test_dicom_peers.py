@@ -19,7 +19,7 @@ from bundle.node.peers import Limits
 from bundle.node.queue import DiskQueue
 from bundle.node.receiver import OUT_OF_RESOURCES, start_receiver, stop_receiver
 from bundle.node.sender import DUPLICATE
-from bundle.node.watch import Watch
+from bundle.watch import Watch
 from tests.orthanc import wait_for
 from tests.tiny import write_dicom
 

@@ -3,8 +3,10 @@
 import contextlib
 import http.server
 import json
+import socket
 import subprocess
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -197,3 +199,50 @@ def test_what_an_answer_to_stow_means(files, status, body, error):
 def test_addresses_that_are_none(address):
     with pytest.raises(ValueError, match="wanted AET@host:port"):
         make_sender(address)
+
+
+def drip(connection, kind, over):
+    """A server that takes the request's bytes one by one, or sends its answer's so; or says nothing."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/dicom+json\r\n"
+    answers = {
+        "head": head + b"X-More: " + b"x" * 10_000,
+        "body": head + b"Content-Length: 10000\r\n\r\n" + b" " * 10_000,
+    }
+    with contextlib.suppress(OSError), connection:
+        if kind == "silent":
+            over.wait(60)
+        for byte in answers.get(kind, b""):
+            connection.sendall(bytes([byte]))
+            if over.wait(0.05):
+                return
+        while kind == "request" and connection.recv(1) and not over.wait(0.05):
+            pass
+
+
+@pytest.mark.parametrize("kind", ["silent", "head", "body", "request"])
+def test_a_server_that_drips_bytes_holds_the_sender_no_longer_than_its_limit(files, kind):
+    """Each piece comes in time; the whole would take minutes. Another one's results are sent afterwards."""
+    large = files[0].with_name("large.dcm")
+    large.write_bytes(bytes(20_000_000))  # more than the buffers of both sides hold
+    over, threads = threading.Event(), threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/dicom-web"
+
+        def accept():
+            with contextlib.suppress(OSError):
+                while not over.is_set():
+                    drip(listening.accept()[0], kind, over)
+
+        server = threading.Thread(target=accept)
+        server.start()
+        try:
+            sender, started = make_sender(address, timeout=5, whole=1), time.monotonic()
+            for _ in range(2):
+                with pytest.raises(UnreachableError, match=r"does not answer \(no whole answer in 1 s\)"):
+                    sender.send([large])
+            assert time.monotonic() - started < 5
+            wait_for(lambda: threading.active_count() <= threads + 1, 10)  # nobody waits on
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            server.join(10)

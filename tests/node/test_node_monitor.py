@@ -6,7 +6,7 @@ import pytest
 
 from bundle.node.monitor import start_monitor
 from bundle.node.queue import DiskQueue
-from bundle.node.watch import Watch
+from bundle.watch import Watch
 
 
 @pytest.fixture

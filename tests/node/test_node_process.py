@@ -5,32 +5,27 @@ import logging
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import DigitalXRayImageStorageForPresentation, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
 
 from bundle.node.desk import Desk
 from bundle.node.queue import DiskQueue
 from bundle.node.sender import DUPLICATE
+from tests.node.node_process import ENDED, REASONS, Process, labelled
 from tests.node.small_node import result_uid
-from tests.orthanc import free_port, wait_for
+from tests.orthanc import wait_for
 from tests.tiny import write_dicom
 
 logger = logging.getLogger(__name__)
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
-REASONS = {"good": None, "poison": "RuntimeError, 5 times; see the node's log", "colour": "ValueError: it is colour"}
-ENDED = "the node has ended 5 times in the middle of it"
 
 
 class Pacs:
@@ -56,53 +51,13 @@ def pacs():
     pacs.server.shutdown()
 
 
-class Process:
-    """tests.node.small_node, in a process of its own."""
-
-    def __init__(self, folder, pacs, *options):
-        self.queue, self.port, self.monitor, self.log = folder / "queue", free_port(), free_port(), folder / "log"
-        command = [sys.executable, "-m", "tests.node.small_node", "--queue", self.queue, "--pacs", pacs.port]
-        command += ["--port", self.port, "--monitor", self.monitor, *options]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [str(word) for word in command],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-                stdout=log,
-                stderr=log,
-            )
-        wait_for(lambda: "listens on" in self.log.read_text(), 120)
-
-    def store(self, dataset):
-        """The status, or None where there was no answer."""
-        entity = AE(ae_title="TEST")
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 3
-        entity.add_requested_context(DigitalXRayImageStorageForPresentation)
-        association = entity.associate("127.0.0.1", self.port, ae_title="PATCHCLIP")
-        if not association.is_established:
-            return None
-        try:
-            return association.send_c_store(dataset).get("Status")
-        except RuntimeError:  # it was killed in between
-            return None
-        finally:
-            if association.is_established:
-                association.release()
-
-
 @pytest.fixture
 def radiograph(tmp_path):
     return dcmread(write_dicom(tmp_path / "radiograph.dcm", np.arange(96 * 80).reshape(96, 80) % 4096))
 
 
-def labelled(radiograph, label):
-    radiograph.SOPInstanceUID = radiograph.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-    radiograph.SeriesDescription = label
-    return str(radiograph.SOPInstanceUID)
-
-
 def test_a_thread_that_dies_takes_the_node_down_and_the_log_says_why(tmp_path, pacs, radiograph):
-    node = Process(tmp_path, pacs)
+    node = Process(tmp_path, pacs.port)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{node.monitor}/healthz", timeout=20) as answer:
             assert answer.read() == b"ok\n"
@@ -113,19 +68,18 @@ def test_a_thread_that_dies_takes_the_node_down_and_the_log_says_why(tmp_path, p
         assert node.store(radiograph) == 0
         assert node.process.wait(60) == 1
     finally:
-        node.process.kill()
-        node.process.wait(30)
+        node.end()
     log = node.log.read_text()
-    assert "CRITICAL:bundle.node.watch:The node ends: the thread _analyse_next has failed: SystemExit" in log
+    assert "CRITICAL:bundle.watch:The node ends: the thread _analyse_next has failed: SystemExit" in log
     assert "Secret" not in log.replace('raise SystemExit("Secret^Name")', "")  # the line of the fault
 
 
 @pytest.mark.slow
 def test_twenty_kills_at_any_moment_lose_nothing(tmp_path, pacs, radiograph):
     number = tmp_path / "number"
-    node = Process(tmp_path, pacs, "--forever", number)
+    node = Process(tmp_path, pacs.port, "--forever", number)
     moments, over, offered = random.Random(0), threading.Event(), Counter()
-    uids = {label: [] for label in REASONS}
+    uids = {label: [] for label in ("good", "poison", "colour")}
 
     def modality(labels):
         own = dcmread(radiograph.filename)
@@ -164,7 +118,6 @@ def test_twenty_kills_at_any_moment_lose_nothing(tmp_path, pacs, radiograph):
         os.kill(int(number.read_text()), signal.SIGTERM)
         assert node.process.wait(60) == 0
     finally:
-        node.process.kill()
-        node.process.wait(30)
+        node.end()
     outcome = KILLS, len(uids["good"]), len(refused), offered["again"], sum(pacs.got.values())
     logger.info("%d kills, %d good, %d bad, %d times offered again, %d sent to the PACS", *outcome)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bundle.probability import OperatingPoints
 from bundle.results.findings_file import findings_document
 from tests.debian import path_of
 from tests.tiny import write_dicom
@@ -24,6 +25,7 @@ CANDIDATES = [
     [2, 0.95, 60.0, 60.0, 50.0, 50.0, 70.0, 70.0],  # of a finding that the image as a whole speaks against
 ]
 SHOWN = {"Mass 1": CANDIDATES[0], "Mass 2": CANDIDATES[1], "Rib notching 1": CANDIDATES[2]}
+PLAN = OperatingPoints(FINDINGS, {name: {"slope": 1.0, "offset": 0.0, "image": 0.5, "box": 0.5} for name in FINDINGS})
 PATIENT = {"PatientName": "Secret^Name", "PatientID": "SECRET-ID", "PatientBirthDate": "19501231", "PatientSex": "F"}
 UIDS = {"StudyInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.4.5"}
 

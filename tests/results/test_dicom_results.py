@@ -2,7 +2,7 @@
 
 import importlib.util
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import highdicom
@@ -12,6 +12,7 @@ from pydicom import dcmread
 from skimage import measure
 
 from bundle.atomic import write_json
+from bundle.probability import OperatingPoints
 from bundle.results.dicom import (
     DicomOptions,
     DicomSourceError,
@@ -19,7 +20,6 @@ from bundle.results.dicom import (
     read_findings,
     save_dicom_results,
 )
-from bundle.results.dicom.instance import study_moment
 from bundle.results.findings_file import write_maps
 from tests.results.dicom_case import (
     FINDINGS,
@@ -27,6 +27,7 @@ from tests.results.dicom_case import (
     LESION,
     NOTICE,
     PATIENT,
+    PLAN,
     SHOWN,
     UIDS,
     WIDTH,
@@ -61,9 +62,15 @@ def rg1(name: str = "RG1_UNCR.dcm") -> Path:
     return Path(spec.submodule_search_locations[0]) / "data" / name
 
 
-def write_results(folder: Path, options: DicomOptions | None = None, **tags: object) -> dict[str, Path]:
+ANALYSED = "2026-11-29T10:20:30+01:00"
+
+
+def write_results(
+    folder: Path, options: DicomOptions | None = None, points: OperatingPoints | None = PLAN, **tags: object
+) -> dict[str, Path]:
     source = write_radiograph(folder / "in.dcm", **tags)
-    paths = save_dicom_results(dicom_results(source, document(), maps(), options), folder / "out", "in")
+    found = document(points=points, analysed=ANALYSED)
+    paths = save_dicom_results(dicom_results(source, found, maps(), options), folder / "out", "in")
     return dict(zip(("sr", "gsps", "sc"), paths, strict=True))
 
 
@@ -72,7 +79,7 @@ def test_results_are_valid_dicom(tmp_path, tags):
     paths = write_results(tmp_path, **tags)
     assert [path.name for path in paths.values()] == ["in_sr.dcm", "in_gsps.dcm", "in_sc.dcm"]
     for path, kind in zip(
-        paths.values(), ("ComprehensiveSR", "GrayscaleSoftcopyPresentationState", "SCImage"), strict=True
+        paths.values(), ("Comprehensive3DSR", "GrayscaleSoftcopyPresentationState", "SCImage"), strict=True
     ):
         report = program("dciodvfy", path)
         assert kind in report
@@ -153,18 +160,81 @@ def test_findings_have_codes_and_image_scores(tmp_path):
     for group in groups:  # OHIF 3 shows nothing of a report with a measurement of neither a region nor an image
         (image,) = group.get_measurements()[0].referenced_images
         assert image.referenced_sop_instance_uid == dcmread(tmp_path / "in.dcm").SOPInstanceUID
-    codes = {g.tracking_identifier: g.finding_type for g in report.content.get_planar_roi_measurement_groups()}
-    assert codes["Mass 1"] == highdicom.sr.CodedConcept("309529002", "SCT", "Lung mass")
-    assert codes["Rib notching 1"] == highdicom.sr.CodedConcept("RIB_NOTCHING", "99PATCHCLIP", "Rib notching")
+    (notching,) = [answer(group)[1] for group in all_groups(report) if group.tracking_identifier == "Rib notching 1"]
+    assert notching == highdicom.sr.CodedConcept("RIB_NOTCHING", "99PATCHCLIP", "Rib notching")
     assert report.CodingSchemeIdentificationSequence[0].CodingSchemeDesignator == "99PATCHCLIP"
+
+
+def all_groups(report):
+    return [*report.content.get_planar_roi_measurement_groups(), *report.content.get_image_measurement_groups()]
+
+
+def answer(group):
+    """What a group says of its finding, and which that is."""
+    presence = highdicom.sr.CodedConcept("705057003", "SCT", "Presence")
+    (item,) = [item for item in group[0].ContentSequence if item.name == presence]
+    (subject,) = item.ContentSequence
+    assert subject.name == highdicom.sr.CodedConcept("246090004", "SCT", "Associated finding")
+    assert subject.relationship_type == highdicom.sr.RelationshipTypeValues.HAS_CONCEPT_MOD
+    return item.value, subject.value
+
+
+def said(path):
+    """By what is tracked: whether its finding is there, which that is, and what is asserted as Finding."""
+    groups = {group.tracking_identifier: group for group in all_groups(highdicom.sr.srread(path))}
+    return {
+        name: (*(concept.meaning for concept in answer(group)), group.finding_type and group.finding_type.meaning)
+        for name, group in groups.items()
+    }
+
+
+def asserted(path):
+    """All that the report calls a Finding, at whatever depth."""
+    return [
+        item.ConceptCodeSequence[0].CodeMeaning
+        for item in dcmread(path).iterall()
+        if item.VR == "SQ"
+        for item in item.value
+        if item.get("ConceptNameCodeSequence") and item.ConceptNameCodeSequence[0].CodeValue == "121071"
+    ]
+
+
+def test_what_is_absent_is_not_asserted_as_a_finding(tmp_path):
+    path = write_results(tmp_path)["sr"]
+    assert said(path) == {
+        "Mass 1": ("Present", "Lung mass", "Lung mass"),
+        "Mass 2": ("Present", "Lung mass", "Lung mass"),
+        "Rib notching 1": ("Undetermined", "Rib notching", None),  # it has no image score
+        "Effusion, whole image": ("Absent", "Pleural effusion", None),
+        "Mass, whole image": ("Present", "Lung mass", "Lung mass"),
+        "Pneumothorax, whole image": ("Absent", "Pneumothorax", None),
+    }
+    assert set(asserted(path)) == {"Lung mass"}
+
+
+@pytest.mark.parametrize(
+    ("points", "options"),
+    [
+        (None, None),
+        (OperatingPoints(FINDINGS, {name: {"image": 0.5, "box": 0.5} for name in FINDINGS}), None),  # uncalibrated
+        (PLAN.replaced(min_image_score=0.1), None),
+        (PLAN, DicomOptions(min_score=0.7)),
+    ],
+    ids=["no plan", "uncalibrated", "thresholds of a request", "thresholds of the options"],
+)
+def test_without_the_plans_thresholds_nothing_is_present_or_absent(tmp_path, points, options):
+    path = write_results(tmp_path, options, points)["sr"]
+    assert {answer for answer, _, _ in said(path).values()} == {"Undetermined"}
+    assert asserted(path) == []
+    assert errors(program("dciodvfy", path)) == []
 
 
 def test_codes_of_ones_own(tmp_path):
     options = DicomOptions(codes={"rib notching": ["RID4801", "RADLEX", "rib notching"]})
     report = highdicom.sr.srread(write_results(tmp_path, options)["sr"])
     assert "CodingSchemeIdentificationSequence" not in report
-    codes = {g.tracking_identifier: g.finding_type for g in report.content.get_planar_roi_measurement_groups()}
-    assert codes["Rib notching 1"].scheme_designator == "RADLEX"
+    schemes = {answer(group)[1].scheme_designator for group in all_groups(report)}
+    assert schemes == {"SCT", "RADLEX"}
 
 
 def test_algorithm_notice_and_references_travel_with_every_object(tmp_path):
@@ -193,11 +263,29 @@ def test_the_same_input_gives_the_same_bytes_only_when_asked(tmp_path):
     assert made[0] == made[1]
     for first, second, third in zip(made[0], made[2], made[3], strict=True):
         assert first != second != third
-    assert dcmread(tmp_path / "0" / "out" / "in_sr.dcm").ContentDate == "20200102"  # the study's
     options = DicomOptions(min_score=0.7, deterministic=True)  # other content: other UIDs
     (tmp_path / "other").mkdir()
     other = dcmread(write_results(tmp_path / "other", options)["sr"])
     assert other.SOPInstanceUID != dcmread(tmp_path / "0" / "out" / "in_sr.dcm").SOPInstanceUID
+
+
+def test_results_are_dated_when_the_image_was_analysed(tmp_path):
+    """Not when it was taken, in 2020; the UIDs are the same for an analysis that comes later."""
+    source, found = write_radiograph(tmp_path / "in.dcm"), document(points=PLAN)
+    uids = []
+    for analysed in (ANALYSED, "2026-11-30T00:00:00", None):
+        said = found | ({"analysed": analysed} if analysed else {})  # one of an earlier release does not say
+        results = dicom_results(source, said, maps(), DicomOptions(deterministic=True))
+        uids.append([result.SOPInstanceUID for result in results.by_kind().values()])
+        when = datetime.fromisoformat(analysed).replace(tzinfo=None) if analysed else datetime.now()
+        sr, sc, gsps = results.sr, results.sc, results.gsps
+        dates = (sr.ContentDate, sc.ContentDate, gsps.PresentationCreationDate)
+        times = (sr.ContentTime, sc.ContentTime, gsps.PresentationCreationTime)
+        for date, time in zip(dates, times, strict=True):
+            late = when - datetime.strptime(f"{date}{time}", "%Y%m%d%H%M%S")
+            assert timedelta(0) <= late < timedelta(minutes=0 if analysed else 5, seconds=1)
+        assert results.sr.StudyDate == "20200102"
+    assert uids[0] == uids[1] == uids[2]
 
 
 @pytest.mark.parametrize(
@@ -225,25 +313,6 @@ def test_an_image_edited_for_another_patient_or_study_has_other_uids(tmp_path, t
     assert all(one.isdisjoint(two) for one, two in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("date", "time", "moment"),
-    [
-        ("20200102", "093011.25", (2020, 1, 2, 9, 30, 11)),
-        ("20200102", "093011", (2020, 1, 2, 9, 30, 11)),
-        ("20200102", "0930", (2020, 1, 2, 9, 30)),
-        ("20200102", "09 ", (2020, 1, 2, 9)),
-        ("20200102", None, (2020, 1, 2)),
-        *(("20200102", time, (2020, 1, 2)) for time in ("9", "093", "09:30", "2530", "0930.5", "noon")),
-        ("202001", "020304", (1900, 1, 1)),
-        ("20201301", "0930", (1900, 1, 1)),
-        (None, "0930", (1900, 1, 1)),
-    ],
-)
-def test_a_time_may_end_after_hours_or_minutes(date, time, moment):
-    study = {"StudyDate": date, "StudyTime": time}
-    assert study_moment(study) == datetime(*moment)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("name", ["Secret^Name", "Secret"])  # one that highdicom would warn of, quoting it
 def test_no_patient_in_logs_warnings_or_file_names(tmp_path, caplog, recwarn, name):
     with caplog.at_level(logging.DEBUG):
@@ -262,7 +331,6 @@ def test_malformed_patient_values_are_neither_refused_nor_quoted(tmp_path, caplo
     results = dicom_results(source, document(), options=DicomOptions(deterministic=True))
     save_dicom_results(results, tmp_path, "in")
     assert "Xmas" not in caplog.text + "".join(str(w.message) for w in recwarn)
-    assert dcmread(tmp_path / "in_sr.dcm").ContentDate == "19000101"
 
 
 UNUSUAL = {

@@ -33,7 +33,12 @@ def save(
 ) -> None:
     """What SaveFindingsd leaves, then the transform."""
     write_maps(output / f"{name}_map.nii.gz", maps(), np.eye(4), (HEIGHT, WIDTH))
-    said = document(map={"file": f"{name}_map.nii.gz"}, not_assessed=not_assessed, points=points)
+    said = document(
+        map={"file": f"{name}_map.nii.gz"},
+        not_assessed=not_assessed,
+        points=points,
+        analysed="2026-11-29T10:20:30+01:00",
+    )
     write_json(output / f"{name}.json", said)
     sample = {"image": MetaTensor(np.zeros((1, 8, 8)), meta={"filename_or_obj": str(source)}), "pred": 0}
     assert SaveDicomResultsd(output_dir=output, **settings)(sample) == sample

@@ -1,8 +1,7 @@
 """What the three result objects have in common: who made them, when, under which UIDs, about whom."""
 
 import logging
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +19,6 @@ MANUFACTURER = "Patch-CLIP bundle for MONAI"
 SERIES_NUMBERS = {"sr": 9901, "gsps": 9902, "sc": 9903}
 BODY_PART = "CHEST"
 _LO, _LO_MORE = 64, "..."
-_TIME = re.compile(r"[0-9]{2}([0-9]{2}([0-9]{2}(\.[0-9]+)?)?)?")
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Maker:
         algorithm: name of the algorithm.
         version: of the algorithm.
         notice: what every result says to whoever opens it.
-        moment: date and time of all results.
+        moment: when the image was analysed, the date and time of all results.
         entropy: what the UIDs are derived from; none makes them random.
     """
 
@@ -66,28 +64,6 @@ class Maker:
             "instance_number": 1,
             "series_description": short(f"{self.algorithm} {description}"),
         }
-
-
-def study_moment(identity: Mapping[str, Any] | Dataset) -> datetime:
-    """Date and time of the study, as the moment of results that must come out the same again.
-
-    A time may end after its hours or minutes (PS3.5 6.2). Midnight where it is absent or malformed, 1900-01-01 where
-    the date is.
-
-    Args:
-        identity: `DicomSource.identity`, or both values by their keywords.
-    """
-    values = (identity.get(keyword) or "" for keyword in ("StudyDate", "StudyTime"))
-    date, time = ((value.decode("latin-1") if isinstance(value, bytes) else value).strip() for value in values)
-    if not re.fullmatch(r"[0-9]{8}", date):
-        return datetime(1900, 1, 1)
-    whole = time.partition(".")[0].ljust(6, "0") if _TIME.fullmatch(time) else "000000"
-    for text in (date + whole, date + "000000"):
-        try:
-            return datetime.strptime(text, "%Y%m%d%H%M%S")
-        except ValueError:
-            continue
-    return datetime(1900, 1, 1)
 
 
 def complete(result: Dataset, source: DicomSource, maker: Maker) -> Dataset:

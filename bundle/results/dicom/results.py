@@ -17,7 +17,7 @@ from bundle.atomic import atomic_path
 from bundle.data.output_names import DICOM_ENDINGS
 from bundle.probability import MAX_PER_FINDING
 from bundle.reading.options import ReadingOptions
-from bundle.results.dicom.instance import Maker, study_moment
+from bundle.results.dicom.instance import Maker
 from bundle.results.dicom.presentation_state import presentation_state
 from bundle.results.dicom.same_image import refuse_another_image
 from bundle.results.dicom.secondary_capture import secondary_capture
@@ -36,9 +36,9 @@ class DicomOptions:
             takes each finding's own, which the document names.
         min_image_score: findings with a lower image score have no candidates shown; None likewise.
         max_per_finding: the most candidates shown of one finding.
-        deterministic: whether equal input gives equal files: UIDs derived from the image with its patient and study,
-            the findings, the maps and these options, and the study's date for the clock's. Results made twice are then
-            one and the same to an archive, which may refuse or replace the second.
+        deterministic: whether equal input gives equal UIDs, derived from the image with its patient and study, the
+            findings, the maps and these options. Results made twice are then one and the same to an archive, which may
+            refuse or replace the second; made of the same document, they are the same bytes.
         codes: codes of findings, name -> (value, scheme designator, meaning); see `finding_code`.
     """
 
@@ -54,7 +54,7 @@ class DicomResults:
     """The objects, each with its file meta information, ready to be written or sent.
 
     Attributes:
-        sr: scores and boxes (Comprehensive SR, TID 1500).
+        sr: scores and boxes (Comprehensive 3D SR, TID 1500).
         gsps: boxes and contours over the original (Grayscale Softcopy Presentation State).
         sc: the picture (Secondary Capture).
     """
@@ -82,7 +82,8 @@ def dicom_results(
     """Build the three results.
 
     Algorithm, version and notice are the document's (`model`, `note`), and so are the options with which the image is
-    read again (`reading`).
+    read again (`reading`) and the results' date (`analysed`; the clock's in one of an earlier release). Thresholds of
+    the options' own judge nothing: then no finding is said to be present or absent.
 
     Args:
         image: the DICOM file that was looked at.
@@ -113,12 +114,14 @@ def dicom_results(
     shown = shown_candidates(document, None if own else points)
     if not shown and all(scores.get("image") is None for scores in document["findings"].values()):
         raise ValueError(f"{image}: nothing to report: no candidate is shown, and no finding has an image score")
-    model = document.get("model", {})
+    if (options.min_score, options.min_image_score) != (None, None):
+        document = {**document, "presence": {}}
+    model, analysed = document.get("model", {}), document.get("analysed")
     maker = Maker(
         algorithm=str(model.get("name", "Patch-CLIP")),
         version=str(model.get("version", "unknown")),
         notice=str(document["note"]),
-        moment=study_moment(source.identity) if options.deterministic else datetime.now(),
+        moment=datetime.fromisoformat(analysed) if analysed else datetime.now(),
         entropy=_entropy(source, document, maps, options) if options.deterministic else (),
     )
     parameters = [
@@ -193,7 +196,8 @@ def _entropy(
     of_image += [str(source.meta["window"]), str(source.meta["inverted"]), str(source.pixel_aspect)]
     of_image += [_sha256(source.image.tobytes())]
     seen = "" if maps is None else _sha256(np.ascontiguousarray(maps, np.float32).tobytes())
-    return _sha256("\n".join(of_image).encode()), json.dumps(document, sort_keys=True), seen, repr(options)
+    found = {key: value for key, value in document.items() if key != "analysed"}
+    return _sha256("\n".join(of_image).encode()), json.dumps(found, sort_keys=True), seen, repr(options)
 
 
 def _elements(dataset: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""Scores and boxes as a DICOM structured report: Comprehensive SR, TID 1500 Measurement Report."""
+"""What was found, as a structured report: Comprehensive 3D SR, TID 1500 Measurement Report, after IHE AI Results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,8 +6,10 @@ from typing import Any
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from highdicom.sr import (
     AlgorithmIdentification,
+    CodeContentItem,
     CodedConcept,
-    ComprehensiveSR,
+    Comprehensive3DSR,
+    ContentSequence,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
     GraphicTypeValues,
@@ -18,6 +20,7 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
     RelationshipTypeValues,
     SourceImageForMeasurement,
     SourceImageForMeasurementGroup,
@@ -27,6 +30,7 @@ from highdicom.sr import (
 )
 from pydicom.sr.codedict import codes
 
+from bundle.probability import ABSENT, PRESENT
 from bundle.results.dicom.finding_codes import PRIVATE_SCHEME, PRIVATE_SCHEME_NAME, finding_code
 from bundle.results.dicom.instance import MANUFACTURER, Maker, complete, quiet_highdicom
 from bundle.results.dicom.outlines import box_outline
@@ -34,6 +38,10 @@ from bundle.results.dicom.source import DicomSource
 
 CHEST_RADIOGRAPHY = CodedConcept("399208008", "SCT", "Plain chest X-ray")
 CHEST = CodedConcept("816094009", "SCT", "Chest")
+PRESENCE = CodedConcept("705057003", "SCT", "Presence")
+# SNOMED CT's attribute of a situation, such as "no mass", that names what is there or not
+ASSOCIATED_FINDING = CodedConcept("246090004", "SCT", "Associated finding")
+ANSWERS = {PRESENT: codes.cid240.Present, ABSENT: codes.cid240.Absent, None: codes.cid240.Undetermined}
 
 
 def structured_report(
@@ -43,12 +51,14 @@ def structured_report(
     maker: Maker,
     parameters: Sequence[str] = (),
     finding_codes: Mapping[str, Sequence[str]] | None = None,
-) -> ComprehensiveSR:
+) -> Comprehensive3DSR:
     """Build the report.
 
-    One group of TID 1410 for each shown candidate, tracked as "Mass 1", "Mass 2" by falling score: Finding, Chest as
-    its site, the score, and the box as SCOORD POLYLINE, closed, with the geometric purpose Bounded by. Then one group
-    of TID 1501 for each finding of the network, shown or not, tracked as "Mass, whole image": the image score. Scores
+    One group of TID 1410 for each shown candidate, tracked as "Mass 1", "Mass 2" by falling score: Chest as its site,
+    the score, and the box as SCOORD POLYLINE, closed, with the geometric purpose Bounded by. Then one group of TID 1501
+    for each finding of the network, shown or not, tracked as "Mass, whole image": the image score. Each group says of
+    its finding whether it is there: Presence, with the finding as its modifier Associated finding, is Present, Absent
+    or, where no plan has judged it, Undetermined (CID 240). Only what is present is a Finding too. Scores
     are (111012, DCM, "Certainty of Finding") in percent, 100 · score; those of candidates order them and are no
     probabilities of disease, those of the image as far as they are calibrated. The notice is a Comment at the
     document's root, and so are the notes of the image's reader, if there are any. The report is complete, preliminary
@@ -73,6 +83,7 @@ def structured_report(
         ),
         "finding_sites": [FindingSite(CHEST)],
     }
+    presence = document.get("presence", {})  # a document of an earlier release has none
     concepts = {name: finding_code(name, finding_codes) for name in document["findings"]}
     references = {"referenced_sop_class_uid": image.SOPClassUID, "referenced_sop_instance_uid": image.SOPInstanceUID}
     groups: list[PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations] = []
@@ -89,7 +100,7 @@ def structured_report(
                 PlanarROIMeasurementsAndQualitativeEvaluations(
                     tracking_identifier=TrackingIdentifier(uid=maker.uid(f"tracking {label}"), identifier=label),
                     referenced_region=region,
-                    finding_type=concepts[name],
+                    **_said(concepts[name], presence.get(name)),
                     geometric_purpose=codes.cid219.BoundedBy,
                     measurements=[_certainty(candidate["score"])],
                     **algorithm,
@@ -102,7 +113,7 @@ def structured_report(
             groups.append(
                 MeasurementsAndQualitativeEvaluations(
                     tracking_identifier=TrackingIdentifier(uid=maker.uid(f"tracking {label}"), identifier=label),
-                    finding_type=concepts[name],
+                    **_said(concepts[name], presence.get(name)),
                     measurements=[_certainty(score, SourceImageForMeasurement(**references))],
                     source_images=[SourceImageForMeasurementGroup(**references)],
                     **algorithm,
@@ -132,7 +143,7 @@ def structured_report(
                 TextContentItem(codes.DCM.Comment, comment, RelationshipTypeValues.CONTAINS)
             )
         private = any(concept.scheme_designator == PRIVATE_SCHEME for concept in concepts.values())
-        result = ComprehensiveSR(
+        result = Comprehensive3DSR(
             evidence=[image],
             content=report[0],
             is_complete=True,
@@ -143,6 +154,14 @@ def structured_report(
             **maker.equipment(),
         )
     return complete(result, source, maker)
+
+
+def _said(finding: CodedConcept, presence: str | None) -> dict[str, Any]:
+    """Arguments of a group that say whether its finding is there."""
+    evaluation = QualitativeEvaluation(PRESENCE, ANSWERS[presence])
+    modifier = CodeContentItem(ASSOCIATED_FINDING, finding, RelationshipTypeValues.HAS_CONCEPT_MOD)
+    evaluation[0].ContentSequence = ContentSequence([modifier])
+    return {"qualitative_evaluations": [evaluation], "finding_type": finding if presence == PRESENT else None}
 
 
 def _certainty(score: float, image: SourceImageForMeasurement | None = None) -> Measurement:
