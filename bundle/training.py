@@ -103,9 +103,9 @@ class ResumableTraining:
         """Train what is left to train.
 
         Raises:
-            ValueError: `last.pt` is not of this training (other data, images left out, network, frozen weights, settings
-                of the optimizer, schedule's length or teacher), there is no whole batch, or nothing to learn from,
-                without text tower and weights; or `save_every` is no number of steps, or unknown to the loader.
+            ValueError: `last.pt` is not of this training (other data, images left out, network, frozen weights,
+                optimizer or its settings, schedule's length or teacher), there is no whole batch, nothing to learn from
+                without text tower and weights, or `save_every` is no number of steps.
             FileNotFoundError: `init_from` does not exist.
             OSError: a checkpoint cannot be written; the one before is as it was.
             SystemExit: of status 143, on SIGTERM.
