@@ -62,9 +62,8 @@ def environment(folder: Path, name: str) -> tuple[Path, int]:
             if not (site / target).exists():
                 (site / target).parent.mkdir(parents=True, exist_ok=True)
                 (site / target).symlink_to(source)
-        size += sum(
-            512 * path.stat().st_blocks for file in each.files or [] if (path := Path(each.locate_file(file))).is_file()
-        )
+        paths = {Path(each.locate_file(file)) for file in each.files or []}
+        size += sum(512 * path.stat().st_blocks for path in paths if path.is_file())
     return folder / "bin" / "python", size
 
 

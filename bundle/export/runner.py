@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ENTRY = "bundle.onnx_run"
-REQUIREMENTS = ("requirements-onnx.txt", "constraints.txt")
+REQUIREMENTS = ("requirements-onnx.txt", "requirements-reading.txt", "constraints.txt")
 
 
 def import_closure(root: Path, entry: str = ENTRY) -> list[Path]:
@@ -54,10 +54,9 @@ def write_runner(root: Path, output: Path) -> list[Path]:
     """
     folder = output / "bundle"
     if folder.exists():
-        if (folder / "__init__.py").is_file() and not (folder / "networks").exists():
-            shutil.rmtree(folder)
-        else:
+        if not (folder / "onnx_run.py").is_file() or (folder / "networks").exists():
             raise ValueError(f"{folder} would be replaced, and is no runner's. Give another output folder.")
+        shutil.rmtree(folder)
     files = [*import_closure(root), *(root / name for name in REQUIREMENTS)]
     for file in files:
         target = output / file.relative_to(root)

@@ -53,7 +53,7 @@ LIBRARIES = {
 
 TIFF_NUMBERS, TIFF_WORDS = ("pages", "bits", "predictor", "orientation"), ("axes", "type", "photometric", "compression")
 _DTYPE = re.compile(r"[<>|][uif][1248]")
-# What an answer may raise that is not what was asked for: what comes from the process is not trusted.
+# What an answer may raise that is not what was asked for: it is not trusted.
 _UNEXPECTED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 Array = npt.NDArray[Any]
@@ -218,8 +218,7 @@ def hdf5_row(file: Path, array: str, row: int, shape: tuple[int, int], isolated:
     arguments: dict[str, Any] = {"path": str(file.absolute()), "array": array, "row": row}
     if not isolated:
         return decode_worker.hdf5_row(**arguments)
-    pixels: Array = _decoder.ask("hdf5_row", arguments, shape=shape)
-    return pixels
+    return np.asarray(_decoder.ask("hdf5_row", arguments, shape=shape))
 
 
 class Decoder:
