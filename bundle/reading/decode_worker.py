@@ -276,7 +276,7 @@ def hdf5_row(path: str, array: str, row: int) -> Array:
 @contextmanager
 def _hdf5(path: str, array: str) -> Iterator[Any]:
     """An array of an HDF5 file that is there whole: no link and no layout leads to another file."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     try:
         with h5py.File(path, "r", locking=False) as file:
