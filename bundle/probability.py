@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bundle.comments import without_comments
+
+if TYPE_CHECKING:
+    import torch
 
 Floats = NDArray[np.float64]
 
@@ -131,15 +134,20 @@ class OperatingPoints:
         other.judged = tuple(before and after for before, after in zip(self.judged, other.judged, strict=True))
         return other
 
-    def probability(self, score: torch.Tensor) -> torch.Tensor:
-        """Image scores (..., K) to calibrated probabilities, float64; NaN, and a finding without calibration, stay.
+    def probabilities(self, score: ArrayLike) -> Floats:
+        """Image scores (..., K) to calibrated probabilities; NaN, and a finding without calibration, stay.
 
         Thresholds are probabilities of validation images: rounded to float32, an equal score could miss its own.
         """
         slope, offset = (np.array([getattr(point, name) for point in self.points]) for name in ("slope", "offset"))
-        raw = score.detach().cpu().double()
-        mended = torch.from_numpy(np.asarray(calibrated(raw.numpy(), slope, offset)))
-        return torch.where(torch.from_numpy((slope == 1) & (offset == 0)), raw, mended)
+        raw = np.asarray(score, np.float64)
+        return np.where((slope == 1) & (offset == 0), raw, calibrated(raw, slope, offset))
+
+    def probability(self, score: torch.Tensor) -> torch.Tensor:
+        """`probabilities` of a tensor, (..., K) float64, on the CPU."""
+        from torch import from_numpy  # for who has tensors
+
+        return from_numpy(self.probabilities(score.detach().cpu().double().numpy()))
 
     def findings_to_show(self, image: ArrayLike) -> list[int]:
         """Places of the findings that the image as a whole does not speak against.

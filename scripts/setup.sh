@@ -8,7 +8,7 @@ cd "$root"
 PYTHON="$root/.venv/bin/python"
 
 stamp="$root/.venv/.installed"
-wanted="$(cat requirements.txt requirements-dev.txt requirements-data.txt constraints.txt | sha256sum)"
+wanted="$(cat requirements{,-reading,-onnx,-inference,-tracking,-dev,-data}.txt constraints.txt | sha256sum)"
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
   base="$(command -v python3.11 || command -v python3 || true)"
   if [ -z "$base" ] || ! "$base" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from bundle import frames
 from bundle.grid import (
     boxes_to_patch_mask,
     canvas_to_grid,
@@ -148,3 +149,9 @@ def test_a_single_patch_covers_the_image_and_a_turned_map_is_refused():
     ).all()
     with pytest.raises(ValueError, match="scale and offset only"):
         patch_map_to_image(torch.rand(1, 4, 4), torch.tensor([[0.1, 0.1, 0], [-0.1, 0.1, 0], [0, 0, 1]]), (5, 5))
+
+
+def test_frames_without_torch_are_the_same():
+    _, affine = fit_to_canvas(torch.rand(1, 300, 200), (452, 452), 1.3)
+    wanted = grid_to_stored(affine, (452, 452), (28, 14)).numpy()
+    assert frames.grid_to_stored(affine.numpy(), (452, 452), (28, 14)) == pytest.approx(wanted, abs=1e-9)

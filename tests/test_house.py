@@ -13,6 +13,8 @@ from monai.bundle.config_item import ComponentLocator
 from monai.bundle.scripts import verify_net_in_out
 from monai.utils import instantiate
 
+from tests.lean import stated
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted((ROOT / "configs").glob("*.json"))
 
@@ -55,7 +57,7 @@ def test_metadata_is_valid():
     schema = json.loads((ROOT / "bundle" / "export" / "meta_schema.json").read_text())
     jsonschema.validate(metadata, schema)
     assert metadata["version"] in metadata["changelog"]
-    pinned = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().split() if "==" in line)
+    pinned = {requirement.name: str(requirement.specifier)[2:] for requirement in stated("requirements.txt")}
     assert metadata["monai_version"] == pinned["monai"]
     assert metadata["pytorch_version"] == pinned["torch"]
     assert metadata["numpy_version"] == pinned["numpy"]

@@ -21,7 +21,7 @@ FORMATS: dict[str, tuple[str, Export]] = {
 def export_package(
     folder: str | Path, output: str | Path, formats: Sequence[str] = tuple(FORMATS)
 ) -> dict[Path, dict[str, float]]:
-    """Export a packaged bundle's network: image (B, 1, Hc, Wc) -> `pred` (B, K, Gh, Gw), `image_score` (B, K).
+    """Export a packaged bundle's network: image (B, 1, Hc, Wc) -> `pred`, `image_score`, `scores` (`Exportable`).
 
     Args:
         folder: what `package_bundle` wrote.

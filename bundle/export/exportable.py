@@ -7,9 +7,11 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from bundle.networks.image_score import SCORES
 from bundle.networks.selection import PatchSelection, Selection
 
-INPUT, OUTPUTS = "image", ("pred", "image_score")
+INPUT, OUTPUTS = "image", ("pred", "image_score", "scores")
+SCORE_NAMES = (*SCORES, "image")  # of `scores`, in this order
 
 
 class FixedSizeSelection(nn.Module):
@@ -37,9 +39,10 @@ class FixedSizeSelection(nn.Module):
 
 
 class Exportable(nn.Module):
-    """A network of this bundle as (B, 1, Hc, Wc) -> `pred` (B, K, Gh, Gw) and `image_score` (B, K), probabilities.
+    """A network of this bundle as a function of an image batch (B, 1, Hc, Wc).
 
-    `pred` are the patch maps and `image_score` the configured image score, as `PatchCLIP.forward` has them. The
+    It gives probabilities, as `PatchCLIP.forward` has them: `pred` (B, K, Gh, Gw), the patch maps; `image_score`
+    (B, K), the configured image score; and `scores` (B, S, K), all of `SCORE_NAMES`, NaN where one is absent. The
     network is changed: its selection becomes a `FixedSizeSelection`.
 
     Args:
@@ -63,10 +66,11 @@ class Exportable(nn.Module):
         self.network = network
         self.eval()
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 1, Hc, Wc) float, 0..1 -> (B, K, Gh, Gw) and (B, K), float32."""
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(B, 1, Hc, Wc) float, 0..1 -> (B, K, Gh, Gw), (B, K) and (B, S, K), float32."""
         output = self.network(image, full=True)
-        return output["pred"], output["scores"]["image"]
+        scores = torch.stack([output["scores"][name] for name in SCORE_NAMES], 1)
+        return output["pred"], output["scores"]["image"], scores
 
 
 @contextmanager

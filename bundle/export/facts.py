@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from bundle.comments import without_comments
-from bundle.export.exportable import INPUT, OUTPUTS
+from bundle.export.exportable import INPUT, OUTPUTS, SCORE_NAMES
 from bundle.export.packaged import PackagedBundle
 from bundle.fingerprint import file_sha256
 from bundle.networks.prompts import Prompts
@@ -30,9 +30,9 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
 
     `name`, `version`, `notice`; `findings`: the K names in the order of the outputs; `prompts`: for each finding the
     negative and the positive texts, where the package knows them; `canvas`: side in pixels; `grid`: [Gh, Gw];
-    `inputs`, `outputs`: shapes; `preprocessing`, with the options `reading`; `candidates`: how `inferring` makes boxes
-    of maps; `operating_points`: calibration and thresholds of each finding (`bundle.probability`); `versions`: of the
-    software; `weights_sha256`.
+    `inputs`, `outputs`: shapes; `scores`: the S names in the order of that output; `preprocessing`, with the options
+    `reading`; `candidates`: how `inferring` makes boxes of maps; `operating_points`: calibration and thresholds of each
+    finding (`bundle.probability`), and whether all are `calibrated`; `versions`: of the software; `weights_sha256`.
 
     Args:
         package: to be exported.
@@ -40,6 +40,9 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
     config = package.config
     findings, canvas = list(config["findings"]), config["image_size"]
     grid = list(package.network.grid)  # type: ignore[arg-type]
+    shapes = ([len(findings), *grid], [len(findings)], [len(SCORE_NAMES), len(findings)])
+    limits = (config.get(key) for key in ("points", "min_score", "min_image_score"))
+    points = OperatingPoints(findings, *limits)
     facts: dict[str, Any] = {
         "name": config.get("algorithm_name", package.metadata["name"]),
         "version": config.get("algorithm_version", package.metadata["version"]),
@@ -48,13 +51,13 @@ def export_facts(package: PackagedBundle) -> dict[str, str]:
         "canvas": canvas,
         "grid": grid,
         "inputs": {INPUT: ["batch", 1, canvas, canvas]},
-        "outputs": {OUTPUTS[0]: ["batch", len(findings), *grid], OUTPUTS[1]: ["batch", len(findings)]},
+        "outputs": {name: ["batch", *shape] for name, shape in zip(OUTPUTS, shapes, strict=True)},
+        "scores": list(SCORE_NAMES),
         "preprocessing": PREPROCESSING,
         "reading": ReadingOptions.of(config.get("reading")).of_grey_values(),
         "candidates": without_comments(config["candidates"]),
-        "operating_points": OperatingPoints(
-            findings, *(config.get(key) for key in ("points", "min_score", "min_image_score"))
-        ).document(),
+        "operating_points": points.document(),
+        "calibrated": points.calibrated,
         "versions": versions(),
         "weights_sha256": file_sha256(package.weights),
     }

@@ -1,21 +1,20 @@
-"""From a patch probability map to candidates: scored regions of one finding on one image, in stored pixels."""
+"""Candidates of patch maps that are tensors; the work is `bundle.metrics.candidate_tables`."""
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from monai.networks.layers import GaussianFilter
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-# The columns of a candidate table (M, 8), float64. Peak and box are in the stored frame of `bundle.grid`.
-COLUMNS = ("finding", "score", "peak_x", "peak_y", "x0", "y0", "x1", "y1")
-FINDING, SCORE, PEAK_X, PEAK_Y = range(4)
-PEAK = slice(PEAK_X, PEAK_Y + 1)
-BOX = slice(4, 8)
-
-# The nearest four neighbours first: where two of eight are equally high, ascent prefers the shorter way.
-_NEIGHBOURS = ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
-_SLIVER = 1e-6  # stored pixels: a patch that shows less of the image than rounding can make lies in the pad
+from bundle.metrics.candidate_tables import BOX as BOX
+from bundle.metrics.candidate_tables import COLUMNS as COLUMNS
+from bundle.metrics.candidate_tables import FINDING as FINDING
+from bundle.metrics.candidate_tables import PEAK as PEAK
+from bundle.metrics.candidate_tables import PEAK_X as PEAK_X
+from bundle.metrics.candidate_tables import PEAK_Y as PEAK_Y
+from bundle.metrics.candidate_tables import SCORE as SCORE
+from bundle.metrics.candidate_tables import candidate_tables as candidate_tables
+from bundle.metrics.candidate_tables import visible_patches as visible_patches
+from bundle.metrics.candidate_tables import watershed_basins as watershed_basins
 
 
 def extract_candidates(
@@ -27,7 +26,7 @@ def extract_candidates(
     box_fraction: float = 0.5,
     max_candidates: int | None = None,
 ) -> torch.Tensor:
-    """Candidates of one image: `extract_candidates_batch`, which states the rules, for a batch of one.
+    """Candidates of one image: `extract_candidates_batch` for a batch of one.
 
     Args:
         maps: (K, Gh, Gw) probabilities.
@@ -62,131 +61,23 @@ def extract_candidates_batch(
     box_fraction: float = 0.5,
     max_candidates: int | None = None,
 ) -> list[torch.Tensor]:
-    """Local maxima of patch maps, grown by watershed, as scored regions in stored pixels.
-
-    Patches below `floor`, and patches wholly in the pad, are removed. Every other patch belongs to the local maximum
-    that steepest ascent over its eight neighbours reaches (the watershed of the negated map), so two lesions that
-    touch stay two. A plateau is one maximum whatever its shape; a shelf beside higher ground belongs, patch by patch,
-    to the nearest way up. Of a basin with maximum s, the region is its patches with score >= box_fraction · s (always
-    8-connected: every step of an ascent is at least as high as the last), cut to the image, and
-
-        score = s,   peak = sum_j p_j c_j / sum_j p_j,   box = the extent of the region,
-
-    with p_j the score and c_j the centre of the visible part of patch j of the region. So the peak points between
-    patches where a small lesion lies across them, and to the middle of a large one.
-
-    Works on the CPU in float64, in the order of the patches: an image gives the same candidates in any batch.
-
-    Not a segmentation: a box is made of whole patches.
+    """`candidate_tables`, which states the rules and the errors, of tensors.
 
     Args:
-        maps: (B, K, Gh, Gw) probabilities 0..1. NaN is allowed only in patches wholly in the pad.
-        to_stored: (B, 3, 3) affines, grid to stored frame (`bundle.grid.grid_to_stored`): scale and offset only.
-        stored_size: (B, 2), each image's (H, W) in stored pixels.
-        floor: the lowest score of a patch that can belong to a candidate. Patches at 0 never do.
-        smoothing: sigma, in patches, of a Gaussian applied first (its weights renormalised over the patches that show
-            the image); 0 for none. The score is then the maximum of the smoothed map.
-        box_fraction: share of its maximum, 0..1, down to which a region reaches.
-        max_candidates: the most candidates kept per finding and image, highest first; None keeps all.
+        maps: (B, K, Gh, Gw) probabilities 0..1, on any device.
+        to_stored: see there, like all that follow.
+        stored_size: (B, 2).
+        floor: the lowest score of a patch that can belong to a candidate.
+        smoothing: sigma in patches.
+        box_fraction: share of its maximum down to which a candidate reaches.
+        max_candidates: the most candidates kept per finding and image.
 
     Returns:
-        For each image an (M, 8) float64 table on the CPU, columns as in `COLUMNS`, ordered by finding, then falling
-        score, then the place of the maximum (row by row).
-
-    Raises:
-        ValueError: where shapes, ranges or settings are not as above, a map is NaN inside the image, or an affine
-            turns, shears or collapses.
+        For each image an (M, 8) float64 table on the CPU.
     """
-    if maps.ndim != 4:
-        raise ValueError(f"maps must be (B, K, Gh, Gw), got {tuple(maps.shape)}")
-    if not 0 <= floor <= 1 or not 0 <= box_fraction <= 1:
-        raise ValueError(f"floor and box_fraction must lie in 0..1, got {floor} and {box_fraction}")
-    if smoothing < 0 or (max_candidates is not None and max_candidates < 1):
-        raise ValueError(f"smoothing must be >= 0 and max_candidates >= 1, got {smoothing} and {max_candidates}")
-    b, k, gh, gw = maps.shape
-    x_low, x_high, y_low, y_high = visible_patches(to_stored, stored_size, (gh, gw))
-    if len(x_low) != b:
-        raise ValueError(f"{b} maps but {len(x_low)} affines")
-    visible = ((y_high > y_low)[:, :, None] & (x_high > x_low)[:, None, :])[:, None]  # (B, 1, Gh, Gw)
-    seen = np.broadcast_to(visible, maps.shape)
     values = maps.detach().to("cpu", torch.float64).numpy()
-    inside = values[seen]
-    if np.isnan(inside).any():
-        raise ValueError("a patch map is NaN inside its image: the network failed, which is not 'no finding'")
-    if inside.size and (inside.min() < 0 or inside.max() > 1):
-        raise ValueError(f"maps must be probabilities 0..1, got {inside.min():g}..{inside.max():g}")
-    if smoothing:
-        values = _smooth(values, visible, smoothing)
-
-    above = seen & (np.where(seen, values, 0.0) >= max(floor, np.finfo(np.float64).tiny))
-    score, basin, top = watershed_basins(values.reshape(b * k, gh, gw), above.reshape(b * k, gh, gw))
-    where = np.flatnonzero(above)
-    chosen = score >= box_fraction * score[top][basin]
-    score_in, basin_in, where_in = score[chosen], basin[chosen], where[chosen]
-    image, row, col = where_in // (k * gh * gw), where_in // gw % gh, where_in % gw
-    left, right, upper, lower = x_low[image, col], x_high[image, col], y_low[image, row], y_high[image, row]
-
-    count = len(top)
-    weight = np.bincount(basin_in, score_in, count)
-    table = np.empty((count, len(COLUMNS)))
-    table[:, FINDING] = where[top] // (gh * gw) % k
-    table[:, SCORE] = score[top]
-    table[:, PEAK_X] = np.bincount(basin_in, score_in * (left + right) / 2, count) / weight
-    table[:, PEAK_Y] = np.bincount(basin_in, score_in * (upper + lower) / 2, count) / weight
-    table[:, BOX] = [np.inf, np.inf, -np.inf, -np.inf]
-    for column, reduce, edge in (
-        (4, np.minimum, left),
-        (5, np.minimum, upper),
-        (6, np.maximum, right),
-        (7, np.maximum, lower),
-    ):
-        reduce.at(table[:, column], basin_in, edge)
-
-    map_of = where[top] // (gh * gw)
-    order = np.lexsort((where[top], -table[:, SCORE], map_of))
-    if max_candidates is not None:
-        per_map = np.bincount(map_of, minlength=b * k)
-        rank = np.arange(count) - np.repeat(np.cumsum(per_map) - per_map, per_map)
-        order = order[rank < max_candidates]
-    per_image = np.bincount(map_of[order] // k, minlength=b)
-    return [part.clone() for part in torch.from_numpy(table[order]).split(per_image.tolist())]
-
-
-def visible_patches(
-    to_stored: torch.Tensor | ArrayLike, stored_size: torch.Tensor | ArrayLike, grid_size: tuple[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The part of each grid column and row that shows the image.
-
-    Args:
-        to_stored: (B, 3, 3) affines, grid to stored frame: scale and offset only.
-        stored_size: (B, 2), each image's (H, W) in stored pixels.
-        grid_size: (Gh, Gw).
-
-    Returns:
-        x_low, x_high, each (B, Gw), and y_low, y_high, each (B, Gh): the stored-frame edges of each column and row,
-        cut to the image; low == high where a column or row lies wholly in the pad.
-
-    Raises:
-        ValueError: where shapes do not fit, or an affine turns, shears or collapses.
-    """
-    affine = np.asarray(to_stored, np.float64)
-    size = np.asarray(stored_size, np.float64)
-    if affine.ndim != 3 or affine.shape[1:] != (3, 3) or size.shape != (len(affine), 2):
-        raise ValueError(f"to_stored must be (B, 3, 3) and stored_size (B, 2), got {affine.shape} and {size.shape}")
-    scale = np.abs(affine[:, [0, 1], [0, 1]])
-    turn = np.abs(affine[:, [0, 1], [1, 0]]).max(initial=0.0)
-    if not np.isfinite(affine).all() or (scale <= 0).any() or turn > 1e-9 * scale.max(initial=1.0):
-        raise ValueError("to_stored must be scale and offset only: a turned patch has no box in the stored image")
-    if not (size > 0).all():
-        raise ValueError("stored_size must be positive")
-
-    def edges(axis: int, cells: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        edge = affine[:, axis, axis, None] * np.arange(cells + 1) + affine[:, axis, 2, None]  # (B, cells + 1)
-        edge = np.clip(edge, 0.0, size[:, 1 - axis, None])
-        low, high = np.minimum(edge[:, :-1], edge[:, 1:]), np.maximum(edge[:, :-1], edge[:, 1:])
-        return low, np.where(high - low > _SLIVER, high, low)
-
-    return *edges(0, grid_size[1]), *edges(1, grid_size[0])
+    settings = (floor, smoothing, box_fraction, max_candidates)
+    return [torch.from_numpy(table) for table in candidate_tables(values, to_stored, stored_size, *settings)]
 
 
 def visible_mask(
@@ -201,87 +92,3 @@ def visible_mask(
     """
     x_low, x_high, y_low, y_high = visible_patches(to_stored, stored_size, grid_size)
     return torch.from_numpy((y_high > y_low)[:, :, None] & (x_high > x_low)[:, None, :])
-
-
-def watershed_basins(
-    values: NDArray[np.float64], mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Basins of steepest ascent over eight neighbours, for many maps at once and without a loop over them.
-
-    Each cell points to its highest strictly higher neighbour; log2(path) rounds of pointer jumping find the summit. A
-    cell of a shelf (equal neighbours, none higher) points to an equal neighbour that already has a way up, round by
-    round, which is the nearest way; the cells then left without one are the summits' plateaus, joined into one basin
-    each. Maps without equal neighbours, which is nearly all, skip those rounds.
-
-    Args:
-        values: (N, H, W).
-        mask: (N, H, W), True for the cells to divide.
-
-    Returns:
-        The V masked cells' values (V,), in the order of `np.flatnonzero(mask)`; each one's basin (V,), 0..M-1,
-        basins numbered by the place of their first summit cell; and each basin's summit (M,) as an index into the V.
-    """
-    n, h, w = values.shape
-    padded = np.full((n, h + 2, w + 2), -np.inf)
-    np.copyto(padded[:, 1:-1, 1:-1], values, where=mask)
-    stride, flat = w + 2, padded.ravel()
-    here = np.flatnonzero(flat > -np.inf)
-    compact = np.full(flat.shape, -1, np.int64)  # padded place -> 0..V-1
-    compact[here] = np.arange(len(here))
-    score = flat[here]
-    best, up, level = score.copy(), here.copy(), np.zeros(len(here), bool)
-    for step in (dy * stride + dx for dy, dx in _NEIGHBOURS):
-        other = flat[here + step]
-        level |= other == score
-        higher = other > best
-        np.copyto(best, other, where=higher)
-        np.copyto(up, here + step, where=higher)
-    root = compact[up]
-    pending = np.flatnonzero(level & (up == here))
-    if len(pending):
-        _resolve_plateaus(root, pending, here, compact, flat, stride)
-    while not np.array_equal(root, hop := root[root]):
-        root = hop
-    is_summit = root == np.arange(len(root))
-    return score, (np.cumsum(is_summit) - 1)[root], np.flatnonzero(is_summit)
-
-
-def _resolve_plateaus(
-    root: NDArray[np.int64],
-    pending: NDArray[np.int64],
-    here: NDArray[np.int64],
-    compact: NDArray[np.int64],
-    flat: NDArray[np.float64],
-    stride: int,
-) -> None:
-    """Point the `pending` cells of `root` (level neighbours, none higher) to a way up, or to one summit cell."""
-    steps = np.array([dy * stride + dx for dy, dx in _NEIGHBOURS])
-    near = here[pending][:, None] + steps  # (P, 8)
-    near = np.where(flat[near] == flat[here[pending]][:, None], compact[near], -1)  # level neighbours, else -1
-    open_ = np.zeros(len(here) + 1, bool)  # the last place answers for -1
-    open_[pending] = True
-    while True:
-        exits = (near >= 0) & ~open_[near]
-        found = exits.any(1)
-        if not found.any():
-            break
-        first = exits[found].argmax(1)
-        root[pending[found]] = near[found, first]
-        open_[pending[found]] = False
-        pending, near = pending[~found], near[~found]
-    # what is left are summits: every cell takes the first cell of its plateau, by spreading the least index
-    near = np.where(near >= 0, near, pending[:, None])
-    while True:
-        least = np.minimum(root[pending], root[near].min(1, initial=len(here)))
-        least = root[least]  # jump: the rounds grow with the logarithm of the plateau's length
-        if np.array_equal(least, root[pending]):
-            break
-        root[pending] = least
-
-
-def _smooth(values: NDArray[np.float64], visible: NDArray[np.bool_], sigma: float) -> NDArray[np.float64]:
-    """Gaussian of (B, K, Gh, Gw) maps over the patches that show the image: blur(p · v) / blur(v)."""
-    blur = GaussianFilter(2, sigma)
-    shown = torch.from_numpy(visible.astype(np.float64))
-    weighted = torch.from_numpy(np.where(visible, values, 0.0))
-    return (blur(weighted) / blur(shown).clamp_min(torch.finfo(torch.float64).tiny)).clamp(0, 1).numpy()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import os
 import resource
+import runpy
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -32,18 +34,14 @@ class DecodingError(ValueError):
 
 
 def load(library: str) -> None:
-    """Imports what the functions here use: pydicom, h5py, tifffile, or itk without torch, which ITK would import."""
-    if library == "pydicom":
-        import pydicom.pixels  # noqa: F401
-    elif library == "h5py":
-        import h5py  # type: ignore[import-untyped]  # noqa: F401
-    elif library == "tifffile":
-        import tifffile  # noqa: F401
-    else:
-        from itk.support import helpers
+    """Imports what the functions here use; itk without torch, which it would import."""
+    if library != "itk":
+        import_module({"pydicom": "pydicom.pixels"}.get(library, library))
+        return
+    from itk.support import helpers
 
-        helpers._HAVE_TORCH = helpers._HAVE_XARRAY = False
-        _itk().PNGImageIO.New()  # ITK loads on first use
+    helpers._HAVE_TORCH = helpers._HAVE_XARRAY = False
+    _itk().PNGImageIO.New()  # ITK loads on first use
 
 
 GDCM_EXTENDED = "GDCM, JPEG Extended"  # beside the plugins that pydicom has
@@ -134,7 +132,7 @@ def itk_header(path: str, kind: str) -> dict[str, Any]:
 
     Args:
         path: the file; the format is told by `kind`, and not by its name.
-        kind: "PNG", "JPEG", "TIFF", "Meta" or "GDCM", as ITK calls it.
+        kind: "PNG", "JPEG", "TIFF" or "Meta", as ITK calls it.
 
     Returns:
         `shape`: its lengths, x first; `affine`: 4x4, (x, y, z, 1) -> mm, LPS+; `channels`: of a pixel; `component`:
@@ -278,7 +276,7 @@ def hdf5_row(path: str, array: str, row: int) -> Array:
 @contextmanager
 def _hdf5(path: str, array: str) -> Iterator[Any]:
     """An array of an HDF5 file that is there whole: no link and no layout leads to another file."""
-    import h5py
+    import h5py  # type: ignore[import-untyped]
 
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -326,8 +324,10 @@ def _reader(path: str, kind: str) -> Any:
 
 
 def _itk() -> Any:
-    import itk  # seconds to load: only for those who read such files
-
+    try:
+        import itk  # seconds to load: only for those who read such files
+    except ModuleNotFoundError as error:
+        raise DecodingError("itk is not installed; `pip install -c constraints.txt itk`, and it is read") from error
     return itk
 
 
@@ -367,7 +367,8 @@ def main(memory: int, area: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump would be a patient's image
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # meant for who is served, who may want to finish
         signal.signal(number, signal.SIG_IGN)
-    functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in FUNCTIONS}
+    beside = runpy.run_path(str(Path(__file__).with_name("decode_pictures.py")))  # no package can be imported here
+    functions: dict[str, Callable[..., Any]] = {f.__name__: f for f in (*FUNCTIONS, *beside["FUNCTIONS"])}
     channel = socket.socket(fileno=0)
     while message := channel.recv(MESSAGE):
         request = json.loads(message)

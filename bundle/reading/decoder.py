@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,17 @@ ENVIRONMENT |= {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": 
 
 LIBRARIES = {
     "decode": "pydicom",
+    "gdcm": "gdcm",
     "hdf5": "h5py",
     "itk": "itk",
+    "pillow": "PIL",
     "tiff": "tifffile",
 }  # by what a function's name begins with
 
 TIFF_NUMBERS, TIFF_WORDS = ("pages", "bits", "predictor", "orientation"), ("axes", "type", "photometric", "compression")
 _DTYPE = re.compile(r"[<>|][uif][1248]")
-# What an answer may raise that is not what was asked for: what comes from the process is not trusted.
-_UNEXPECTED = (KeyError, RecursionError, TypeError, ValueError)
+# What an answer may raise that is not what was asked for: it is not trusted.
+_UNEXPECTED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 Array = npt.NDArray[Any]
 
@@ -66,19 +69,21 @@ class _DiedError(DecodingError):
 
 @dataclass(frozen=True)
 class ItkHeader:
-    """What the header of a file says that ITK reads.
+    """What the header of a file says, as ITK has it.
 
     Attributes:
         shape: its lengths, x first.
         affine: 4x4, (x, y, z, 1) -> mm, LPS+.
         channels: values of a pixel.
         component: their type, in ITK's words.
+        mode: Pillow's, where it read the header.
     """
 
     shape: tuple[int, ...]
     affine: npt.NDArray[np.float64]
     channels: int
     component: str
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,13 +136,23 @@ def decode_frame(pixel_data: bytes, syntax: str, plugin: str, attributes: Mappin
     return pixels
 
 
+def ask(do: str, arguments: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> Any:
+    """`Decoder.ask` of this process's decoder."""
+    return _decoder.ask(do, arguments, shape=shape)
+
+
 def itk_header(path: Path, kind: str, isolated: bool = True) -> ItkHeader:
     """Reads the header of a file through ITK; see `decode_worker.itk_header`. Errors are those of `decode_frame`."""
     arguments = {"path": str(path.absolute()), "kind": kind}
-    said = _decoder.ask("itk_header", arguments) if isolated else decode_worker.itk_header(**arguments)
+    return header_of(_decoder.ask("itk_header", arguments) if isolated else decode_worker.itk_header(**arguments))
+
+
+def header_of(said: Any) -> ItkHeader:
+    """A header as the process states it; DecodingError where it is none."""
     try:
         affine = np.asarray(said["affine"], dtype=np.float64).reshape(4, 4)
-        return ItkHeader(tuple(map(int, said["shape"])), affine, int(said["channels"]), str(said["component"])[:40])
+        shape, mode = tuple(map(int, said["shape"])), str(said.get("mode", ""))[:40]
+        return ItkHeader(shape, affine, int(said["channels"]), str(said["component"])[:40], mode)
     except _UNEXPECTED as error:
         raise DecodingError("the decoder's answer is no header") from error
 
@@ -203,8 +218,7 @@ def hdf5_row(file: Path, array: str, row: int, shape: tuple[int, int], isolated:
     arguments: dict[str, Any] = {"path": str(file.absolute()), "array": array, "row": row}
     if not isolated:
         return decode_worker.hdf5_row(**arguments)
-    pixels: Array = _decoder.ask("hdf5_row", arguments, shape=shape)
-    return pixels
+    return np.asarray(_decoder.ask("hdf5_row", arguments, shape=shape))
 
 
 class Decoder:
@@ -243,6 +257,11 @@ class Decoder:
         Raises:
             DecodingError, DecoderError: as for `decode_frame`.
         """
+        library = LIBRARIES[do.partition("_")[0]]
+        if find_spec(library) is None:
+            raise DecodingError(
+                f"{library} is not installed; `pip install -c constraints.txt {library}`, and it is read"
+            )
         with self._lock:
             if self._child is not None:
                 try:

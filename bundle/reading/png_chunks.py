@@ -8,7 +8,8 @@ from pathlib import Path
 
 SIGNATURE = 8  # bytes before the first chunk
 COLOUR, PALETTE = 2, 3  # of the colour type: a bit, and a value
-_MOST = 2**20  # bytes of a chunk that is looked at
+NEEDED = (b"IHDR", b"PLTE", b"IDAT")  # to show the picture
+_MOST = 2**20  # bytes of a chunk that is looked at, or at once
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class PngChunks:
         significant: the bits of a sample that meant something where it came from (sBIT); None where not said, or for
             a palette.
         exif: the block of its eXIf chunk.
+        deep: whether its samples have 16 bits.
+        transparent: whether a colour, or colours of its palette, stand for transparency (tRNS).
         plain: what takes its sBIT away, (where, hexadecimal digits): ITK would drop bits that sBIT does not count.
     """
 
@@ -28,6 +31,8 @@ class PngChunks:
     is_colour: bool
     significant: int | None
     exif: bytes | None
+    deep: bool
+    transparent: bool
     plain: list[tuple[int, str]]
 
 
@@ -41,7 +46,7 @@ def read_chunks(path: Path) -> PngChunks:
         What they say, as far as they go.
     """
     found: dict[bytes, tuple[int, bytes]] = {}
-    whole = False
+    whole = transparent = False
     with path.open("rb") as file:
         file.seek(SIGNATURE)
         while len(head := file.read(8)) == 8 and not whole:
@@ -51,8 +56,10 @@ def read_chunks(path: Path) -> PngChunks:
                 file.seek(4, 1)
             else:
                 file.seek(length + 4, 1)
+            transparent |= kind == b"tRNS"
             whole = kind == b"IEND"
-    colour = found[b"IHDR"][1][9] if len(found.get(b"IHDR", (0, b""))[1]) == 13 else 0
+    header = found.get(b"IHDR", (0, b""))[1]
+    depth, colour = header[8:10] if len(header) == 13 else (0, 0)
     place, bits = found.get(b"sBIT", (0, b""))
     plain = []
     if place:  # another ancillary chunk of the same length, which no decoder knows
@@ -62,6 +69,29 @@ def read_chunks(path: Path) -> PngChunks:
         whole=whole,
         is_colour=bool(colour & COLOUR),
         significant=max(bits[: 3 if colour & COLOUR else 1]) if bits and colour != PALETTE else None,
+        deep=depth == 16,
+        transparent=transparent,
         exif=found[b"eXIf"][1] if b"eXIf" in found else None,
         plain=plain,
     )
+
+
+def damaged_chunk(path: Path) -> str | None:
+    """The name of a chunk that the picture needs and whose checksum is wrong, which Pillow does not see; None for none.
+
+    Args:
+        path: a file with PNG's signature.
+    """
+    with path.open("rb") as file:
+        file.seek(SIGNATURE)
+        while len(head := file.read(8)) == 8:
+            left, kind = int.from_bytes(head[:4], "big"), head[4:]
+            if kind not in NEEDED:
+                file.seek(left + 4, 1)
+                continue
+            value = zlib.crc32(kind)
+            while left > 0 and (part := file.read(min(left, _MOST))):
+                value, left = zlib.crc32(part, value), left - len(part)
+            if file.read(4) != value.to_bytes(4, "big"):
+                return kind.decode()
+    return None

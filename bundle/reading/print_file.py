@@ -1,4 +1,7 @@
-"""Reads PNG and JPEG files: pictures for screens, whose integers span their type, and which know no millimetres."""
+"""Reads PNG and JPEG files: pictures for screens, whose integers span their type, and which know no millimetres.
+
+By Pillow, or by ITK what Pillow would change: 16 bits a colour, transparency by colour, and inks.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,13 @@ from bundle.reading.exif import exif_orientation
 from bundle.reading.image_orientation import DisplayPlan, plan_turn
 from bundle.reading.jpeg_frame import exif_block, has_end
 from bundle.reading.one_picture import COPY_AGAIN, one_channel, one_plane
-from bundle.reading.png_chunks import read_chunks
+from bundle.reading.picture_decoder import pillow_header, pillow_pixels
+from bundle.reading.png_chunks import damaged_chunk, read_chunks
 from bundle.reading.radiograph_error import refusal
 from bundle.reading.upright import Upright
+
+DEEP = "I;16"
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", DEEP)  # Pillow's, of which every bit stays
 
 
 @dataclass(frozen=True)
@@ -27,14 +34,14 @@ class PrintHeader:
     Attributes:
         plan: how it is shown.
         is_grey: whether it is stored as grey; colours may be equal all the same.
-        itk: ITK's view of it.
+        header: of the file.
         significant: of PNG, the bits that sBIT counts; None where it does not say.
         patches: what ITK must read in place of some bytes.
     """
 
     plan: DisplayPlan
     is_grey: bool
-    itk: ItkHeader
+    header: ItkHeader
     significant: int | None = None
     patches: list[tuple[int, str]] = field(default_factory=list)
 
@@ -52,13 +59,15 @@ def print_header(path: Path, kind: str, isolated: bool) -> PrintHeader:
     Raises:
         RadiographError: the header does not parse, or the file is cut short.
     """
+    chunks = read_chunks(path) if kind == "PNG" else None
     try:
-        header = itk_header(path, kind, isolated)
+        header = None if chunks and chunks.transparent else pillow_header(path, kind, isolated)
+        if header is None or header.mode not in MODES or (chunks and chunks.deep and header.mode != DEEP):
+            header = itk_header(path, kind, isolated)
     except DecodingError as error:
         raise refusal(path, f"the {kind} header does not parse ({error})", "Wanted a complete file") from error
     width, height = one_plane(path, header.shape)
-    if kind == "PNG":
-        chunks = read_chunks(path)
+    if chunks:
         if not chunks.whole:
             raise refusal(path, "the PNG file is cut short: it has no IEND", COPY_AGAIN)
         turn = Upright.of(exif_orientation(chunks.exif))
@@ -90,10 +99,15 @@ def print_pixels(
         RadiographError: they do not decode, or are colours.
     """
     try:
-        data = itk_pixels(path, kind, header.itk, isolated, header.patches)
+        if header.header.mode:
+            if kind == "PNG" and (chunk := damaged_chunk(path)):
+                raise DecodingError(f"the checksum of its {chunk} is wrong")
+            data = pillow_pixels(path, kind, header.header, isolated)
+        else:
+            data = itk_pixels(path, kind, header.header, isolated, header.patches)
     except DecodingError as error:
         raise refusal(path, f"the {kind} pixels do not decode ({error})", COPY_AGAIN) from error
-    if header.itk.channels > 1:
+    if header.header.channels > 1:
         data = one_channel(path, data, notes)
     top = int(np.iinfo(data.dtype).max)
     unused = 8 * data.dtype.itemsize - (header.significant or 8 * data.dtype.itemsize)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,3 +126,14 @@ def patient_upright(directions: Sequence[str]) -> Upright | None:
     if across not in (*_ACROSS, _MIRRORED) or down not in (_DOWN, _UP):
         return None
     return Upright(transposed, flip_rows=down == _UP, flip_columns=across == _MIRRORED)
+
+
+def upright_metadata(turn: Upright, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the reader's metadata is another of the turned picture."""
+    aspect, spacing = meta["pixel_aspect"], meta["spacing"]
+    return {
+        "stored_size": turn.size(meta["stored_size"]),
+        "orientation": AS_STORED.orientation,
+        "pixel_aspect": 1 / aspect if turn.transposed else aspect,
+        "spacing": spacing[::-1] if turn.transposed and spacing is not None else spacing,
+    }

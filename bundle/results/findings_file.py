@@ -8,15 +8,14 @@ from typing import Any
 
 import nibabel
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from bundle.atomic import atomic_path
-from bundle.grid import patch_map_to_image
-from bundle.metrics.candidates import BOX, COLUMNS, FINDING, PEAK, SCORE
+from bundle.metrics.candidate_tables import BOX, COLUMNS, FINDING, PEAK, SCORE
 from bundle.probability import OperatingPoints
 from bundle.reading.decode_worker import DecodingError
-from bundle.reading.decoder import itk_header
+from bundle.reading.options import ReadingOptions
+from bundle.reading.picture_decoder import gdcm_place
 from bundle.results.shown import image_scores, rows_of
 
 logger = logging.getLogger(__name__)
@@ -28,8 +27,8 @@ UNCALIBRATED = "uncalibrated: scores order images and candidates, and are no pro
 
 def findings_document(
     findings: Sequence[str],
-    scores: Mapping[str, torch.Tensor],
-    candidates: torch.Tensor,
+    scores: Mapping[str, Any],
+    candidates: ArrayLike,
     stored_size: tuple[int, int],
     spacing: tuple[float, float] | None,
     note: str = NOT_CLINICAL,
@@ -42,7 +41,7 @@ def findings_document(
     Args:
         findings: names of the K findings, in the network's order.
         scores: (K,) probabilities by name; NaN, where a score is absent, becomes null.
-        candidates: (M, 8) table, columns of `bundle.metrics.candidates.COLUMNS`.
+        candidates: (M, 8) table, columns of `bundle.metrics.candidate_tables.COLUMNS`.
         stored_size: (H, W).
         spacing: (row, column) distance in mm, or None where unknown.
         note: what the findings are not to be used for.
@@ -97,47 +96,29 @@ def findings_document(
     }
 
 
-def reading_document(meta: Mapping[str, Any]) -> dict[str, Any]:
+def reading_document(meta: Mapping[str, Any], options: ReadingOptions | None = None) -> dict[str, Any]:
     """How a radiograph was read, as plain values: what of it became grey, and the notes of its reader.
 
     Args:
         meta: its metadata, from `read_radiograph`.
+        options: with which it was read, and is read again by who needs its pixels; None leaves them out.
 
     Returns:
         A dictionary that JSON can hold; with a hash of the stored pixels, by which `scripts.dicom_results` knows the
         image again, where the metadata have one.
     """
     keys = ("format", "photometric_interpretation", "inverted", "window", "spacing_source", "notes", "pixels_sha256")
-    return {key: meta[key] for key in keys if key in meta}
-
-
-def sample_maps(
-    maps: torch.Tensor, grid_from_stored: torch.Tensor, stored_size: tuple[int, int], side: int | None
-) -> torch.Tensor:
-    """Patch maps over the stored image, at its pixels or at fewer.
-
-    Args:
-        maps: (K, Gh, Gw).
-        grid_from_stored: (3, 3) affine.
-        stored_size: (H, W).
-        side: the most pixels on the long side; None takes the stored image's own.
-
-    Returns:
-        (K, h, w), covering the whole image; NaN where the network has not looked.
-    """
-    height, width = stored_size
-    shrink = 1.0 if side is None else min(1.0, side / max(height, width))
-    h, w = max(1, round(height * shrink)), max(1, round(width * shrink))
-    stored_from_small = torch.diag(torch.tensor([width / w, height / h, 1.0], dtype=torch.float64))
-    return patch_map_to_image(maps, grid_from_stored.double() @ stored_from_small, (h, w))
+    chosen = {} if options is None else {"options": options.of_grey_values()}
+    return {key: meta[key] for key in keys if key in meta} | chosen
 
 
 def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float64]:
     """The place that ITK, and with it 3D Slicer, gives a radiograph, so that maps can be given the same.
 
-    For DICOM it is asked of ITK. It may differ from the spacing in mm that `read_radiograph` states: for CR and DX
-    images ITK takes ImagerPixelSpacing, and 1 where that is absent, whatever PixelSpacing says. Other formats lie
-    where their own affine says, and so does a DICOM file that ITK does not read (one with float pixels, say).
+    For DICOM it is asked of GDCM, as ITK asks it. It may differ from the spacing in mm that `read_radiograph` states:
+    for CR and DX images ITK takes ImagerPixelSpacing, and 1 where that is absent, whatever PixelSpacing says. Other
+    formats lie where their own affine says, and so does a DICOM file that ITK does not read (one with float pixels,
+    say).
 
     Args:
         path: the radiograph.
@@ -150,7 +131,7 @@ def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float
     if meta["format"] != "DICOM":
         return own
     try:
-        lps = itk_header(Path(path), "GDCM").affine
+        lps = gdcm_place(Path(path))
     except DecodingError:  # viewers on ITK do not show such a file either: its own spacing is all there is to go by
         logger.warning("ITK does not read a DICOM file that is read here: its maps lie where its own spacing says.")
         return own
@@ -161,7 +142,7 @@ def viewer_affine(path: str | Path, meta: Mapping[str, Any]) -> NDArray[np.float
 
 def write_maps(
     path: str | Path,
-    maps: torch.Tensor | NDArray[np.float32],
+    maps: ArrayLike,
     affine: ArrayLike,
     stored_size: tuple[int, int],
     known_spacing: bool = True,

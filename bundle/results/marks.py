@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 from bundle.results.colours import CASING, text_on
@@ -35,8 +34,8 @@ class Style:
 
 @lru_cache
 def font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans as matplotlib ships it: the same letters on every machine."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
+    """DejaVu Sans, which lies beside this file with its licence: the same letters on every machine."""
+    return ImageFont.truetype(str(Path(__file__).with_name("DejaVuSans.ttf")), size)
 
 
 def draw_box(draw: ImageDraw.ImageDraw, box: Box, colour: str, style: Style, dashed: bool = False) -> None:

@@ -23,11 +23,11 @@ from bundle.results.findings_file import (
     NOT_CLINICAL,
     findings_document,
     reading_document,
-    sample_maps,
     viewer_affine,
     write_maps,
 )
 from bundle.results.overlay import draw_overlay
+from bundle.results.sampled_maps import sample_maps
 from bundle.results.shown import image_scores
 from bundle.results.stored_frame import candidates_of_file, maps_of_file
 from bundle.versions import versions
@@ -132,7 +132,7 @@ class SaveFindingsd(MapTransform):
         maps = torch.as_tensor(pred).as_subclass(torch.Tensor).detach().cpu().float()
         affine = torch.as_tensor(d["canvas_from_stored"]).cpu()
         grid_from_stored = torch.linalg.inv(grid_to_stored(affine, plane_size(canvas), plane_size(maps)))
-        candidates = candidates_of_file(torch.as_tensor(d["candidates"]).cpu(), turn, size)
+        candidates = candidates_of_file(torch.as_tensor(d["candidates"]).cpu().numpy(), turn, size)
 
         scores = {str(key): torch.as_tensor(value).detach().cpu() for key, value in d.get("scores", {}).items()}
         reason: str | None = meta["not_assessed"]
@@ -142,15 +142,16 @@ class SaveFindingsd(MapTransform):
         probability = image_scores(scores, len(self.findings))
         drawn = [] if reason else self.points.findings_to_show(probability)
         more: dict[str, Any] = {} if self.anonymous else {"file": Path(file).name}
-        more["reading"] = reading_document(meta)
-        more["reading"]["options"] = self.options.of_grey_values()  # with which it reads the image again
+        more["reading"] = reading_document(meta, self.options)
         if self.overlay:
             path = self._path(name, "_overlay.png")
             picture = draw_overlay(
                 image,
                 () if reason else candidates,
                 () if reason else self.findings,
-                None if reason else maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE), turn),
+                None
+                if reason
+                else maps_of_file(sample_maps(maps, grid_from_stored, upright, _OVERLAY_MAP_SIDE).numpy(), turn),
                 min_score=() if reason else self.points.box,
                 max_per_finding=self.points.max_per_finding,
                 caption=self._caption("" if self.anonymous else Path(file).name, scores, drawn, meta),
@@ -165,7 +166,7 @@ class SaveFindingsd(MapTransform):
             }
         if self.maps and not reason:
             path = self._path(name, "_map.nii.gz")
-            sampled = maps_of_file(sample_maps(maps, grid_from_stored, upright, self.map_side), turn)
+            sampled = maps_of_file(sample_maps(maps, grid_from_stored, upright, self.map_side).numpy(), turn)
             affine_mm = viewer_affine(file, meta)
             shown = np.linalg.norm(affine_mm[:3, [1, 0]], axis=0)  # as `spacing`: between rows, between columns
             write_maps(

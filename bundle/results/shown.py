@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bundle.metrics.candidates import FINDING, SCORE
+from bundle.metrics.candidate_tables import FINDING, SCORE
 from bundle.probability import OperatingPoints
 
 
@@ -16,7 +16,7 @@ def rows_to_show(
     """Rows of the candidates to show, by falling score.
 
     Args:
-        table: (M, 8), columns of `bundle.metrics.candidates.COLUMNS`.
+        table: (M, 8), columns of `bundle.metrics.candidate_tables.COLUMNS`.
         wanted: places of the findings.
         min_score: the lowest score; one, or (K,), each finding's.
         max_per_finding: the most candidates of one finding; of equal ones the first.

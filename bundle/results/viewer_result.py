@@ -115,9 +115,9 @@ class ViewerResultd(MapTransform):
         to_stored = grid_to_stored(d["canvas_from_stored"].cpu(), plane_size(canvas), plane_size(maps))
         grid_from_stored = torch.linalg.inv(to_stored)
 
-        candidates = candidates_of_file(candidates, turn, size)
+        in_file = candidates_of_file(candidates.numpy(), turn, size)
         result = findings_document(
-            *(self.findings, scores, candidates, size, reading["spacing"], self.notice, reason, points)
+            *(self.findings, scores, in_file, size, reading["spacing"], self.notice, reason, points)
         )
         image = scores["image"].tolist()
         result["notice"] = self.notice

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform
 from bundle.reading import RadiographError as RadiographError
 from bundle.reading import ReadingOptions
 from bundle.reading import read_radiograph as read_radiograph
-from bundle.reading.upright import AS_STORED, Upright
+from bundle.reading.upright import AS_STORED, Upright, upright_metadata
 
 Sample = dict[Hashable, Any]
 
@@ -57,17 +57,6 @@ class LoadRadiographd(MapTransform):
             d["stored_size"] = torch.tensor(array.shape[-2:])
             d["pixel_mm"] = torch.tensor(meta["spacing"] or (torch.nan, torch.nan), dtype=torch.float64)
         return d
-
-
-def upright_metadata(turn: Upright, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the reader's metadata is another of the turned picture."""
-    aspect, spacing = meta["pixel_aspect"], meta["spacing"]
-    return {
-        "stored_size": turn.size(meta["stored_size"]),
-        "orientation": AS_STORED.orientation,
-        "pixel_aspect": 1 / aspect if turn.transposed else aspect,
-        "spacing": spacing[::-1] if turn.transposed and spacing is not None else spacing,
-    }
 
 
 def turned_boxes(boxes: Any, turn: Upright, stored: tuple[int, int]) -> Any:

@@ -10,7 +10,7 @@ import torch
 from bundle.export import onnx_file
 from bundle.export.agreement import DisagreementError, largest_differences
 from bundle.export.export import export_package
-from bundle.export.exportable import Exportable, FixedSizeSelection
+from bundle.export.exportable import SCORE_NAMES, Exportable, FixedSizeSelection
 from bundle.export.onnx_file import export_onnx, run_onnx
 from bundle.export.torchscript_file import export_torchscript, run_torchscript, torchscript_facts
 from bundle.fingerprint import file_sha256
@@ -54,9 +54,11 @@ def test_exportable_gives_what_the_network_gives(network):
     image = torch.rand(3, 1, CANVAS, CANVAS, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         full = network(image, full=True)
-        pred, score = Exportable(network)(image)
+        pred, score, scores = Exportable(network)(image)
     torch.testing.assert_close(pred, full["pred"], atol=0, rtol=0)
     torch.testing.assert_close(score, full["scores"]["image"], atol=1e-6, rtol=0)
+    for name, each in zip(SCORE_NAMES, scores.unbind(1), strict=True):
+        torch.testing.assert_close(each, full["scores"][name], atol=1e-6, rtol=0, equal_nan=True)
     assert full["sparse_valid"].any()
 
 
@@ -65,7 +67,7 @@ def test_exports_agree_for_any_batch(network, export, run, tmp_path):
     path = tmp_path / "deep" / "model"
     exportable = Exportable(network)
     differences = export(exportable, CANVAS, {"notice": "for tests"}, path)
-    assert set(differences) == {"pred", "image_score"}
+    assert set(differences) == {"pred", "image_score", "scores"}
     assert max(differences.values()) < 1e-5
     assert [p.name for p in path.parent.iterdir()] == ["model"]
     again = largest_differences(exportable, run(path), CANVAS, batches=(2, 5), seed=7)
@@ -74,7 +76,7 @@ def test_exports_agree_for_any_batch(network, export, run, tmp_path):
     padded[1, ..., :30] = padded[1, ..., 110:] = padded[2, :, :25] = 0
     with torch.inference_mode():
         for one, other in zip(run(path)(padded), exportable(padded), strict=True):
-            torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=0, equal_nan=True)
 
 
 def test_large_weights_lie_beside_the_onnx_file(tmp_path, monkeypatch):
@@ -114,13 +116,15 @@ def test_an_export_that_differs_is_refused(network):
 
     def shifted(image):
         with torch.inference_mode():
-            pred, score = exportable(image)
-        return pred + 2e-4, score
+            pred, *scores = exportable(image)
+        return pred + 2e-4, *scores
 
     with pytest.raises(DisagreementError, match=r"pred of a batch of 1 differs by 2\.0e-04"):
         largest_differences(exportable, shifted, CANVAS)
     with pytest.raises(DisagreementError, match=r"gives \(1, 3, 4\)"):
-        largest_differences(exportable, lambda image: [torch.zeros(1, 3, 4), torch.zeros(1, 3)], CANVAS)
+        largest_differences(
+            exportable, lambda image: [torch.zeros(1, 3, 4), torch.zeros(1, 3), torch.zeros(1, 5, 3)], CANVAS
+        )
 
 
 def test_a_text_tower_or_another_network_is_refused(tokenizer):
@@ -191,7 +195,13 @@ def test_a_package_is_exported_with_what_it_takes_to_use_it(package, tmp_path):
     points = json.loads(facts["operating_points"])
     assert points["Mass"] == {"slope": 0.5, "offset": -1.0, "image": 0.2, "box": 0.4}
     assert points["Nodule"] == {"slope": 1.0, "offset": 0.0, "image": 0.5, "box": 0.4}
-    assert json.loads(facts["outputs"]) == {"pred": ["batch", 3, 4, 4], "image_score": ["batch", 3]}
+    assert json.loads(facts["outputs"]) == {
+        "pred": ["batch", 3, 4, 4],
+        "image_score": ["batch", 3],
+        "scores": ["batch", 5, 3],
+    }
+    assert json.loads(facts["scores"]) == ["global", "pooled", "sparse", "patch", "image"]
+    assert facts["calibrated"] == "false"
     assert facts["canvas"] == "132"
     assert facts["weights_sha256"] == file_sha256(package / "models" / "model.pt")
     assert torchscript_facts(tmp_path / "out" / "model.ts", list(facts)) == facts

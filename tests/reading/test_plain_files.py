@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import zlib
+from importlib.util import find_spec
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from bundle.reading import RadiographError, ReadingOptions, check_radiograph, read_radiograph, stored_size
+from bundle.reading import RadiographError, ReadingOptions, check_radiograph, decoder, read_radiograph, stored_size
+from bundle.reading.decoder import itk_header, itk_pixels
+from bundle.reading.picture_decoder import pillow_header, pillow_pixels
 from tests.reading.files import write_itk
 from tests.reading.plain_files import chunk, jpeg, png
 
@@ -50,8 +55,6 @@ def test_tiff_keeps_sixteen_bits(deep, tmp_path, name, how):
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
 def test_tiff_codecs_keep_sixteen_bits(deep, tmp_path, compression):
-    from PIL import Image
-
     Image.fromarray(deep).save(tmp_path / "a.tif", compression=compression)
     np.testing.assert_allclose(read_radiograph(tmp_path / "a.tif")[0][0], deep / 65535, atol=1e-7)
 
@@ -199,3 +202,44 @@ def test_an_aspect_that_nothing_has_is_passed_over(picture, write_dicom):
     _, metadata = read_radiograph(write_dicom(picture, PixelSpacing=[20, 0.1]))
     assert metadata["pixel_aspect"] == 1
     assert "200 times as high as wide" in metadata["notes"][0]
+
+
+def test_what_needs_no_itk_is_read_without_it(picture, tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(png(picture))
+    (tmp_path / "a.jpg").write_bytes(jpeg((picture >> 4).astype(np.uint8)))
+    (tmp_path / "deep.png").write_bytes(png(np.stack([picture] * 3, -1), colour=2))
+    write_itk(picture, tmp_path / "a.mha")
+    monkeypatch.setattr(decoder, "find_spec", lambda name: None if name == "itk" else find_spec(name))
+    for name in ("a.png", "a.jpg"):
+        assert read_radiograph(tmp_path / name)[0].shape == (1, *picture.shape)
+    for name in ("deep.png", "a.mha"):
+        with pytest.raises(RadiographError, match=r"itk is not installed; `pip install -c constraints\.txt itk`"):
+            read_radiograph(tmp_path / name)
+
+
+def test_pillow_and_itk_read_the_same(picture, tmp_path):
+    """Greys of 1 to 16 bits, colours, palettes and alpha; what a JPEG holds is decoded by one library in both."""
+    grey = (picture >> 4).astype(np.uint8)
+    pictures = [Image.fromarray(grey), Image.fromarray(picture), Image.fromarray(grey > 99)]
+    pictures += [pictures[0].convert(mode) for mode in ("LA", "RGB", "RGBA", "P")]
+    for number, each in enumerate(pictures):
+        each.save(path := tmp_path / f"{number}.png")
+        pixels = pillow_pixels(path, "PNG", pillow_header(path, "PNG"))
+        np.testing.assert_array_equal(pixels, itk_pixels(path, "PNG", itk_header(path, "PNG")), each.mode)
+    for number, each in enumerate((grey, np.stack([grey] * 3, -1))):
+        (path := tmp_path / f"{number}.jpg").write_bytes(jpeg(each))
+        pixels = pillow_pixels(path, "JPEG", pillow_header(path, "JPEG"))
+        np.testing.assert_array_equal(pixels, itk_pixels(path, "JPEG", itk_header(path, "JPEG")))
+
+
+def test_a_png_whose_pixels_changed_is_refused_though_they_unpack(picture, tmp_path):
+    """A bit of pixels that are stored without compression: only the checksums tell."""
+    grey = (picture >> 4).astype(np.uint8)
+    lines = zlib.compress(b"".join(b"\0" + line.tobytes() for line in grey), 0)
+    content = bytearray(png(grey).partition(b"IDAT")[0][:-4] + chunk(b"IDAT", lines) + chunk(b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(content)
+    np.testing.assert_allclose(read_radiograph(tmp_path / "a.png")[0][0], grey / 255, atol=1e-7)
+    content[content.index(b"IDAT") + 200] ^= 64
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(RadiographError, match=r"checksum of its IDAT is wrong\)\. Copy or export the file again"):
+        read_radiograph(tmp_path / "a.png")

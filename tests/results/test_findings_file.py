@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from bundle.probability import OperatingPoints
-from bundle.results.findings_file import findings_document, sample_maps, write_maps
+from bundle.results.findings_file import findings_document, write_maps
+from bundle.results.sampled_maps import sample_maps
 
 FINDINGS = ["Effusion", "Mass"]
 

@@ -18,6 +18,7 @@ from pydicom import dcmread
 from bundle.data.inputs import radiograph_samples
 from bundle.data.loading import collate_radiographs
 from bundle.probability import OperatingPoints
+from bundle.reading.picture_decoder import gdcm_place
 from bundle.results import MapsToCandidatesd, save_findings
 from bundle.results.colours import finding_colour, rgb
 from bundle.results.overlay import draw_overlay
@@ -148,6 +149,36 @@ def test_itk_sees_the_map_where_it_sees_the_dicom_image(
     for index in ((0, 0), (WIDTH - 1, HEIGHT - 1)):
         there = list(radiograph.TransformIndexToPhysicalPoint([*index, 0][: radiograph.GetImageDimension()]))
         assert list(seen.TransformIndexToPhysicalPoint([*index, 0, 0]))[:2] == pytest.approx(there[:2], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"PixelSpacing": [0.2, 0.3], "ImagerPixelSpacing": [0.4, 0.5]},
+        {"NominalScannedPixelSpacing": [0.6, 0.7]},
+        {
+            "PixelSpacing": [0.2, 0.3],
+            "ImageOrientationPatient": [0, 1, 0, 0, 0, -1],
+            "ImagePositionPatient": [1, 2, 3],
+        },
+    ],
+    ids=["both", "nominal", "turned"],
+)
+@pytest.mark.parametrize(
+    "kind", ["1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.1.29"], ids=["SC", "CR", "HC"]
+)
+def test_gdcm_places_a_dicom_image_where_itk_does(tmp_path: Path, kind: str, tags: dict[str, Any]) -> None:
+    header = dcmread(write_dicom(tmp_path / "a.dcm", lesion_pixels(), **tags))
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = kind
+    header.save_as(tmp_path / "a.dcm")
+    reader = itk.GDCMImageIO.New()
+    reader.SetFileName(str(tmp_path / "a.dcm"))
+    reader.ReadImageInformation()
+    place = np.eye(4)
+    for axis in range(3):
+        place[:3, axis] = np.asarray(reader.GetDirection(axis)) * reader.GetSpacing(axis)
+        place[axis, 3] = reader.GetOrigin(axis)
+    np.testing.assert_allclose(gdcm_place(tmp_path / "a.dcm"), place, atol=1e-9)
 
 
 def test_a_dicom_file_that_itk_does_not_read_stops_no_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

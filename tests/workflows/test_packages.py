@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle.scripts import download_large_files
+from pydicom.data import get_testdata_file
 from skimage.io import imsave
 
 from bundle.export import archive
@@ -17,8 +18,10 @@ from bundle.export.archive import zip_bundle
 from bundle.export.check_bundle import BundleFaultsError, check_bundle
 from bundle.export.export import export_package
 from bundle.export.package import WEIGHTS, package_bundle
+from bundle.export.runner import write_runner
 from bundle.fingerprint import file_fingerprint, file_sha256
 from bundle.frozen_plan import write_plan
+from tests.lean import environment, needed, stated
 from tests.workflows.conftest import ROOT, TINY
 
 ADDRESS = "https://example.org/cxr"
@@ -133,9 +136,16 @@ def edit(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def test_onnxruntime_alone_sees_what_inferring_sees(package, trained, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def exported(package, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    export_package(package, folder, ["onnx"])
+    return folder
+
+
+def test_onnxruntime_alone_sees_what_inferring_sees(package, exported, trained, tmp_path, monkeypatch):
     """The lines of docs/exports.md, as they stand, on an 8-bit and a 16-bit image."""
-    export_package(package, tmp_path, ["onnx"])
+    shutil.copyfile(exported / "model.onnx", tmp_path / "model.onnx")
     code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "exports.md").read_text(), re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
     generator = np.random.default_rng(3)
@@ -163,3 +173,52 @@ def test_onnxruntime_alone_sees_what_inferring_sees(package, trained, tmp_path, 
         for finding, score in best.items():
             k = names["findings"].index(finding)
             assert np.abs(names["pred"][0, k] - score).min() < 1e-4
+
+
+def test_lean_environments_look_at_a_real_radiograph_and_say_the_same(package, exported, trained, tmp_path):
+    """What requirements-inference.txt and requirements-onnx.txt state is enough, small, and gives one JSON."""
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    shutil.copyfile(get_testdata_file("RG1_J2KR.dcm", download=False), inputs / "real.dcm")
+    coarse = np.random.default_rng(3).integers(0, 256, (13, 10), np.uint8)
+    imsave(inputs / "small.png", coarse.repeat(9, 0).repeat(9, 1))
+    torchful, torch_size = environment(tmp_path / "inference", "requirements-inference.txt")
+    command = [str(torchful), "-B", "-m", "monai.bundle", "run", "inferring", "--bundle_root", str(package)]
+    command += ["--config_file", str(package / "configs" / "inference.json"), "--dataset_dir", str(inputs)]
+    trained.execute([*command, "--output_dir", str(tmp_path / "torch"), "--precision#autocast", "float32"], tmp_path)
+    assert (tmp_path / "torch" / "real_map.nii.gz").exists()
+
+    write_runner(ROOT, exported)
+    lean, size = environment(tmp_path / "onnx", "requirements-onnx.txt")
+    command = [str(lean), "-B", "-m", "bundle.onnx_run", "--model", "model.onnx", "--dataset_dir", str(inputs)]
+    trained.execute([*command, "--output_dir", str(tmp_path / "runner")], exported)
+    for name in ("real", "small"):
+        one, other = (json.loads((tmp_path / where / f"{name}.json").read_text()) for where in ("torch", "runner"))
+        for key in ("overlay", "map", "versions"):
+            one.pop(key, None), other.pop(key, None)
+        assert one["candidates"]
+        assert one["findings"]["Mass"].keys() == {"global", "pooled", "sparse", "patch", "image"}
+        assert_close(one, other)
+    packages = needed(stated("requirements-onnx.txt"))
+    assert not {"torch", "monai", "itk", "transformers"} & packages.keys()
+    assert size < 450 * 2**20
+    unwanted = {"itk", "mlflow", "scikit-learn", "matplotlib", "jsonschema", "pandas", "pyarrow"}
+    assert not unwanted & needed(stated("requirements-inference.txt")).keys()
+    if torch.version.cuda is None:
+        assert torch_size < 1300 * 2**20
+
+
+def assert_close(one, other, path=""):
+    """Two documents are the same, numbers to 1e-4 (places in pixels, which are rounded to .01, to .02)."""
+    if isinstance(one, dict):
+        assert list(one) == list(other), path
+        for key, value in one.items():
+            assert_close(value, other[key], f"{path}/{key}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), path
+        for place, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_close(left, right, f"{path}/{place}")
+    elif isinstance(one, float):
+        assert other == pytest.approx(one, abs=0.021 if "/peak" in path else 1e-4), path
+    else:
+        assert one == other, path
