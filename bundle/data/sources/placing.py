@@ -47,7 +47,8 @@ def place_boxes(boxes: Sequence[Box], size: tuple[int, int], faults: Faults) -> 
             continue
         clipped += bool((inside != corners).any())
         entry = {"finding": box.finding, "box": _plain(inside), "reader": box.reader, "caption": box.caption}
-        placed.append({key: value for key, value in entry.items() if value != ""})
+        entry["agreement"] = box.agreement
+        placed.append({key: value for key, value in entry.items() if value not in ("", None)})
     return placed, clipped
 
 
