@@ -80,7 +80,7 @@ def merge_readers(boxes: Sequence[Box], readers: Sequence[str], findings: Sequen
 
 
 def agreement_note(drawn: Sequence[Sequence[Box]], readers: Sequence[int], findings: Sequence[str]) -> str:
-    """How far the readers of a data set agree, in a sentence that stays when a consensus takes the place of their boxes.
+    """How far the readers of a data set agree, in words that stay when a consensus takes the place of their boxes.
 
     Args:
         drawn: of each image, all boxes, with their readers.
