@@ -23,6 +23,8 @@ from bundle.node.running import run_node
 from bundle.node.sender import make_sender
 from bundle.node.service import Node
 
+fire.decorators.FIRE_METADATA = "_FIRE_METADATA"  # what begins otherwise, --help lists as a value of the command
+
 
 def main(
     bundle: str = "models/demo",

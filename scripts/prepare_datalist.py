@@ -18,6 +18,8 @@ from bundle.data.sources.all import SOURCES
 from bundle.data.sources.command import TEXTS, source_command
 from bundle.data.sources.faults import SourceError
 
+fire.decorators.FIRE_METADATA = "_FIRE_METADATA"  # what begins otherwise, --help lists as a value of the command
+
 
 def commands():
     """Source -> its command; what is text stays text, though it look like a number."""

@@ -56,6 +56,8 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "DicomAlwaysAllowStore": True,
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True,
             "Plugins": ["/usr/share/orthanc/plugins"],
             "DicomWeb": {"Enable": True},
             **more,

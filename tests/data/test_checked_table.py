@@ -1,9 +1,11 @@
 """A checked datalist's table: the same entries and items as without it, and none where anything has changed."""
 
+import gc
 import json
 import logging
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +13,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from bundle.data import datalist as module
-from bundle.data.checked_table import table_about
+from bundle.data.checked_table import table_about, write_table
 from bundle.data.datalist import (
     DatalistError,
     datalist_description,
@@ -23,6 +25,7 @@ from bundle.data.datalist import (
 )
 from bundle.data.datalist_text import table_of
 from bundle.data.entries import Entries
+from bundle.reading.options import ReadingOptions
 from scripts.check_datalist import main
 from tests.data.datalist_document import write_image
 
@@ -211,3 +214,37 @@ def test_the_command_says_what_it_did(document, write, capsys):
     assert not table_of(path).exists()
     with pytest.raises(SystemExit, match="reading#voi_indx is not known"):
         main(str(path), reading={"voi_indx": 1})
+
+
+def held():
+    """MiB in memory, mapped files among it."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def test_an_epoch_of_many_entries_holds_no_more_than_one_of_few(tmp_path):
+    few, many = 1_000, 30_000
+    grown = {}
+    for number in (few, many):
+        folder = tmp_path / str(number)
+        (folder / "cxr.h5").parent.mkdir()
+        (folder / "cxr.h5").touch()
+        (folder / "datalist.json").write_text(json.dumps({"findings": ["Mass"]}))
+        entries = [
+            {
+                **{"image": str(folder / "cxr.h5" / "cxr" / str(n)), "patient_id": f"p{n}", "report": "No mass. " * 60},
+                **{"labels": {"Mass": n % 2}, "boxes": [], "drawn": [], "boxed": [], "stored_size": [64, 64]},
+            }
+            for n in range(number)
+        ]
+        args = (folder / "datalist.json", {}, ["Mass"], {"training": entries}, folder, ReadingOptions())
+        size = write_table(*args).stat().st_size / 2**20
+        del entries, args
+        gc.collect()
+        before = held()
+        items = datalist_section(folder / "datalist.json", "training", check_images=False, base_dir=folder)
+        for place in np.random.default_rng(0).permutation(number):
+            item = items[place]
+        assert item["report"].startswith("No mass.")
+        grown[number] = held() - before
+    assert size > 15
+    assert grown[many] < grown[few] + 4, grown

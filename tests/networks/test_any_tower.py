@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from bundle.data.tokenizer import load_tokenizer
+from bundle.export.exportable import Exportable
+from bundle.export.onnx_file import export_onnx, run_onnx
 from bundle.losses import PatchCLIPLoss
 from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
 from bundle.networks.architecture import architecture_of_folder
@@ -141,6 +143,20 @@ def test_patch_clip_trains_and_is_read_back_without_the_folder(folders, tokenize
     with torch.no_grad():
         assert torch.equal(again(image, full=True)["pred"], output["pred"])
     assert again.has_prompts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_gives_what_the_tower_gives(folders, kind, tmp_path):
+    network = patch_clip(CLIPTowers(SIDE, pretrained=str(folders / kind), projection_dim=12, with_text=False)).eval()
+    embeddings = torch.randn(network.prompt_embeddings.shape, generator=torch.Generator().manual_seed(1))
+    network.prompt_embeddings.copy_(torch.nn.functional.normalize(embeddings, dim=-1))
+    exportable = Exportable(network)
+    differences = export_onnx(exportable, 132, {"notice": "for tests"}, tmp_path / "model.onnx")  # or refuses
+    assert max(differences.values()) < 1e-5
+    image = torch.rand(3, 1, 132, 132)
+    with torch.inference_mode():
+        for one, other in zip(run_onnx(tmp_path / "model.onnx")(image), exportable(image), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["siglip", "dinov2_with_registers", "dinov3_vit", "vit"])

@@ -46,8 +46,9 @@ def place_boxes(boxes: Sequence[Box], size: tuple[int, int], faults: Faults) -> 
             faults.add(box.where, f"box of {box.finding}", found, wanted)
             continue
         clipped += bool((inside != corners).any())
-        entry = {"finding": box.finding, "box": _plain(inside), "reader": box.reader, "caption": box.caption}
-        placed.append({key: value for key, value in entry.items() if value != ""})
+        who = {"reader": box.reader, "agreement": box.agreement}
+        entry: dict[str, Any] = {"finding": box.finding, "box": _plain(inside), "caption": box.caption, **who}
+        placed.append({key: value for key, value in entry.items() if value not in ("", None)})
     return placed, clipped
 
 

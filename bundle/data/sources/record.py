@@ -24,6 +24,7 @@ class Box:
         reader: a pseudonym; empty where nobody says who drew it.
         caption: what it says, in words.
         where: file and row, for messages.
+        agreement: the share of several readers who drew it; None where nobody says.
     """
 
     finding: str
@@ -32,6 +33,7 @@ class Box:
     reader: str = ""
     caption: str = ""
     where: str = ""
+    agreement: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

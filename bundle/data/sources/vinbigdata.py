@@ -15,7 +15,7 @@ from dataclasses import replace
 from bundle.data.datalist_entry import nearest
 from bundle.data.sources.box_rows import corners_of
 from bundle.data.sources.faults import Faults
-from bundle.data.sources.merging import RULES, merge_readers
+from bundle.data.sources.merging import RULES, agreement_note, merge_readers
 from bundle.data.sources.record import Box, Reading, Record
 from bundle.data.sources.table_file import TableFile, find_file
 
@@ -43,7 +43,8 @@ def read_vinbigdata(tables: str | os.PathLike[str], readers: str = "any") -> Rea
     Args:
         tables: train.csv, annotations_train.csv or annotations_test.csv, plain or .gz, or the folder of one.
         readers: how the three are merged: "any" keeps every reader's boxes (a finding that one of them drew is
-            present); "majority" keeps what two of them drew (`bundle.data.sources.merging`).
+            present); "majority" keeps what two of them drew; "fusion" does, by weighted box fusion
+            (`bundle.data.sources.merging`).
 
     Returns:
         A record for each image, in the order of the table.
@@ -54,7 +55,7 @@ def read_vinbigdata(tables: str | os.PathLike[str], readers: str = "any") -> Rea
         SourceError: every fault of header and rows.
     """
     if readers not in RULES:
-        raise ValueError(f"Found readers {readers!r}; wanted {' or '.join(RULES)}.")
+        raise ValueError(f"Found readers {readers!r}; wanted one of {', '.join(RULES)}.")
     path = find_file(tables, "train.csv", "annotations_train.csv", "annotations_test.csv", "vinbigdata-train.csv")
     table = TableFile(path)
     table.need("image_id", "class_name", *_ROLES.values())
@@ -99,4 +100,6 @@ def read_vinbigdata(tables: str | os.PathLike[str], readers: str = "any") -> Rea
             replace(record, labels=merged.labels, boxes=merged.boxes, boxed=merged.boxed, readers=merged.readers)
         )
     notes = [*table.notes, f"Several readers: {readers}"]
+    if several := [image for image in drawn if len(looked[image]) > 1]:
+        notes.append(agreement_note([drawn[n] for n in several], [len(looked[n]) for n in several], findings))
     return Reading("VinBigData / VinDr-CXR", findings, records, (path,), dropped, notes)

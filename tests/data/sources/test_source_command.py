@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from fire.helptext import HelpText
 
 from bundle.data.nih_tables import age_in_years
 from bundle.data.sources.all import SOURCES
 from bundle.data.sources.command import source_command
+from scripts.dicom_node import discard
 from scripts.prepare_datalist import commands
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,3 +35,10 @@ def test_the_documentation_has_a_command_of_each_source():
 
 def test_an_age_may_have_a_unit():
     assert (age_in_years("058Y"), age_in_years("006M")) == (58, 0.5)
+
+
+def test_help_has_the_options_and_nothing_of_fires_own():
+    for command in (commands()["table"], discard):
+        text = HelpText(command)
+        assert "FLAGS" in text
+        assert "METADATA" not in text

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from bundle.data.datalist import check_datalist
+from bundle.data.repeated_boxes import BETWEEN_READERS
 from bundle.data.sources.faults import Faults, SourceError
 from bundle.data.sources.image_index import ImageIndex
-from bundle.data.sources.merging import merge_readers
+from bundle.data.sources.merging import _library, agreement_note, merge_readers
 from bundle.data.sources.placing import place_boxes
 from bundle.data.sources.prepare import Options, prepare
 from bundle.data.sources.record import Box, Reading, Record
@@ -158,9 +159,73 @@ def test_merging_readers():
     most = merge_readers(boxes, readers, findings, "majority")
     assert most.labels == {"Mass": 1, "Edema": 0, "Nodule": 1, "Hernia": 0}
     (mass,) = most.boxes
-    assert (mass.corners, mass.reader) == ((1, 0, 11, 10), "")
+    assert (mass.corners, mass.reader, mass.agreement) == ((1, 0, 11, 10), "", 0.6667)
     assert most.boxed == {"Mass", "Edema", "Hernia"}  # on the nodule's place nobody agrees
     assert most.readers == ()
+    fused = merge_readers(boxes, readers, findings, "fusion")
+    assert (fused.labels, fused.boxed, fused.readers) == (most.labels, most.boxed, ())
+    (mass,) = fused.boxes
+    assert mass.corners == pytest.approx((1, 0, 11, 10))
+    assert (mass.reader, mass.agreement) == ("", 0.6667)
+    assert agreement_note([boxes, boxes[:3]], [3, 2], findings) == (
+        "Images in which one reader at least, more than half and all drew a finding: Mass 2, 2, 1; Edema 1, 0, 0; "
+        "Nodule 1, 1, 0"
+    )
+
+
+def fused_by_definition(boxes):
+    """Algorithm of Solovyev et al., section 3, with equal confidences: (mean corners, readers) of each cluster."""
+
+    def iou(one, other):
+        width, height = (min(one[k + 2], other[k + 2]) - max(one[k], other[k]) for k in (0, 1))
+        both = max(width, 0) * max(height, 0)
+        areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+        return both / (sum(areas) - both)
+
+    clusters, means = [], []
+    for box in reversed(boxes):  # all are equally confident
+        overlaps = [iou(box.corners, mean) for mean in means]
+        if overlaps and max(overlaps) > BETWEEN_READERS:
+            place = overlaps.index(max(overlaps))
+            clusters[place].append(box)
+            means[place] = np.mean([each.corners for each in clusters[place]], 0)
+        else:
+            clusters.append([box])
+            means.append(np.array(box.corners))
+    return [(mean, {box.reader for box in cluster}) for mean, cluster in zip(means, clusters, strict=True)]
+
+
+def test_weighted_box_fusion_is_the_published_one():
+    rng = np.random.default_rng(0)
+    chained = 0
+    for _ in range(300):
+        readers = ["R1", "R2", "R3"]
+        places = rng.uniform(0, 60, (2, 2))
+        boxes = [
+            Box("Mass", (x, y, x + width, y + height), reader=reader)
+            for reader in readers
+            for x, y in places[: rng.integers(1, 3)] + rng.uniform(-6, 6, 2)
+            for width, height in rng.uniform(15, 30, (1, 2))
+        ]
+        expected = sorted(
+            (tuple(mean), round(len(who) / 3, 4)) for mean, who in fused_by_definition(boxes) if len(who) > 1
+        )
+        found = merge_readers(boxes, readers, ["Mass"], "fusion").boxes
+        assert len(found) == len(expected)
+        for box, (corners, agreement) in zip(sorted(found, key=lambda each: each.corners), expected, strict=True):
+            np.testing.assert_allclose(box.corners, corners, atol=1e-4)
+            assert box.agreement == agreement
+        majority = merge_readers(boxes, readers, ["Mass"], "majority").boxes
+        chained += sorted(box.agreement for box in found) != sorted(box.agreement for box in majority)
+    assert chained > 10  # a chain is no cluster: the rules differ
+
+
+def test_fusion_without_its_library_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    _library.cache_clear()
+    boxes = [Box("Mass", (0, 0, 10, 10), reader=reader) for reader in ("R1", "R2")]
+    with pytest.raises(SourceError, match="pip install --no-deps ensemble-boxes"):
+        merge_readers(boxes, ["R1", "R2"], ["Mass"], "fusion")
 
 
 @pytest.mark.parametrize(

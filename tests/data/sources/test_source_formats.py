@@ -164,7 +164,7 @@ def test_vinbigdatas_faults_and_vindr(tmp_path):
     write_csv(table, header, "a,R1,Rib fracture,1,2,3,4", "a,R2,No finding,,,,", "a,R3,No finding,,,,")
     assert len(read_vinbigdata(table).findings) == 22
     assert read_vinbigdata(table, readers="majority").records[0].labels["Rib fracture"] == 0
-    with pytest.raises(ValueError, match="Found readers 'all'; wanted any or majority"):
+    with pytest.raises(ValueError, match="Found readers 'all'; wanted one of any, majority, fusion"):
         read_vinbigdata(table, readers="all")
 
 

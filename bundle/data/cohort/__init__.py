@@ -1,0 +1,1 @@
+"""Radiographs of an archive, de-identified as they come."""
