@@ -57,6 +57,7 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
         "output_dir": "$@bundle_root + '/eval'",
         "ckpt_dir": "$@bundle_root + '/models'",
         "init_checkpoint": None,
+        "canvas_cache": parser["canvas_cache"] | {"folder": None},
     }
     without_text = {key: inference[key] for key in ("clip", "network_def", "candidates")}
     return {
