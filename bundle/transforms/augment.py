@@ -60,8 +60,10 @@ def augment(
 
     Returns:
         The changed canvas, clamped to 0..1, what pads it 0 as before, and the affine from stored pixels to it, with
-        which boxes move along.
+        which boxes move along. Both are those given where all is off.
     """
+    if not any(astuple(ranges)):
+        return canvas, affine
     u = (
         torch.rand(9, generator=generator, dtype=torch.float64) * 2 - 1
     )  # all drawn always: switching one off keeps the rest
@@ -87,7 +89,7 @@ def augment(
     if ranges.noise:
         sigma = ranges.noise * (float(u[7]) + 1) / 2
         canvas = canvas + sigma * torch.randn(canvas.shape, generator=generator)
-    return canvas.clamp(0, 1) * inside, affine
+    return canvas.clamp_(0, 1).mul_(inside), affine  # it is a new one: some change made it
 
 
 def warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:

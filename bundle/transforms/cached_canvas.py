@@ -44,7 +44,7 @@ Sample = dict[Hashable, Any]
 
 LIBRARIES = (
     *("numpy", "torch", "scipy", "pydicom", "pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "python-gdcm"),
-    *("pyjpegls", "pillow", "tifffile", "nibabel", "itk", "h5py"),
+    *("pyjpegls", "pillow", "tifffile", "nibabel", "itk", "h5py", "scikit-image"),
 )
 """What decodes and resizes."""
 _TUPLE = "a tuple"

@@ -53,8 +53,18 @@ def test_nothing_changes_when_all_is_off():
     canvas, eye = torch.rand(1, 16, 16), torch.eye(3, dtype=torch.float64)
     off = Augmentation(rotate=0, scale=0, translate=0, **STILL)
     moved, affine = augment(canvas, eye, off, generator_for(0, 0, 0))
-    assert torch.equal(moved, canvas)
-    assert torch.equal(affine, eye)
+    assert moved is canvas  # not so much as looked at
+    assert affine is eye
+
+
+@pytest.mark.parametrize("change", ["rotate", "scale", "translate", "flip", "contrast", "gamma", "noise"])
+def test_a_change_leaves_the_canvas_it_is_of_as_it_is(change):
+    """It may be a cache's."""
+    canvas, eye = torch.rand(1, 16, 16), torch.eye(3, dtype=torch.float64)
+    before, off = canvas.clone(), {"rotate": 0, "scale": 0, "translate": 0, **STILL}
+    moved, _ = augment(canvas, eye, Augmentation(**{**off, change: 1}), generator_for(0, 0, 0))
+    assert not torch.equal(moved, before)
+    assert torch.equal(canvas, before)
 
 
 def test_values_stay_in_range():
