@@ -17,8 +17,8 @@ from typing import Any
 import fire
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
-from monai.data import DataLoader
+from monai.data import CacheDataset, DataLoader
+from monai.transforms import Compose
 from torch.utils.data import Dataset
 
 from bundle.data.loading import collate_radiographs
@@ -77,16 +77,28 @@ def demo_rows(folder: Path, images: int, repeats: int, cores: int) -> list[Row]:
         entries.append({"image": f"{n}.dcm", "patient_id": str(n), "labels": labels, "boxes": [box], "boxed": FINDINGS})
     parts = {"training": entries[: -images // 8], "validation": entries[-images // 8 :]}
     (folder / "datalist.json").write_text(json.dumps({"findings": FINDINGS, **parts}))
-    cache = {"canvas_cache#folder": str(folder / "demo")}
-    parsers = {
-        f"decoded, {cores} workers": demo(folder, num_workers=cores, cache_rate=0.0),
-        f"from the canvas cache, {cores} workers": demo(folder, num_workers=cores, cache_rate=0.0, **cache),
-        "from the canvas cache, no workers": demo(folder, num_workers=0, cache_rate=0.0, **cache),
-        "from memory (cache_rate 1), no workers": demo(folder, num_workers=0, cache_rate=1.0),
+    files = [str(ROOT / "configs" / name) for name in ("train.json", "demo.json")]
+    where = {"dataset_dir": str(folder), "bundle_root": str(folder), "findings": list(FINDINGS)}
+    parser = prepared_workflow(files, "training", {**where, "num_workers": 0, "cache_rate": 0.0}).parser
+    side, batch_size = parser["image_size"], parser["batch_size"]
+    cached = CachedCanvas(LoadRadiographd(), FitToCanvasd(size=side), {"folder": str(folder / "demo")})
+    build_canvases(cached, [folder / entry["image"] for entry in entries], cores)
+    plain, *rest = parser.get_parsed_content("train#preprocessing").transforms
+    data = parser.get_parsed_content("train#dataset#data")
+
+    def demo_loader(first: CachedCanvas, cache_rate: float, workers: int) -> DataLoader:
+        dataset = CacheDataset(data, Compose([first, *rest]), cache_rate=cache_rate, copy_cache=False, progress=False)
+        return loader_of(dataset, batch_size, workers)
+
+    loaders = {
+        f"decoded, {cores} workers": demo_loader(plain, 0.0, cores),
+        f"from the canvas cache, {cores} workers": demo_loader(cached, 0.0, cores),
+        "from the canvas cache, no workers": demo_loader(cached, 0.0, 0),
+        "from memory (cache_rate 1), no workers": demo_loader(plain, 1.0, 0),
     }
-    loaders = {way: parser.get_parsed_content("train#dataloader") for way, parser in parsers.items()}
-    build(parsers[f"from the canvas cache, {cores} workers"], [str(folder / f"{n}.dcm") for n in range(images)], cores)
-    step, batch_size = step_of(demo(folder, num_workers=0, cache_rate=1.0))
+    trainer, update = (parser.get_parsed_content(f"train#trainer{part}") for part in ("", "#iteration_update"))
+    trainer.state.epoch = 1
+    step = partial(update, trainer, next(iter(loaders[f"decoded, {cores} workers"])))
     seconds: dict[str, list[float]] = {way: [] for way in ("step", *loaders)}
     torch.set_num_threads(cores)
     step()
@@ -104,26 +116,6 @@ def demo_rows(folder: Path, images: int, repeats: int, cores: int) -> list[Row]:
     return rows
 
 
-def demo(folder: Path, **overrides: Any) -> ConfigParser:
-    """The demo's configuration on the images of a folder."""
-    files = [str(ROOT / "configs" / name) for name in ("train.json", "demo.json")]
-    where = {"dataset_dir": str(folder), "bundle_root": str(folder), "findings": list(FINDINGS), "seed": 0}
-    return prepared_workflow(files, "training", {**where, **overrides}).parser
-
-
-def build(parser: ConfigParser, images: list[str], workers: int) -> None:
-    build_canvases(parser.get_parsed_content("train#preprocessing#transforms#0"), images, workers)
-
-
-def step_of(parser: ConfigParser) -> tuple[Callable[[], object], int]:
-    """A training step of the demo on a batch that is there already, and the batch's size."""
-    trainer = parser.get_parsed_content("train#trainer")
-    update = parser.get_parsed_content("train#trainer#iteration_update")
-    batch = next(iter(trainer.data_loader))
-    trainer.state.epoch = 1
-    return partial(update, trainer, batch), trainer.data_loader.batch_size
-
-
 def epoch_rows(
     folder: Path, number: int, distinct: int, size: tuple[int, int], side: int, repeats: int, cores: int
 ) -> list[Row]:
@@ -138,10 +130,10 @@ def epoch_rows(
     cached = CachedCanvas(LoadRadiographd(), FitToCanvasd(size=side), {"folder": str(folder / "large")})
     plain = CachedCanvas(LoadRadiographd(), FitToCanvasd(size=side))
     lean = took(partial(lean_loop, images, side, cores))
-    first = loader_of(plain, images, cores)
+    first = loader_of(Images(images, plain), BATCH, cores)
     cold = took(partial(consume, first))
     filling = took(partial(build_canvases, cached, images, cores))
-    later = loader_of(cached, images, cores)
+    later = loader_of(Images(images, cached), BATCH, cores)
     consume(later)
     warm = median(took(partial(consume, later)) for _ in range(repeats))
     of = f"{number} files of {size[0]} to {size[1]} px, JPEG 2000, to {side} px, {cores} processes"
@@ -171,10 +163,9 @@ class Images(Dataset[Any]):
         return {"image": self.step({"image": str(self.images[place])})["image"], "index": place}
 
 
-def loader_of(step: CachedCanvas, images: list[Path], workers: int) -> DataLoader:
-    return DataLoader(
-        Images(images, step), workers, batch_size=BATCH, collate_fn=collate_radiographs, persistent_workers=True
-    )
+def loader_of(dataset: Dataset[Any], batch_size: int, workers: int) -> DataLoader:
+    more = {"collate_fn": collate_radiographs, "drop_last": True, "persistent_workers": workers > 0}
+    return DataLoader(dataset, workers, batch_size=batch_size, **more)
 
 
 def consume(loader: Iterable[Any]) -> None:

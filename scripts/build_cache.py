@@ -41,23 +41,22 @@ def main(
     try:
         check_overrides(files, overrides)
         parser = prepared_workflow(files, "training", overrides).parser
-        cached, images = caches_of(parser)[0], images_of(parser)
+        cached, images = cache_of(parser), images_of(parser)
         if prune:
             print(f"Removed {len(remove_other_ways(cached))} folders of canvases made otherwise.")
         built = build_canvases(cached, images, workers or len(os.sched_getaffinity(0)), verify)
-    except (DatalistError, ValueError, OSError) as error:
+    except (DatalistError, ValueError, OSError, RuntimeError) as error:
         sys.exit(str(error))
-    told = account(cached, built)
-    print(told)
+    print(account(cached, built))
     if built.there < built.images:
         sys.exit(1)
 
 
-def caches_of(parser: ConfigParser) -> list[CachedCanvas]:
-    """The steps of a configuration that the cache is for: the training's, then the validation's.
+def cache_of(parser: ConfigParser) -> CachedCanvas:
+    """The step of a configuration's preprocessing that the cache is for.
 
     Raises:
-        ValueError: it has none, or two that differ.
+        ValueError: it has none, or training and validation have different ones, or there is no folder.
     """
     ids = [
         f"{part}#preprocessing#transforms#{number}"
@@ -72,7 +71,7 @@ def caches_of(parser: ConfigParser) -> list[CachedCanvas]:
         raise ValueError("canvas_cache#folder is null: give the folder that the canvases go to.")
     if len({cache.digest for cache in caches}) > 1:
         raise ValueError("Training and validation make their canvases differently: one cache cannot serve both.")
-    return caches
+    return caches[0]
 
 
 def images_of(parser: ConfigParser) -> list[str]:

@@ -36,6 +36,8 @@ KEY_BYTES = 16
 BUCKETS = 256
 SHARD_BYTES = 2**26  # what a writer holds in memory, and what a killed one loses at the most
 VALUES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("uint8", "uint16", "float32")}
+# what reading a file of other content ends with, wherever it differs
+_BROKEN = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, AttributeError)
 _KEYS, _SIDE, _TYPE = b"keys", b"side", b"values"
 
 key_digest = partial(hashlib.blake2b, digest_size=KEY_BYTES)
@@ -113,7 +115,7 @@ class CanvasShards:
                 return self._row(pa.ipc.open_file(file).get_batch(row), key)
         except FileNotFoundError:
             return None  # removed since
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        except _BROKEN as error:
             raise DamagedShardError(
                 f"{path} is damaged or cannot be read ({str(error) or type(error).__name__})"
             ) from error
@@ -151,7 +153,7 @@ class CanvasShards:
                 return keys
         except FileNotFoundError:
             return []
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        except _BROKEN as error:
             raise DamagedShardError(
                 f"{path} is damaged or cannot be read ({str(error) or type(error).__name__})"
             ) from error

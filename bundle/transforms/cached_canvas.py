@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -75,6 +75,18 @@ class CacheSettings:
         if self.gib is not None and not (number and 0 < self.gib < math.inf):
             raise ValueError(f"canvas_cache#gib is {self.gib!r}; wanted a number above 0, or null for no bound")
 
+    @classmethod
+    def of(cls, section: Mapping[str, Any] | None) -> CacheSettings:
+        """Settings from a section of a configuration; None has the defaults.
+
+        Raises:
+            ValueError: for a name that is none of them, or a value that cannot be meant.
+        """
+        chosen, known = without_comments(section), [field.name for field in fields(cls)]
+        if unknown := [name for name in chosen if name not in known]:
+            raise ValueError(f"canvas_cache#{unknown[0]} is not known; wanted {', '.join(known)}")
+        return cls(**chosen)
+
     @property
     def most_bytes(self) -> float:
         """The bound."""
@@ -104,7 +116,7 @@ class CachedCanvas(Transform):
             raise ValueError(f"CachedCanvas: wanted one key, the same in both steps, got {load.keys} and {fit.keys}")
         self.load, self.fit = load, fit
         (self.key,) = load.keys
-        self.settings = CacheSettings(**without_comments(cache))
+        self.settings = CacheSettings.of(cache)
         self.shards: CanvasShards | None = None
         self._told: set[str] = set()
         if self.settings.folder is not None:

@@ -241,6 +241,7 @@ def test_nobody_else_may_look_and_nobody_is_named(tmp_path, images):
     [
         ({"values": "int4"}, "canvas_cache#values is 'int4'; wanted one of uint8, uint16, float32"),
         ({"gib": 0}, "canvas_cache#gib is 0; wanted a number above 0"),
+        ({"gb": 7}, "canvas_cache#gb is not known; wanted folder, values, gib"),
         ({"folder": 7}, "canvas_cache#folder is 7; wanted a folder"),
     ],
 )
