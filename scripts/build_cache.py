@@ -44,7 +44,8 @@ def main(
         cached, images = cache_of(parser), images_of(parser)
         if prune:
             print(f"Removed {len(remove_other_ways(cached))} folders of canvases made otherwise.")
-        built = build_canvases(cached, images, workers or len(os.sched_getaffinity(0)), verify)
+        processes = len(os.sched_getaffinity(0)) if workers is None else workers
+        built = build_canvases(cached, images, processes, verify)
     except (DatalistError, ValueError, OSError, RuntimeError) as error:
         sys.exit(str(error))
     print(account(cached, built))

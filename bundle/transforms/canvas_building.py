@@ -137,6 +137,8 @@ def remove_other_ways(cached: CachedCanvas) -> list[str]:
 
 def other_ways(shards: CanvasShards) -> list[Path]:
     """The folders of a cache that hold canvases made otherwise."""
+    if not shards.root.is_dir():
+        return []
     names = {f"{bucket:02x}" for bucket in range(BUCKETS)}
     named = [path for path in shards.root.iterdir() if len(path.name) == 2 * KEY_BYTES and path != shards.folder]
     return [folder for folder in named if folder.is_dir() and {path.name for path in folder.iterdir()} <= names]
