@@ -40,11 +40,16 @@ class Step:
             for key, value in batch.items()
             if isinstance(value, torch.Tensor)
         }
+        moved = self._augmented(engine, moved)
         known = {key: moved[key] for key in self.network_keys}
         image = self.precision.layout(self._seen(engine, moved))
         if self.full:
             known["full"] = True  # type: ignore[assignment]
         return engine.inferer(image, engine.network, **known), moved
+
+    def _augmented(self, _: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The batch that network, teacher and loss get."""
+        return batch
 
     def _seen(self, _: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The images (B, 1, Hc, Wc) that the network gets of a batch."""
@@ -84,6 +89,8 @@ class TrainingStep(Step):
         teacher: such as `bundle.networks.RegionTeacher`: what it makes of the batch joins the network's output.
         photometric: such as `bundle.transforms.RandomPhotometry`: changes the images that the network gets, by their
             `index` and the epoch. A teacher looks at them as they are.
+        augmentation: such as `bundle.transforms.RandomAugmentation`: moves and re-exposes the images that network and
+            teacher get, as their `augmentation` says.
 
     Raises:
         FloatingPointError: the loss is not finite; the message names the terms that are not.
@@ -97,9 +104,21 @@ class TrainingStep(Step):
         max_grad_norm: float | None = None,
         teacher: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] | None = None,
         photometric: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor] | None = None,
+        augmentation: Callable[[Mapping[str, torch.Tensor], int], torch.Tensor] | None = None,
     ) -> None:
         super().__init__(precision, network_keys, full)
         self.max_grad_norm, self.teacher, self.photometric = max_grad_norm, teacher, photometric
+        self.augmentation = augmentation
+
+    def _augmented(self, engine: Any, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self.augmentation is not None:
+            return batch | {"image": self.augmentation(batch, engine.state.epoch)}
+        if "augmentation" in batch:
+            raise ValueError(
+                "The boxes of the samples are augmented, the images are not: give the training step (iteration_update) "
+                "a bundle.transforms.RandomAugmentation with the ranges of AugmentRadiographd."
+            )
+        return batch
 
     def _seen(self, engine: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if self.photometric is None:

@@ -57,6 +57,7 @@ def packaged_configs(parser: ConfigParser, root: Path) -> dict[str, Config]:
         "output_dir": "$@bundle_root + '/eval'",
         "ckpt_dir": "$@bundle_root + '/models'",
         "init_checkpoint": None,
+        "canvas_cache": parser["canvas_cache"] | {"folder": None},
     }
     if "on_bad_image" in training:
         training["on_bad_image"] = "raise"  # a choice for the data that were learnt from

@@ -12,6 +12,17 @@ _KEY = b"ElementDataFile"
 _ACCEPTED = re.compile(
     _KEY + rb"[ \t]{0,40}[=:][ \t]{0,40}(?!LIST)(?!.*\.\.)[^\s/\\%:][^/\\%:\x00-\x1f\x7f]{0,250}\r?(?:\n|$)"
 )
+_NAMED = re.compile(_KEY + rb"[ \t]{0,40}[=:][ \t]{0,40}([^\x00-\x1f\x7f]{1,250})")
+_HEADER_BYTES = 2**16
+
+
+def pixels_beside(path: Path) -> list[Path]:
+    """The files that a MetaImage header takes its pixels from, beside its own; none for any other image."""
+    if not path.name.lower().endswith((".mha", ".mhd")):
+        return []
+    with path.open("rb") as file:
+        names = [name.decode("latin-1").strip() for name in _NAMED.findall(file.read(_HEADER_BYTES))]
+    return [path.with_name(name) for name in names if name != "LOCAL" and "/" not in name]
 
 
 def refuse_pixels_elsewhere(path: Path) -> None:

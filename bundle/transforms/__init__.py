@@ -1,5 +1,7 @@
 """Transforms of radiographs, boxes and reports: array functions a file each, and the dictionary forms configs name."""
 
+from bundle.transforms.augment import RandomAugmentation as RandomAugmentation
+from bundle.transforms.cached_canvas import CachedCanvas as CachedCanvas
 from bundle.transforms.dictionary import AugmentRadiographd as AugmentRadiographd
 from bundle.transforms.dictionary import BoxesToCanvasd as BoxesToCanvasd
 from bundle.transforms.dictionary import BoxesToPatchMaskd as BoxesToPatchMaskd

@@ -1,7 +1,6 @@
-"""Augmentation of a radiograph on its canvas, drawn from (seed, epoch, image) and nothing else."""
+"""Augmentation of radiographs on their canvases, drawn from (seed, epoch, image) and nothing else."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
 import torch
@@ -9,6 +8,8 @@ import torch.nn.functional as F
 
 from bundle.comments import arguments_in
 from bundle.exposed import exposed_rectangle
+
+NOISE = 3  # the stream of its generator, beside RandomPhotometry's and OtherMachined's
 
 
 @dataclass(frozen=True)
@@ -52,54 +53,115 @@ def generator_for(seed: int, epoch: int, index: int, stream: int = 0) -> torch.G
     return torch.Generator().manual_seed((mixed + stream * 0x9FB21C651E98DF25) % 2**63)
 
 
-def augment(
-    canvas: torch.Tensor, affine: torch.Tensor, ranges: Augmentation, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move, then re-expose, a radiograph.
+def drawn(generator: torch.Generator) -> torch.Tensor:
+    """What a radiograph's augmentation is made of: (9,) float64 in -1..1, all always: one off keeps the rest."""
+    return torch.rand(9, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+def moves(u: torch.Tensor, ranges: Augmentation, size: tuple[int, int]) -> torch.Tensor:
+    """The move of canvas pixels that augmentation makes: turn and zoom about the centre, mirror, shift.
 
     Args:
-        canvas: (1, Hc, Wc) float, 0..1.
-        affine: (3, 3), stored to canvas.
+        u: (..., 9), of `drawn`.
         ranges: the ranges to draw from.
-        generator: source of every random number.
+        size: (Hc, Wc) of the canvas.
 
     Returns:
-        The changed canvas, clamped to 0..1, what pads it 0 as before, and the affine from stored pixels to it, with
-        which boxes move along.
+        (..., 3, 3) float64, acting on (x, y, 1); with it boxes move along.
     """
-    u = (
-        torch.rand(9, generator=generator, dtype=torch.float64) * 2 - 1
-    )  # all drawn always: switching one off keeps the rest
-    h, w = canvas.shape[-2:]
-    angle, zoom = math.radians(ranges.rotate * u[0]), 1 + ranges.scale * float(u[1])
-    shift_x, shift_y = ranges.translate * w * float(u[2]), ranges.translate * h * float(u[3])
-    mirror = -1.0 if (u[4] + 1) / 2 < ranges.flip else 1.0
-    inside = exposed_rectangle(canvas)
+    h, w = size
+    angle, zoom = torch.deg2rad(ranges.rotate * u[..., 0]), 1 + ranges.scale * u[..., 1]
+    mirror = torch.where((u[..., 4] + 1) / 2 < ranges.flip, -1.0, 1.0)
+    cos, sin = zoom * torch.cos(angle), zoom * torch.sin(angle)
+    linear = torch.stack([torch.stack([mirror * cos, -sin], -1), torch.stack([mirror * sin, cos], -1)], -2)
+    centre = torch.tensor([w / 2, h / 2], dtype=torch.float64)
+    shift = torch.stack([ranges.translate * w * u[..., 2], ranges.translate * h * u[..., 3]], -1)
+    move = torch.eye(3, dtype=torch.float64).repeat(*u.shape[:-1], 1, 1)
+    move[..., :2, :2], move[..., :2, 2] = linear, centre - linear @ centre + shift
+    return move
+
+
+class RandomAugmentation:
+    """Moves, then re-exposes, a batch of radiographs, on its device; where all is off it costs nothing.
+
+    With x a moved image (`moves`) and m the mean of x^exp(gamma u5): m + (1 + contrast u6) (x^exp(gamma u5) - m), with
+    noise (u7 + 1)/2 N(0, 1), cut to 0..1. What pads the canvas stays 0. `AugmentRadiographd` draws u in the loader and
+    moves the boxes.
+
+    Args:
+        seed: of the experiment, for the noise, which is drawn from (seed, epoch, image) on the device.
+        ranges: fields of `Augmentation`.
+    """
+
+    def __init__(self, seed: int = 0, ranges: Mapping[str, float] | None = None) -> None:
+        self.seed, self.ranges = seed, augmentation_of(ranges)
+        self.off = is_off(ranges)
+
+    @torch.no_grad()
+    def __call__(self, batch: Mapping[str, torch.Tensor], epoch: int) -> torch.Tensor:
+        """The images of a batch, augmented.
+
+        Args:
+            batch: `image` (B, 1, Hc, Wc), 0..1; `augmentation` (B, 9), of `drawn`; `index` (B,).
+            epoch: of the training.
+
+        Returns:
+            (B, 1, Hc, Wc), 0..1; `image` itself where all is off.
+
+        Raises:
+            ValueError: the batch has no `augmentation`: its boxes would move, its images would not.
+        """
+        image, ranges = batch["image"], self.ranges
+        if self.off:
+            return image
+        if "augmentation" not in batch:
+            raise ValueError(
+                "augmentation is on, but the samples have lost what was drawn for them: let SelectSampled (`sampled`) "
+                'keep "augmentation", or set all of augmentation to 0.'
+            )
+        generators = [generator_for(self.seed, epoch, number, NOISE) for number in batch["index"].tolist()]
+        # autocast would make the places of pixels bfloat16
+        with torch.autocast(image.device.type, enabled=False):
+            return augment(image, batch["augmentation"], ranges, generators)
+
+
+def augment(
+    image: torch.Tensor, u: torch.Tensor, ranges: Augmentation, generators: Sequence[torch.Generator]
+) -> torch.Tensor:
+    """`RandomAugmentation` of images (B, 1, Hc, Wc), by u (B, 9); each image's noise has the seed of its generator."""
+    u, inside = u.double().cpu(), exposed_rectangle(image)
     if ranges.rotate or ranges.scale or ranges.translate or ranges.flip:
-        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
-        linear = torch.tensor([[mirror * cos, -sin], [mirror * sin, cos]], dtype=torch.float64)
-        centre = torch.tensor([w / 2, h / 2], dtype=torch.float64)
-        move = torch.eye(3, dtype=torch.float64)
-        move[:2, :2] = linear
-        move[:2, 2] = centre - linear @ centre + torch.tensor([shift_x, shift_y], dtype=torch.float64)
-        canvas, inside = warp(canvas, move), warp(inside.to(canvas), move) > 0
-        affine = move @ affine
+        move = moves(u, ranges, (image.shape[-2], image.shape[-1]))
+        image, inside = warp(image, move), warp(inside.to(image), move) > 0
+    u = u.to(image)
     if ranges.gamma:
-        canvas = canvas.clamp(min=1e-6) ** math.exp(ranges.gamma * float(u[5]))
+        image = image.clamp(min=1e-6) ** torch.exp(ranges.gamma * _each(u[:, 5]))
     if ranges.contrast:
-        mean = canvas.mean()
-        canvas = mean + (1 + ranges.contrast * float(u[6])) * (canvas - mean)
+        mean = image.mean((1, 2, 3), keepdim=True)
+        image = mean + (1 + ranges.contrast * _each(u[:, 6])) * (image - mean)
     if ranges.noise:
-        sigma = ranges.noise * (float(u[7]) + 1) / 2
-        canvas = canvas + sigma * torch.randn(canvas.shape, generator=generator)
-    return canvas.clamp(0, 1) * inside, affine
+        on_device = [torch.Generator(image.device).manual_seed(each.initial_seed()) for each in generators]
+        noise = torch.stack([torch.randn(image.shape[1:], generator=g, device=image.device) for g in on_device])
+        image = image + ranges.noise * (_each(u[:, 7]) + 1) / 2 * noise
+    return image.clamp_(0, 1).mul_(inside)  # it is a new one: some change made it
 
 
 def warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
-    """Resample so that what was at p is at move(p); outside is 0, as in the padding."""
+    """Resample so that what was at p is at move(p); outside is 0, as in the padding.
+
+    Args:
+        canvas: (C, H, W), or a batch (B, C, H, W).
+        move: (3, 3), or (B, 3, 3).
+    """
+    if move.ndim == 2:
+        return warp(canvas[None], move[None])[0]
     h, w = canvas.shape[-2:]
     # grid_sample wants, for each new pixel, the old place in units of half the canvas about its centre
     unit = torch.tensor([[w / 2, 0, w / 2], [0, h / 2, h / 2], [0, 0, 1]], dtype=torch.float64)
-    theta = torch.linalg.inv(unit) @ torch.linalg.inv(move) @ unit
-    where = F.affine_grid(theta[None, :2].to(canvas.dtype), [1, 1, h, w], align_corners=False)
-    return F.grid_sample(canvas[None], where, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    theta = (torch.linalg.inv(unit) @ torch.linalg.inv(move) @ unit)[:, :2].to(canvas)
+    where = F.affine_grid(theta, [len(canvas), 1, h, w], align_corners=False)
+    return F.grid_sample(canvas, where, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _each(values: torch.Tensor) -> torch.Tensor:
+    return values[:, None, None, None]

@@ -23,7 +23,7 @@ from bundle.data.boxed_sampler import keeps_boxes
 from bundle.data.loading import BOX_ROWS
 from bundle.data.report_text import tokenize_reports
 from bundle.grid import boxes_to_patch_mask, transform_boxes
-from bundle.transforms.augment import augment, augmentation_of, generator_for
+from bundle.transforms.augment import augmentation_of, drawn, generator_for, is_off, moves
 from bundle.transforms.canvas import fit_to_canvas
 
 Sample = dict[Hashable, Any]
@@ -55,7 +55,10 @@ class FitToCanvasd(MapTransform):
 
 
 class AugmentRadiographd(MapTransform, RandomizableTrait):
-    """Move and re-expose the canvas; `canvas_from_stored` follows, so boxes drawn from it move along.
+    """Draw what `RandomAugmentation` does to the canvas, `augmentation` (9,), and move what is drawn from its boxes.
+
+    `canvas_from_stored` is that of the moved canvas; the pixels are moved and re-exposed with the whole batch, on the
+    device, in front of the network. Where all is off, nothing changes.
 
     What is drawn depends on (seed, epoch, `index` of the sample) alone. The epoch lies in shared memory, where
     `set_epoch` reaches the loader's worker processes.
@@ -75,7 +78,7 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
         self, keys: KeysCollection = "image", seed: int = 0, ranges: Mapping[str, float] | None = None
     ) -> None:
         super().__init__(keys)
-        self.seed, self.ranges = seed, augmentation_of(ranges)
+        self.seed, self.ranges, self.off = seed, augmentation_of(ranges), is_off(ranges)
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
@@ -90,9 +93,11 @@ class AugmentRadiographd(MapTransform, RandomizableTrait):
                 f"({', '.join(texts)}) false: set it to 0."
             )
         for key in self.keys:
-            generator = generator_for(self.seed, int(self._epoch), int(d["index"]))
-            image = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
-            d[key], d["canvas_from_stored"] = augment(image, d["canvas_from_stored"], self.ranges, generator)
+            d[key] = torch.as_tensor(d[key]).as_subclass(torch.Tensor)
+            if not self.off:
+                d["augmentation"] = drawn(generator_for(self.seed, int(self._epoch), int(d["index"])))
+                size = (d[key].shape[-2], d[key].shape[-1])
+                d["canvas_from_stored"] = moves(d["augmentation"], self.ranges, size) @ d["canvas_from_stored"]
         return d
 
 

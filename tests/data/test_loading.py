@@ -53,7 +53,9 @@ def items(count=7):
 def epoch(loader, sampler, number):
     sampler.set_epoch(number)
     return [
-        (int(i), image.clone()) for batch in loader for i, image in zip(batch["index"], batch["image"], strict=True)
+        (int(i), torch.cat([u, affine.flatten()]))
+        for batch in loader
+        for i, u, affine in zip(*(batch[key] for key in ("index", "augmentation", "canvas_from_stored")), strict=True)
     ]
 
 
