@@ -46,8 +46,9 @@ class BadImages:
         on_bad_image: "raise" or "skip".
         max_bad_share: of a section's images, 0..1; above it the run stops.
         folder: where `unreadable_SECTION.json` goes, [{"index", "file", "reason"}]: the place in the section, the path
-            below the data folder. None is for who judges: figures are of every image, and "skip" is refused.
+            below the data folder.
         workers: processes that read, of each rank; 0 reads in this one.
+        evaluating: whether figures are made, which are of every image: "skip" is refused.
 
     Attributes:
         left_out: section -> places of the images that are not taken, where there are any.
@@ -60,17 +61,18 @@ class BadImages:
         self,
         on_bad_image: str = RAISE,
         max_bad_share: float = 0.05,
-        folder: str | os.PathLike[str] | None = None,
+        folder: str | os.PathLike[str] = ".",
         workers: int = 0,
+        evaluating: bool = False,
     ) -> None:
         check_choice(on_bad_image, max_bad_share)
-        if on_bad_image == SKIP and folder is None:
+        if on_bad_image == SKIP and evaluating:
             raise ValueError(
                 'on_bad_image is "skip", which is for training and inference: figures are of every image of a section. '
                 'Set it to "raise", and mend the images that cannot be read or take them out of the datalist.'
             )
         self.skips, self.max_bad_share, self.workers = on_bad_image == SKIP, max_bad_share, workers
-        self.folder = None if folder is None else Path(folder)
+        self.folder = Path(folder)
         self.left_out: dict[str, list[int]] = {}
 
     def kept(
@@ -90,7 +92,7 @@ class BadImages:
         Raises:
             ValueError: more than `max_bad_share` of them cannot be read, or none can.
         """
-        if not self.skips or self.folder is None:
+        if not self.skips:
             return list(range(len(entries)))
         name = section if isinstance(section, str) else "+".join(section)
         logger.info("on_bad_image is skip: the %d images of %s are read once before they are used.", len(entries), name)

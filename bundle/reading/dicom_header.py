@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from pydicom import config
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException
@@ -53,6 +54,8 @@ PARSE_ERRORS = (
     zlib.error,
 )
 
+# What pydicom warns of it quotes, and of a damaged length that may be the patient's name, whichever element is read.
+config.settings.reading_validation_mode = config.IGNORE
 
 PIXELS = frozenset(map(Tag, ("FloatPixelData", "DoubleFloatPixelData", "PixelData")))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -57,3 +59,17 @@ def test_what_is_harmless_is_read(tmp_path: Path) -> None:
         assert (found == wanted).all(), name
     (tmp_path / "a.dcm").write_bytes(radiographs.with_damage(radiographs.CODECS["RLE"], "its first byte"))
     assert (read_radiograph(tmp_path / "a.dcm")[0] == wanted).all()
+
+
+def test_a_damaged_length_puts_no_patient_into_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An element that is read swallows those that are not, and their values with it."""
+    content = radiographs.whole()
+    element = content.index(b"\x08\x00\x16\x00UI", 132)
+    long = content[: element + 6] + b"\xc8\0" + content[element + 8 :]
+    assert b"Secret^Name" in long[element + 8 : element + 208]
+    (tmp_path / "a.dcm").write_bytes(long)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with contextlib.suppress(ValueError):
+            read_radiograph(tmp_path / "a.dcm")
+    assert "secret" not in (caplog.text + "".join(str(each.message) for each in caught)).lower()

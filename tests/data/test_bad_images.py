@@ -139,7 +139,7 @@ def test_it_holds_for_a_checked_table_and_for_texts(tmp_path: Path) -> None:
         (("ignore",), 'on_bad_image is \'ignore\'; wanted "raise" or "skip"'),
         (("skip", 5, "out"), "max_bad_share is 5; wanted a share, 0 to 1"),
         (("skip", True, "out"), "max_bad_share is True"),
-        (("skip", 0.5), "for training and inference: figures are of every image"),
+        (("skip", 0.5, "out", 0, True), "for training and inference: figures are of every image"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(arguments: Any, said: str) -> None:
