@@ -217,8 +217,8 @@ def test_the_command_says_what_it_did(document, write, capsys):
 
 
 def held():
-    """MiB in memory, mapped files among it."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """MiB of mapped files in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[2]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def test_an_epoch_of_many_entries_holds_no_more_than_one_of_few(tmp_path):

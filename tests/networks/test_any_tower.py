@@ -145,7 +145,8 @@ def test_patch_clip_trains_and_is_read_back_without_the_folder(folders, tokenize
     assert again.has_prompts
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["dinov3_vit", "siglip"])  # rotary positions, attention pooling; the others agree too
 def test_onnx_gives_what_the_tower_gives(folders, kind, tmp_path):
     network = patch_clip(CLIPTowers(SIDE, pretrained=str(folders / kind), projection_dim=12, with_text=False)).eval()
     embeddings = torch.randn(network.prompt_embeddings.shape, generator=torch.Generator().manual_seed(1))
