@@ -111,7 +111,7 @@ class RadiographApp(MONAILabelApp):
 
         def clean() -> None:
             while not watch.over.is_set():
-                self.cleanup_sessions()
+                self._sessions.remove_expired()  # MONAI Label's own does nothing until this server has one
                 watch.over.wait(CLEANED)
 
         watch.start(clean, "sessions")

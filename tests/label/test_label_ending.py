@@ -47,7 +47,7 @@ def wait_for(condition, seconds=120):
 
 def test_sigterm_ends_a_training_which_goes_on_when_it_is_asked_for_again(tiny_package, tmp_path):
     write_tiny_data(tmp_path / "studies", {"training": 6}, seed=5)
-    half = tmp_path / "work" / "sessions" / "half"  # an upload of before, without notes: it stopped every start
+    half = tmp_path / "work" / "sessions" / "half"  # an upload to an earlier server, without notes
     half.mkdir(parents=True)
     os.utime(half, (0, 0))
     server = start(tmp_path, tiny_package)

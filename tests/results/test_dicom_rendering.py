@@ -14,7 +14,7 @@ from bundle.reading.radiograph import read_radiograph
 from bundle.results.colours import finding_colour, rgb
 from bundle.results.dicom import dicom_results, save_dicom_results
 from bundle.results.dicom.secondary_capture import BANNER, LONG_SIDE
-from tests.results.dicom_case import CANDIDATES, HEIGHT, LESION, WIDTH, document, maps, program, write_radiograph
+from tests.results.dicom_case import CANDIDATES, HEIGHT, LESION, PLAN, WIDTH, document, maps, program, write_radiograph
 
 MASS = np.array(rgb(finding_colour(1)))
 
@@ -141,16 +141,19 @@ def test_dcmtk_finds_the_state_well_formed(tmp_path):
 
 def test_dcmtk_reads_findings_and_boxes_from_the_report(tmp_path):
     source = write_radiograph(tmp_path / "in.dcm")
-    report, _, _ = save_dicom_results(dicom_results(source, document(), maps()), tmp_path, "in")
+    report, _, _ = save_dicom_results(dicom_results(source, document(points=PLAN), maps()), tmp_path, "in")
     said = program("dsrdump", "+Pl", report)
     assert "PARTIAL" not in said
     for line in (
-        'Finding")=(309529002,SCT,"Lung mass")',
+        'contains CODE:(,,"Finding")=(309529002,SCT,"Lung mass")',
+        'contains CODE:(,,"Presence")=(272519000,SCT,"Absent")',
+        'has concept mod CODE:(,,"Associated finding")=(60046008,SCT,"Pleural effusion")',
         'Certainty of Finding")="91.2345" (%,UCUM,"Percent")',
         "POLYLINE,130/60,160/60,160/90,130/90,130/60",
         'Comment")="Not for clinical use; trained on simulated images."',
     ):
         assert line in said, said
+    assert 'Finding")=(60046008' not in said.replace('"Associated finding")', "")
 
 
 def test_the_report_holds_the_notes_of_the_reader(tmp_path):
