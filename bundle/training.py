@@ -107,6 +107,10 @@ class ResumableTraining:
             OSError: a checkpoint cannot be written; the one before is as it was.
             SystemExit: of status 143, on SIGTERM.
         """
+        with self._stopping:
+            self._run()
+
+    def _run(self) -> None:
         self._check_batches()
         self._check_save_every()
         if self.last.is_file():
@@ -143,8 +147,7 @@ class ResumableTraining:
         if self.trainer.state.rank == 0:
             for path in (self.last, previous_of(self.last), self.best):
                 remove_leftovers(path)
-        with self._stopping:
-            self.trainer.run()
+        self.trainer.run()
 
     def _step(self) -> str:
         """Where within an epoch, in words; empty between two."""
