@@ -110,6 +110,10 @@ class ResumableTraining:
             OSError: a checkpoint cannot be written; the one before is as it was.
             SystemExit: of status 143, on SIGTERM.
         """
+        with self._stopping:
+            self._run()
+
+    def _run(self) -> None:
         self._check_batches()
         self._check_save_every()
         if self.last.is_file():
@@ -146,8 +150,7 @@ class ResumableTraining:
         if self.trainer.state.rank == 0:
             for path in (self.last, previous_of(self.last), self.best):
                 remove_leftovers(path)
-        with self._stopping:
-            self.trainer.run()
+        self.trainer.run()
         for section, places in self.left_out.items() if self.trainer.state.rank == 0 else ():
             logger.warning(f"Trained without {len(places)} images of {section} that cannot be read (on_bad_image).")
 
