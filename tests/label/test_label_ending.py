@@ -1,13 +1,12 @@
-"""The server's end is a training's end too, which goes on when it is asked for again; a dead thread is its end."""
+"""The server's end is a training's end too, which goes on when it is asked for again."""
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.label.server import ENVIRONMENT, ROOT, Server
+from tests.label.server import ROOT, Server
 from tests.label.test_label_training import draw, entries, train
 from tests.tiny import write_tiny_data
 
@@ -74,17 +73,3 @@ def test_sigterm_ends_a_training_which_goes_on_when_it_is_asked_for_again(tiny_p
         assert not (server.work / "training" / "checkpoints" / "begun.json").exists()
     finally:
         server.stop()
-
-
-def test_a_thread_that_dies_takes_the_server_down_and_the_log_says_why(tiny_package, tmp_path):
-    """The one that removes uploads whose hour is over: here it finds no folder, but a link that leads to itself."""
-    (tmp_path / "studies").mkdir()
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / "sessions").symlink_to("sessions")
-    arguments = [*map(str, command(tmp_path, tiny_package)), "--port", "0"]
-    done = subprocess.run(
-        arguments, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 1, done.stderr[-3000:]
-    assert "The server ends: the thread sessions has failed: OSError" in done.stderr
-    assert "The server has ended: the thread sessions has failed" in done.stderr
