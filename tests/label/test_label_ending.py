@@ -1,12 +1,13 @@
 """The server's end is a training's end too, which goes on when it is asked for again."""
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.label.server import ROOT, Server
+from tests.label.server import ENVIRONMENT, ROOT, Server
 from tests.label.test_label_training import draw, entries, train
 from tests.tiny import write_tiny_data
 
@@ -73,3 +74,16 @@ def test_sigterm_ends_a_training_which_goes_on_when_it_is_asked_for_again(tiny_p
         assert not (server.work / "training" / "checkpoints" / "begun.json").exists()
     finally:
         server.stop()
+
+
+def test_a_thread_that_dies_ends_the_server_which_says_why(tiny_package, tmp_path):
+    """The one that removes uploads: without it they would stay."""
+    write_tiny_data(tmp_path / "studies", {"training": 2}, seed=5)
+    odd = tmp_path / "work" / "sessions" / "odd"
+    odd.mkdir(parents=True)
+    (odd / "loop").symlink_to("loop")  # of which no age can be told
+    started = [str(each) for each in command(tmp_path, tiny_package)]
+    done = subprocess.run([*started, "--port", "0"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr[-3000:]
+    assert "The server ends: the thread sessions has failed: OSError" in done.stdout + done.stderr
+    assert "The server has ended: the thread sessions has failed" in done.stderr
