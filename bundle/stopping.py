@@ -1,10 +1,12 @@
 """SIGTERM, by which clusters and servers ask a process to end: noted, and obeyed where nothing is lost."""
 
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
 from functools import partial
+from multiprocessing import util
 from typing import Any
 
 import torch
@@ -67,12 +69,20 @@ class Stopping:
 
 
 def spare_workers(loader: Any) -> None:
-    """From its next iteration on a loader's workers ignore SIGTERM; they end with their loader."""
+    """From its next iteration on a loader's workers ignore SIGTERM, until this process ends: then it is how they do."""
     if isinstance(loader, DataLoader) and loader.num_workers:
-        loader.worker_init_fn = partial(_ignore, loader.worker_init_fn)
+        over = (loader.multiprocessing_context or multiprocessing).Event()
+        # multiprocessing's own end sends SIGTERM to the workers that are left and waits for them; this goes before it
+        util.Finalize(None, over.set, exitpriority=0)
+        loader.worker_init_fn = partial(_ignore, loader.worker_init_fn, over)
 
 
-def _ignore(then: Callable[[int], None] | None, worker: int) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _ignore(then: Callable[[int], None] | None, over: Any, worker: int) -> None:
+    def note(number: int, _: Any) -> None:
+        if over.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, note)
     if then is not None:
         then(worker)
