@@ -78,10 +78,9 @@ def spare_workers(loader: Any) -> None:
 
 
 def _ignore(then: Callable[[int], None] | None, over: Any, worker: int) -> None:
-    def note(number: int, _: Any) -> None:
+    def note(_: int, __: Any) -> None:
         if over.is_set():
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+            os._exit(0)  # a worker that dies of a signal is an error to torch
 
     signal.signal(signal.SIGTERM, note)
     if then is not None:
