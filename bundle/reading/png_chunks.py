@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,16 @@ def read_chunks(path: Path) -> PngChunks:
     )
 
 
-def damaged_chunk(path: Path) -> str | None:
-    """The name of a chunk that the picture needs and whose checksum is wrong, which Pillow does not see; None for none.
+def damage(path: Path) -> str | None:
+    """What is wrong with the chunks that the picture needs and Pillow does not see; None for nothing.
+
+    A chunk whose checksum is wrong, or pixels that end before the last row: Pillow shows the rest black.
 
     Args:
         path: a file with PNG's signature.
     """
+    wanted = got = 0
+    stream, broken = zlib.decompressobj(), ""
     with path.open("rb") as file:
         file.seek(SIGNATURE)
         while len(head := file.read(8)) == 8:
@@ -92,6 +97,32 @@ def damaged_chunk(path: Path) -> str | None:
             value = zlib.crc32(kind)
             while left > 0 and (part := file.read(min(left, _MOST))):
                 value, left = zlib.crc32(part, value), left - len(part)
+                if kind == b"IHDR":
+                    wanted = _inflated(part)
+                while kind == b"IDAT" and part and got < wanted and not (stream.eof or broken):
+                    try:
+                        got += len(stream.decompress(part, _MOST))
+                    except zlib.error as error:
+                        broken = f"the pixels do not inflate ({error})"
+                    part = stream.unconsumed_tail
             if file.read(4) != value.to_bytes(4, "big"):
-                return kind.decode()
-    return None
+                return f"the checksum of its {kind.decode()} is wrong"
+            if broken:
+                return broken
+    return "the pixels end before the last row" if got < wanted else None
+
+
+def _inflated(header: bytes) -> int:
+    """How many bytes the pixels have, each row with its filter's, of an IHDR's content; 0 where it says too little."""
+    if len(header) != 13:
+        return 0
+    width, height, depth, colour, _, _, passes = struct.unpack(">IIBBBBB", header)
+    bits = depth * {COLOUR: 3, 4: 2, 6: 4}.get(colour, 1)
+    # first column, first row, steps of Adam7's passes
+    adam7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    total = 0
+    for x, y, right, down in adam7 if passes else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - x) // right), -(-(height - y) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + -(-columns * bits // 8))
+    return total

@@ -19,7 +19,7 @@ from bundle.reading.image_orientation import DisplayPlan, plan_turn
 from bundle.reading.jpeg_frame import exif_block, has_end
 from bundle.reading.one_picture import COPY_AGAIN, one_channel, one_plane
 from bundle.reading.picture_decoder import pillow_header, pillow_pixels
-from bundle.reading.png_chunks import damaged_chunk, read_chunks
+from bundle.reading.png_chunks import damage, read_chunks
 from bundle.reading.radiograph_error import refusal
 from bundle.reading.upright import Upright
 
@@ -100,8 +100,8 @@ def print_pixels(
     """
     try:
         if header.header.mode:
-            if kind == "PNG" and (chunk := damaged_chunk(path)):
-                raise DecodingError(f"the checksum of its {chunk} is wrong")
+            if kind == "PNG" and (wrong := damage(path)):
+                raise DecodingError(wrong)
             data = pillow_pixels(path, kind, header.header, isolated)
         else:
             data = itk_pixels(path, kind, header.header, isolated, header.patches)
