@@ -13,26 +13,12 @@ from torch import distributed
 from torch.utils.data import DataLoader, Dataset
 
 from bundle.atomic import write_json
+from bundle.data.bad_choice import RAISE, SKIP, check_choice
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.radiograph_error import RadiographError
 
 logger = logging.getLogger(__name__)
-
-RAISE, SKIP = CHOICES = ("raise", "skip")
-
-
-def check_choice(on_bad_image: str, max_bad_share: float) -> None:
-    """Refuse settings that cannot be meant.
-
-    Raises:
-        ValueError: `on_bad_image` is not one of `CHOICES`, or `max_bad_share` no number of 0..1.
-    """
-    if on_bad_image not in CHOICES:
-        raise ValueError(f'on_bad_image is {on_bad_image!r}; wanted "raise" or "skip"')
-    number = isinstance(max_bad_share, int | float) and not isinstance(max_bad_share, bool)
-    if not number or not 0 <= max_bad_share <= 1:
-        raise ValueError(f"max_bad_share is {max_bad_share!r}; wanted a share, 0 to 1, such as 0.05")
 
 
 class BadImages:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.atomic import write_json
-from bundle.data.bad_images import RAISE, SKIP, check_choice
+from bundle.data.bad_choice import RAISE, SKIP, check_choice
 from bundle.data.folder import folder_files, refuse_by_place
 from bundle.data.output_names import SUFFIXES
 from bundle.reading.options import ReadingOptions
