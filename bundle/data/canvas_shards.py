@@ -21,13 +21,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from bundle.atomic import atomic_path
+
+if TYPE_CHECKING:  # else inference would need it
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +38,6 @@ KEY_BYTES = 16
 BUCKETS = 256
 SHARD_BYTES = 2**26  # what a writer holds in memory, and what a killed one loses at the most
 VALUES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("uint8", "uint16", "float32")}
-# what reading a file of other content ends with, wherever it differs
-_BROKEN = (pa.ArrowException, OSError, LookupError, ValueError, TypeError, AttributeError)
 _KEYS, _SIDE, _TYPE = b"keys", b"side", b"values"
 
 key_digest = partial(hashlib.blake2b, digest_size=KEY_BYTES)
@@ -110,12 +110,14 @@ class CanvasShards:
         if place is None:
             return None
         path, row = place
+        import pyarrow as pa
+
         try:
             with pa.memory_map(os.fspath(path)) as file:
                 return self._row(pa.ipc.open_file(file).get_batch(row), key)
         except FileNotFoundError:
             return None  # removed since
-        except _BROKEN as error:
+        except _broken() as error:
             raise DamagedShardError(
                 f"{path} is damaged or cannot be read ({str(error) or type(error).__name__})"
             ) from error
@@ -138,6 +140,8 @@ class CanvasShards:
         Raises:
             DamagedShardError: it is not what was written; but for `whole`, only where its list of keys shows that.
         """
+        import pyarrow as pa
+
         try:
             with pa.memory_map(os.fspath(path)) as file:
                 reader = pa.ipc.open_file(file)
@@ -153,7 +157,7 @@ class CanvasShards:
                 return keys
         except FileNotFoundError:
             return []
-        except _BROKEN as error:
+        except _broken() as error:
             raise DamagedShardError(
                 f"{path} is damaged or cannot be read ({str(error) or type(error).__name__})"
             ) from error
@@ -169,6 +173,8 @@ class CanvasShards:
         Raises:
             OSError: it cannot be written.
         """
+        import pyarrow as pa
+
         listed = b"".join(canvas.key for canvas in canvases)
         about = {_KEYS: listed, _SIDE: str(self.side).encode(), _TYPE: self.values.encode()}
         schema = self._schema().with_metadata(about)
@@ -201,12 +207,16 @@ class CanvasShards:
         return self.folder / f"{bucket:02x}"
 
     def _schema(self) -> pa.Schema:
+        import pyarrow as pa
+
         values = pa.binary(self.side**2 * VALUES[self.values].itemsize)
         return pa.schema(
             [("key", pa.binary(KEY_BYTES)), ("values", values), ("said", pa.binary()), ("crc", pa.uint32())]
         )
 
     def _batch(self, canvas: Canvas, schema: pa.Schema) -> pa.RecordBatch:
+        import pyarrow as pa
+
         values = np.ascontiguousarray(canvas.values).tobytes()
         columns = ([canvas.key], [values], [canvas.said], [_crc(canvas.key, values, canvas.said)])
         arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
@@ -278,6 +288,13 @@ class _Full(Exception):  # noqa: N818 - no error, but the end of a block
 def size_of(folder: Path) -> int:
     """Bytes of all shards of a cache, whatever way of making canvases they are of."""
     return sum(path.stat().st_size for path in folder.glob("*/*/*.arrow") if not path.name.startswith("."))
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What reading a file of other content ends with, wherever it differs."""
+    import pyarrow as pa
+
+    return (pa.ArrowException, OSError, LookupError, ValueError, TypeError, AttributeError)
 
 
 def _crc(key: bytes, values: bytes | pa.Buffer, said: bytes) -> int:

@@ -53,7 +53,7 @@ def test_it_is_pretrained_trained_judged_and_looks(place, kind, precision):
         place.execute([sys.executable, "-m", "monai.bundle", "run", run_id, config, *given])
 
     config, root = ROOT / "configs", {"bundle_root": place.folder}
-    run("training", config / "pretrain.json", TINY, overlay, **root)
+    run("training", config / "pretrain.json", TINY, overlay, context_length=16 if kind == "siglip" else 40, **root)
     training = [config / "train.json", TINY, overlay]
     run("training", *training, init_checkpoint=place.models / "pretrain" / "model.pt", **root)
     weights = torch.load(place.models / "model.pt", weights_only=True)
