@@ -9,6 +9,7 @@ import argparse
 import json
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ class OnnxModel:
             reading=reading_document(meta, self.options),
             model={"name": self.name, "version": self.version},
             versions={**versions(), "onnxruntime": onnxruntime.__version__},
+            analysed=datetime.now().astimezone().isoformat(timespec="seconds"),
         )
 
 

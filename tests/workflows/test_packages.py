@@ -194,7 +194,7 @@ def test_lean_environments_look_at_a_real_radiograph_and_say_the_same(package, e
     trained.execute([*command, "--output_dir", str(tmp_path / "runner")], exported)
     for name in ("real", "small"):
         one, other = (json.loads((tmp_path / where / f"{name}.json").read_text()) for where in ("torch", "runner"))
-        for key in ("overlay", "map", "versions"):
+        for key in ("overlay", "map", "versions", "analysed"):
             one.pop(key, None), other.pop(key, None)
         assert one["candidates"]
         assert one["findings"]["Mass"].keys() == {"global", "pooled", "sparse", "patch", "image"}
