@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from bundle.fingerprint import weights_fingerprint
-from bundle.losses.gather import several_ranks
+from bundle.losses.gather import rank_and_world, several_ranks
 
 
 class TrainedWeights:
@@ -53,7 +53,7 @@ class TrainedWeights:
 
 def world_size() -> int:
     """How many processes train."""
-    return dist.get_world_size() if several_ranks() else 1
+    return rank_and_world()[1]
 
 
 def state_of_ranks(engine: Any) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bundle.atomic import write_json
 from bundle.data.bad_choice import RAISE, SKIP, check_choice
+from bundle.losses.gather import rank_and_world
 from bundle.reading.options import ReadingOptions
 from bundle.reading.radiograph import read_radiograph
 from bundle.reading.radiograph_error import RadiographError
@@ -89,7 +90,8 @@ class BadImages:
             if reason
         ]
         table = self.folder / f"unreadable_{name}.json"
-        if _rank_and_world()[0] == 0:
+        first_rank = rank_and_world()[0] == 0
+        if first_rank:
             write_json(table, bad)
         if bad:
             self.left_out[name] = [place for place, reason in enumerate(reasons) if reason]
@@ -101,13 +103,13 @@ class BadImages:
                     f"{found}, more than max_bad_share allows ({self.max_bad_share}). All are listed in {table}; the "
                     f"first is {first}. Mend them or take them out of the datalist, or allow a larger share."
                 )
-            log = logger.warning if _rank_and_world()[0] == 0 else logger.debug
+            log = logger.warning if first_rank else logger.debug
             log("%s and are left out (on_bad_image); %s says which and why.", found, table)
         return [place for place, reason in enumerate(reasons) if not reason]
 
     def _reasons(self, images: list[str], options: ReadingOptions) -> list[str]:
         """Why each cannot be read, empty where it can; each rank reads its part."""
-        rank, world = _rank_and_world()
+        rank, world = rank_and_world()
         loader = DataLoader(
             _Looked(images[rank::world], options),
             batch_size=None,
@@ -139,8 +141,3 @@ class _Looked(Dataset[str]):
         except RadiographError as error:
             return str(error).removeprefix(f"{self.images[place]}: ")
         return metadata["not_assessed"] or ""
-
-
-def _rank_and_world() -> tuple[int, int]:
-    ready = distributed.is_available() and distributed.is_initialized()
-    return (distributed.get_rank(), distributed.get_world_size()) if ready else (0, 1)

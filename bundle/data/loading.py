@@ -9,6 +9,8 @@ import torch
 from monai.data import MetaTensor, list_data_collate
 from torch.utils.data import Dataset, DistributedSampler
 
+from bundle.losses.gather import rank_and_world
+
 BOX_ROWS = {"box_finding": -1, "box_cnr": math.nan, "caption_id": -1, "negative_id": -1, "negative_kind": -1}
 """What belongs to `boxes` row by row, where it is there, and what pads it: who drops a box drops these rows too."""
 _PADDING = {"boxes": math.nan, "regions": math.nan, "region_valid": False, **BOX_ROWS}
@@ -60,8 +62,7 @@ class EpochSampler(DistributedSampler):
     """
 
     def __init__(self, dataset: Dataset, seed: int = 0, shuffle: bool = True, even: bool = True) -> None:
-        ready = torch.distributed.is_available() and torch.distributed.is_initialized()
-        world, rank = (torch.distributed.get_world_size(), torch.distributed.get_rank()) if ready else (1, 0)
+        rank, world = rank_and_world()
         super().__init__(dataset, num_replicas=world, rank=rank, shuffle=shuffle, seed=seed)
         if not even:
             count = len(dataset)  # type: ignore[arg-type]

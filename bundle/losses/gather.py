@@ -6,9 +6,15 @@ import torch
 import torch.distributed as dist
 
 
+def rank_and_world() -> tuple[int, int]:
+    """This process' number among those that train together, and how many they are; (0, 1) for one alone."""
+    ready = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if ready else (0, 1)
+
+
 def several_ranks() -> bool:
     """Whether this process trains together with others."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return rank_and_world()[1] > 1
 
 
 def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Hashable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +20,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 import bundle.reading
-from bundle.comments import without_comments
+from bundle.comments import arguments_in
 from bundle.data.canvas_shards import (
     REMEDY,
     VALUES,
@@ -82,10 +82,7 @@ class CacheSettings:
         Raises:
             ValueError: for a name that is none of them, or a value that cannot be meant.
         """
-        chosen, known = without_comments(section), [field.name for field in fields(cls)]
-        if unknown := [name for name in chosen if name not in known]:
-            raise ValueError(f"canvas_cache#{unknown[0]} is not known; wanted {', '.join(known)}")
-        return cls(**chosen)
+        return cls(**arguments_in("canvas_cache", section, cls))
 
     @property
     def most_bytes(self) -> float:
