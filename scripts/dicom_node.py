@@ -4,13 +4,17 @@ python -m scripts.dicom_node --bundle models/demo --send_to ORTHANC@127.0.0.1:42
 python -m scripts.dicom_node status --queue eval/node
 python -m scripts.dicom_node requeue --queue eval/node [KEY or SOP Instance UID]
 python -m scripts.dicom_node discard KEY --queue eval/node
+
+`--config services.toml` gives what the command line does not (docs/deployment.md).
 """
 
+import inspect
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import fire
 from fire.decorators import SetParseFn
@@ -22,6 +26,7 @@ from bundle.node.receiver import start_receiver
 from bundle.node.running import run_node
 from bundle.node.sender import make_sender
 from bundle.node.service import Node
+from bundle.service_settings import ServiceSettingsError, settings_of
 
 fire.decorators.FIRE_METADATA = "_FIRE_METADATA"  # what begins otherwise, --help lists as a value of the command
 
@@ -41,6 +46,8 @@ def main(
     monitor_port: int | None = None,
 ) -> None:
     """Run until interrupted; what waits then is taken up by the next run.
+
+    `--config FILE` reads [node] of a TOML file; what is given here wins.
 
     Args:
         bundle: folder of a packaged bundle (`scripts.package_bundle`).
@@ -126,7 +133,21 @@ def _desk(queue: str) -> Desk:
         sys.exit(str(error))
 
 
+def _with_defaults(command: Callable[..., None], settings: Mapping[str, Any]) -> None:
+    """Make a file's settings the defaults of a command, which --help then shows; all its parameters have one."""
+    positional, named = command.__defaults__ or (), command.__kwdefaults__ or {}
+    names = list(inspect.signature(command).parameters)[: len(positional)]
+    command.__defaults__ = tuple(settings.get(name, value) for name, value in zip(names, positional, strict=True))
+    command.__kwdefaults__ = {name: settings.get(name, value) for name, value in named.items()}
+
+
 if __name__ == "__main__":
     COMMANDS = {"status": status, "requeue": requeue, "discard": discard}
-    chosen = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
-    fire.Fire(chosen or main, sys.argv[2:] if chosen else sys.argv[1:])
+    asked = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
+    try:
+        given, arguments = settings_of("node", sys.argv[2:] if asked else sys.argv[1:])
+    except ServiceSettingsError as error:
+        sys.exit(str(error))
+    chosen = asked or main
+    _with_defaults(chosen, given)
+    fire.Fire(chosen, arguments)

@@ -17,6 +17,7 @@ from bundle.atomic import write_file
 from bundle.label import MODEL
 from bundle.label.work import FolderInUseError, work_folder
 from bundle.loopback import is_loopback
+from bundle.service_settings import CONFIG, ServiceSettingsError, settings_of
 
 logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
 
@@ -30,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: of the command line.
     """
-    options = _options().parse_args(arguments)
+    options = _parsed(sys.argv[1:] if arguments is None else arguments)
     archive = options.studies.startswith(("http://", "https://"))
     if not archive and not Path(options.studies).is_dir():
         sys.exit(
@@ -178,16 +179,33 @@ def _origins(options: argparse.Namespace) -> tuple[str, ...] | None:
     return tuple(f"http://{name}:{options.port}" for name in ("127.0.0.1", "localhost", "[::1]", options.host))
 
 
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options; what a file of settings gives are the defaults."""
+    parser = _options()
+    try:
+        settings, arguments = settings_of("label", arguments)
+    except ServiceSettingsError as error:
+        sys.exit(str(error))
+    parser.set_defaults(**settings)
+    options = parser.parse_args(arguments)
+    if options.studies is None:
+        parser.error(f"--studies is needed, here or in the file of {CONFIG}")
+    return options
+
+
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("bash scripts/serve.sh", description="MONAI Label for 3D Slicer and OHIF.")
-    parser.add_argument("--studies", required=True, help="folder with radiographs (subfolders too), or a DICOMweb URL")
+    parser.add_argument("--studies", help="folder with radiographs (subfolders too), or a DICOMweb URL")
+    parser.add_argument(CONFIG, metavar="FILE", help="TOML file whose [label] gives what is not given here")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--model", default=str(ROOT / "models" / "demo"), help="self-contained bundle (models/demo)")
     parser.add_argument("--work", help="folder for all that the server writes (eval/label/NAME-HASH)")
     parser.add_argument("--max_upload_mb", type=float, default=100.0)
     parser.add_argument("--modalities", default="CR,DX", help="which series of a DICOMweb archive (%(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="log everything; it may name patients")
+    parser.add_argument(
+        "--verbose", action=argparse.BooleanOptionalAction, default=False, help="log everything; it may name patients"
+    )
     return parser
 
 
