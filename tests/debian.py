@@ -12,6 +12,7 @@ PACKAGES = {
     **dict.fromkeys(("dciodvfy", "dcentvfy"), "dicom3tools"),
     **dict.fromkeys(DCMTK, "dcmtk"),
     "Orthanc": "orthanc orthanc-dicomweb",
+    "systemd-analyze": "systemd",
 }
 INSTALL = "apt-get install -y --no-install-recommends"
 _REASON = re.compile(r"needs (\S+), of Debian's (.+)")
