@@ -172,13 +172,3 @@ def test_the_real_commands_read_it_and_their_arguments_win(file, tmp_path):
     refused = node(tmp_path, "--config", "services.toml")
     assert refused.returncode == 1
     assert refused.stderr == "services.toml: 1 to mend\n  [node] prot: no such key; did you mean port?\n"
-
-
-@pytest.mark.slow
-def test_the_real_node_starts_with_it(file, tmp_path):
-    file.write_text('[node]\nqueue = "its_queue"\nbundle = "no_such_bundle"\n')
-    told = node(tmp_path, "--config", "services.toml")
-    assert told.returncode == 1
-    assert "no_such_bundle" in told.stderr
-    assert "Traceback" not in told.stderr
-    assert (tmp_path / "its_queue" / "queue.db").is_file()

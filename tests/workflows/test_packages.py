@@ -22,6 +22,7 @@ from bundle.export.runner import write_runner
 from bundle.fingerprint import file_fingerprint, file_sha256
 from bundle.frozen_plan import write_plan
 from tests.lean import environment, needed, stated
+from tests.node.image_node import said_by_the_image
 from tests.workflows.conftest import ROOT, TINY
 
 ADDRESS = "https://example.org/cxr"
@@ -206,6 +207,13 @@ def test_lean_environments_look_at_a_real_radiograph_and_say_the_same(package, e
     assert not unwanted & needed(stated("requirements-inference.txt")).keys()
     if torch.version.cuda is None:
         assert torch_size < 1300 * 2**20
+
+
+def test_the_nodes_image_has_all_that_the_node_needs(package, tmp_path):
+    echo, healthy, log = said_by_the_image(package, tmp_path)
+    assert (echo, healthy) == (0, b"ok\n")
+    assert f"queue {tmp_path / 'queue'}" in log
+    assert "Stopped" in log
 
 
 def assert_close(one, other, path=""):
