@@ -139,7 +139,7 @@ def test_what_the_node_writes_lies_where_volume_and_units_have_it():
         state = "/var/lib/" + re.search(r"StateDirectory=(\S+)", unit)[1]
         assert SETTINGS[service]["queue" if service == "node" else "work"] == state
         assert state in of(DEPLOY / "serving.containerfile", "RUN")[-2]
-    assert any(each.endswith(":/var/lib/patch_clip") for each in SERVICES["node"]["volumes"])
+        assert any(each.endswith(f":{state}") for each in SERVICES[service]["volumes"])
 
 
 def test_the_healthcheck_asks_what_the_monitor_answers(capsys):
