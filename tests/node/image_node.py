@@ -8,16 +8,20 @@ import tomllib
 import urllib.request
 from pathlib import Path
 
+import numpy as np
+from pydicom import dcmread
 from pynetdicom import AE
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import DigitalXRayImageStorageForPresentation, Verification
 
+from bundle.node.desk import Desk
 from tests.lean import ROOT, environment
 from tests.orthanc import free_port, wait_for
+from tests.tiny import write_dicom
 
 DEPLOY = ROOT / "scripts" / "deploy"
 
 
-def said_by_the_image(package: Path, folder: Path) -> tuple[int, bytes, str]:
+def said_by_the_image(package: Path, folder: Path) -> tuple[int, list[str], bytes, str]:
     """Start it and ask it.
 
     Args:
@@ -25,7 +29,7 @@ def said_by_the_image(package: Path, folder: Path) -> tuple[int, bytes, str]:
         folder: for what is made.
 
     Returns:
-        (status of C-ECHO, answer of /healthz, the log after its end).
+        (status of C-ECHO, suffixes of a radiograph's results, which wait, answer of /healthz, the log after its end).
     """
     node = (DEPLOY / "serving.containerfile").read_text().partition("AS label")[0]
     words = re.search(r"RUN bash scripts/deploy/make_venv\.sh (.*)", node)[1].split()
@@ -35,6 +39,7 @@ def said_by_the_image(package: Path, folder: Path) -> tuple[int, bytes, str]:
 
     settings = tomllib.loads((DEPLOY / "services.toml").read_text())
     settings["node"] |= {"bundle": str(package), "queue": str(folder / "queue"), "allowed": ["PYNETDICOM"]}
+    del settings["node"]["send_to"]
     settings["node"] |= {"port": (port := free_port()), "monitor_port": (monitor := free_port())}
     lines = [f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in s.items()) for name, s in settings.items()]
     (folder / "services.toml").write_text("".join(lines))
@@ -58,10 +63,17 @@ def said_by_the_image(package: Path, folder: Path) -> tuple[int, bytes, str]:
         assert process.poll() is None, log.read_text()
         entity = AE()
         entity.add_requested_context(Verification)
+        entity.add_requested_context(DigitalXRayImageStorageForPresentation)
         association = entity.associate("127.0.0.1", port, ae_title="PATCHCLIP")
         assert association.is_established
         echo = association.send_c_echo().Status
+        pixels = np.random.default_rng(0).integers(0, 4096, (90, 140))
+        study = {"StudyInstanceUID": "1.2.3", "SeriesInstanceUID": "1.2.3.4"}
+        assert association.send_c_store(dcmread(write_dicom(folder / "a.dcm", pixels, **study))).Status == 0
         association.release()
+        queue = Desk(folder / "queue")
+        wait_for(lambda: process.poll() is not None or queue.loads()["incoming"].objects == 0, 300)
+        results = sorted(path.suffix for path in (folder / "queue" / "results").rglob("*.dcm"))
         with urllib.request.urlopen(f"http://127.0.0.1:{monitor}/healthz", timeout=20) as answer:
             healthy = answer.read()
         process.terminate()
@@ -69,4 +81,4 @@ def said_by_the_image(package: Path, folder: Path) -> tuple[int, bytes, str]:
     finally:
         process.kill()
         process.wait(30)
-    return echo, healthy, log.read_text()
+    return echo, results, healthy, log.read_text()

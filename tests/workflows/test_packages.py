@@ -210,8 +210,8 @@ def test_lean_environments_look_at_a_real_radiograph_and_say_the_same(package, e
 
 
 def test_the_nodes_image_has_all_that_the_node_needs(package, tmp_path):
-    echo, healthy, log = said_by_the_image(package, tmp_path)
-    assert (echo, healthy) == (0, b"ok\n")
+    echo, results, healthy, log = said_by_the_image(package, tmp_path)
+    assert (echo, results, healthy) == (0, [".dcm"] * 3, b"ok\n")
     assert f"queue {tmp_path / 'queue'}" in log
     assert "Stopped" in log
 
