@@ -332,7 +332,7 @@ def _fine_grid(downscaler: Downscaler, clip: CLIPTowers, factor: int) -> tuple[F
         return None, 0
     tower = clip.vision
     if tower.stem is None:
-        level, channels, size = 0, downscaler.hidden_channels, downscaler.output_size(downscaler.in_size)
+        level, channels, size = 0, downscaler.hidden_channels, downscaler.hidden_size
     else:
         sizes = [tower.image_size >> (i + 1) for i in range(len(tower.stem.channels))]
         wanted = tower.grid[0] * factor
