@@ -93,6 +93,7 @@ def _clip_without_text(parser: ConfigParser) -> Config:
         if (encoder := clip.get("text_encoder")) is not None:  # its size is the joint embedding's
             clip["projection_dim"] = encoder["embedding_dim"]
         clip |= architecture_of_folder(pretrained, clip.get("pixels"))
+    clip.pop("checkpointing", None)
     return {**clip, "pretrained": None, "text": None, "text_encoder": None}
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from bundle.checkpoints import load_weights, save_atomically
 from bundle.losses import PatchCLIPLoss, ReportContrastiveLoss
-from bundle.networks import CLIPTowers, Downscaler
+from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
 from bundle.networks.image_score import SCORES
 
 B, K, D, G = 2, 3, 12, 4
@@ -370,3 +370,33 @@ def test_names_of_other_findings_have_no_effect_and_misspelt_ones_are_refused(bu
     torch.testing.assert_close(other.eval().prompts(), plain.eval().prompts())
     with pytest.raises(ValueError, match="'Efusion', which is no finding; did you mean 'Effusion'"):
         build(prompts={"names": {"Efusion": "pleural effusion"}})
+
+
+@pytest.mark.parametrize("trainable", [None, ["downscaler.*", "sparse.*"]], ids=["trained", "frozen"])
+def test_checkpointing_keeps_less_of_the_tower_and_changes_no_number(tokenizer, trainable):
+    def stepped(checkpointing):
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+        vision = {**sizes, "patch_size": 4, "attention_dropout": 0.3}
+        clip = CLIPTowers(32, vision=vision, text=sizes, projection_dim=12, checkpointing=checkpointing)
+        sparse = {"num_layers": 1, "num_heads": 2, "feedforward": 16}
+        net = PatchCLIP(["Mass"], Downscaler(132, 32, 4), clip, tokenizer, sparse=sparse, trainable=trainable).train()
+        kept = []
+
+        def keep(tensor):
+            kept.append(tensor.numel())
+            return tensor
+
+        torch.manual_seed(1)
+        small = net.downscaler(torch.rand(2, 1, 132, 132))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = net.clip.vision(small)
+        output.patch_tokens.square().sum().backward()
+        return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}, sum(kept)
+
+    gradients, whole = stepped(False)
+    same, less = stepped(True)
+    assert same.keys() == gradients.keys()
+    assert "downscaler.layers.0.weight" in same
+    assert all(torch.equal(same[name], value) for name, value in gradients.items())
+    assert less < 0.5 * whole
