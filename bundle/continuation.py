@@ -30,25 +30,26 @@ class TrainedWeights:
         named = network.named_parameters(remove_duplicate=False)
         self.network, self._frozen = network, {name for name, parameter in named if id(parameter) not in stepped}
 
-    def state(self) -> dict[str, Any]:
-        """Names and values of what changes."""
-        return {name: value for name, value in self.network.state_dict().items() if name not in self._frozen}
+    def state(self, other: nn.Module | None = None) -> dict[str, Any]:
+        """Names and values of what changes, of the network or of another like it."""
+        return {name: value for name, value in (other or self.network).state_dict().items() if name not in self._frozen}
 
     def fingerprint(self) -> str:
         """Of what does not change, by `bundle.fingerprint.weights_fingerprint`."""
         state = self.network.state_dict()
         return weights_fingerprint({name: state[name] for name in sorted(self._frozen & state.keys())})
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Take what `state` gave; what does not change stays.
+    def load(self, state: Mapping[str, Any], other: nn.Module | None = None) -> None:
+        """Take what `state` gave, into the network or another like it; what does not change stays.
 
         Raises:
             RuntimeError: other names or shapes.
         """
-        whole = self.network.state_dict()
+        network = other or self.network
+        whole = network.state_dict()
         if missing := whole.keys() - self._frozen - state.keys():
             raise RuntimeError(f"it does not hold {', '.join(sorted(missing)[:5])}, which trains here")
-        self.network.load_state_dict({**whole, **state})
+        network.load_state_dict({**whole, **state})
 
 
 def world_size() -> int:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import nn
 
 from bundle.comments import without_comments
@@ -61,6 +62,17 @@ def changed_settings(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[
         differing = [name for name in old if name in new and not _equal(old[name], new[name])]
         changed += [f"{name} was {old[name]}, now {new[name]}" for name in differing]
     return changed
+
+
+def computed_as(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's state that says how steps are computed (fused, foreach) as this optimizer does.
+
+    torch's `load_state_dict` would keep to the stored way, whatever is configured.
+    """
+    groups = []
+    for stored, now in zip(state["param_groups"], optimizer.param_groups, strict=False):
+        groups.append(stored | {name: now[name] for name in _NOT_LEARNT - {"params"} if name in now})
+    return {**state, "param_groups": groups + list(state["param_groups"])[len(groups) :]}
 
 
 def _settings(group: Mapping[str, Any]) -> dict[str, Any]:

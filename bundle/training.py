@@ -2,23 +2,24 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Events
 from torch import nn
-from torch.utils.data import DataLoader
 
 from bundle.atomic import remove_leftovers
+from bundle.averaging import AveragedWeights
+from bundle.beginning import check_batches, check_beginning, check_prompts, check_save_every
 from bundle.checkpoints import load_weights as load_weights
 from bundle.checkpoints import previous_of, read_last, save_atomically, save_last, unwrap
 from bundle.comments import without_comments
 from bundle.continuation import TrainedWeights, device_of, go_on, state_of_ranks, within_epochs, world_size
 from bundle.engines import accumulated
 from bundle.made_for import ATTRIBUTE, differing
-from bundle.optim import changed_settings
+from bundle.optim import changed_settings, computed_as
 from bundle.stopping import STATUS, Stopping, spare_workers
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,8 @@ class ResumableTraining:
             say it.
         save_every: steps (batches of each process) after which to save within an epoch, and before its last step, so
             that a validation that is stopped costs no more; None saves at the epochs' ends.
+        average_decay: d of `bundle.averaging.AveragedWeights`, whose weights are validated and written to
+            `best_filename` in place of the network's; None: the network's.
         left_out: section -> images that are not taken because they cannot be read (`bundle.data.bad_images`): a
             training goes on without the same alone, and says them once more in the end.
     """
@@ -89,6 +92,7 @@ class ResumableTraining:
         data: Mapping[str, Any] | None = None,
         save_every: int | None = None,
         left_out: Mapping[str, Sequence[int]] | None = None,
+        average_decay: float | None = None,
     ) -> None:
         self.trainer, self.network, self.optimizer, self.lr_scheduler = trainer, network, optimizer, lr_scheduler
         self.evaluator, self.seed, self.init_from = evaluator, seed, init_from
@@ -97,7 +101,8 @@ class ResumableTraining:
         self.last, self.best = Path(folder) / LAST, Path(folder) / best_filename
         self.save_every, self._saved_at, self._warned = save_every, 0, False
         self._trained = TrainedWeights(unwrap(network), optimizer)
-        self._stopping = Stopping()
+        self._stopping, self.average_decay = Stopping(), average_decay
+        self._averaged = None if average_decay is None else AveragedWeights(network, optimizer, average_decay)
 
     def run(self) -> None:
         """Train what is left to train.
@@ -114,8 +119,10 @@ class ResumableTraining:
             self._run()
 
     def _run(self) -> None:
-        self._check_batches()
-        self._check_save_every()
+        check_batches(self.trainer)
+        check_save_every(self.save_every, self.trainer)
+        if self._averaged is not None:
+            self._averaged.attach(self.trainer, self.evaluator)
         if self.last.is_file():
             self._load()
             done, goal = self.trainer.state.epoch, self.trainer.state.max_epochs
@@ -131,10 +138,12 @@ class ResumableTraining:
             logger.info(f"Resuming after epoch {done} of {goal}{self._step()} from {self.last}.")
         elif self.init_from is not None:
             load_weights(self.network, self.init_from)
-            self._check_prompts()
+            check_prompts(self.network)
             logger.info(f"Starting from the weights in {self.init_from}.")
         else:
-            self._check_beginning()
+            check_beginning(self.network)
+        if self._averaged is not None and not self.trainer.state.iteration:
+            self._averaged.begin()
         # not when the epoch starts: a new iterator of the loader, made before that after a restart and else after it,
         # draws a number too
         self.trainer.add_event_handler(Events.ITERATION_STARTED, self._seed_epoch)
@@ -159,57 +168,6 @@ class ResumableTraining:
         state = self.trainer.state
         done = state.iteration % state.epoch_length
         return f", {done} of {state.epoch_length} steps of the next" if done else ""
-
-    def _check_save_every(self) -> None:
-        if self.save_every is None:
-            return
-        if type(self.save_every) is not int or self.save_every < 1:
-            raise ValueError(
-                f"save_every is {self.save_every!r}; give a number of steps, such as 200, or null to save after each "
-                "epoch."
-            )
-        if not within_epochs(self.trainer):
-            raise ValueError(
-                "save_every: this training's loader cannot go on within an epoch; give it a sampler that can, such as "
-                "bundle.data.loading.EpochSampler, or null to save after each epoch."
-            )
-
-    def _check_batches(self) -> None:
-        """MONAI's and ignite's engines would train nothing, and end well."""
-        loader, found = getattr(self.trainer, "data_loader", None), ""
-        empty = self.trainer.state.epoch_length == 0
-        if isinstance(loader, DataLoader) and isinstance(loader.dataset, Sized):
-            # pretrain.json's epochs may have a length of their own, whatever the loader's
-            empty = empty or len(loader) == 0
-            ranks = getattr(loader.sampler, "num_replicas", 1)
-            found = f": {len(loader.dataset)} images, batch size {loader.batch_size}"
-            found += f" on each of {ranks} ranks" if ranks > 1 else ""
-        if empty:
-            raise ValueError(
-                f"There is nothing to train on, not one whole batch an epoch{found}. "
-                "Add images, or lower the batch size."
-            )
-
-    def _check_prompts(self) -> None:
-        """Without them the loss is finite, and teaches nothing."""
-        if not getattr(unwrap(self.network), "has_prompts", True):
-            raise ValueError(
-                "The network has no text tower, and no weights with prompts were loaded: its findings have no prompts "
-                "but zeros, and nothing would be learnt. Give `pretrained` a folder of CLIP or SigLIP, `clip` a `text` "
-                "tower or a `text_encoder`, or `init_checkpoint` a file."
-            )
-
-    def _check_beginning(self) -> None:
-        """What is random and frozen learns nothing, and the losses do not show it."""
-        logger.info("Starting from the network as configured: no checkpoint to begin from is given (init_checkpoint).")
-        self._check_prompts()
-        for name, module in unwrap(self.network).named_modules():
-            for part in getattr(module, "random", ()):
-                if not any(p.requires_grad for p in module.get_submodule(part).parameters()):
-                    logger.warning(
-                        f"{name}.{part} has random weights and is frozen: it stays random. If that is not meant, give "
-                        "`pretrained` or `init_checkpoint`, or name it in `trainable`."
-                    )
 
     def _seed_epoch(self, engine: Any) -> None:
         """Before an epoch's first step."""
@@ -282,6 +240,8 @@ class ResumableTraining:
             "data": self.data,
             "left_out": dict(self.left_out),
             "network": self._trained.state(),
+            "average_decay": self.average_decay,
+            "averaged": None if self._averaged is None else self._trained.state(self._averaged.network),
             "frozen": self._frozen,
             "optimizer": self.optimizer.state_dict(),
             "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
@@ -297,7 +257,8 @@ class ResumableTraining:
 
     def _weights(self) -> dict[str, Any]:
         """The network's state dict, which says what it learnt from."""
-        weights: dict[str, Any] = unwrap(self.network).state_dict()
+        network = self.network if self._averaged is None else self._averaged.network
+        weights: dict[str, Any] = unwrap(network).state_dict()
         setattr(weights, ATTRIBUTE, self.data)
         return weights
 
@@ -326,12 +287,17 @@ class ResumableTraining:
                 f"{self.last} learnt from {before}, this training from {self.depends_on}. Delete it to begin anew, or "
                 "give what it began with."
             )
-        steps = getattr(self.trainer, "accumulation_steps", 1)
-        if (before := content.get("accumulation_steps", 1)) != steps:
-            raise ValueError(
-                f"{self.last} was trained with accumulate_steps {before}, now {steps}. Give what it began with, or "
-                f"begin another training, in {ANOTHER}."
-            )
+        here = {
+            "accumulation_steps": getattr(self.trainer, "accumulation_steps", 1),
+            "average_decay": self.average_decay,
+        }
+        for name, kept in (("accumulation_steps", 1), ("average_decay", None)):
+            if (before := content.get(name, kept)) != here[name]:
+                key = name.replace("accumulation", "accumulate")
+                raise ValueError(
+                    f"{self.last} was trained with {key} {before}, now {here[name]}. Give what it began with, or "
+                    f"begin another training, in {ANOTHER}."
+                )
         self._check_schedule(content["lr_scheduler"] or {})
         self._check_settings(content["optimizer"]["param_groups"])
         try:
@@ -339,7 +305,7 @@ class ResumableTraining:
                 unwrap(self.network).load_state_dict(content["network"])
             else:
                 self._trained.load(content["network"])
-            self.optimizer.load_state_dict(content["optimizer"])
+            self.optimizer.load_state_dict(computed_as(content["optimizer"], self.optimizer))
         except (RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{self.last} is of another training (its network or optimizer differs): {error}. "
@@ -347,6 +313,9 @@ class ResumableTraining:
             ) from error
         if content["format"] == FORMAT:
             self._find_frozen(content)
+        if self._averaged is not None:
+            self._averaged.begin()
+            self._trained.load(content["averaged"], self._averaged.network)
         if self.lr_scheduler is not None and content["lr_scheduler"] is not None:
             self.lr_scheduler.load_state_dict(content["lr_scheduler"])
         state = self.trainer.state

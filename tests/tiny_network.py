@@ -21,4 +21,5 @@ def tiny_patch_clip(
         stem={"channels": [4, 8, 8], "depth": 1} if stem else None,
     )
     sparse = {"num_layers": 1, "num_heads": 2, "feedforward": 16, **arguments.pop("sparse", {})}
-    return network(findings, Downscaler(132, 32, 4), clip, tokenizer if text else None, sparse=sparse, **arguments)
+    downscaler = arguments.pop("downscaler", None) or Downscaler(132, 32, 4)
+    return network(findings, downscaler, clip, tokenizer if text else None, sparse=sparse, **arguments)

@@ -22,7 +22,7 @@ SHARED = (
     *("findings", "reading", "image_size", "tower_size", "hidden_channels", "sparse", "image_score"),
     *("patch_factor", "patch_prior", "candidates"),
 )
-SHARED_IF_THERE = ("local_normalisation", "notice", "algorithm_name", "algorithm_version")
+SHARED_IF_THERE = ("downscaler_strides", "local_normalisation", "notice", "algorithm_name", "algorithm_version")
 FIGURES = ("auroc/mean", "froc/mean/sens_at_1fp", "froc/mean/score", "wafroc/mean")
 # what of a network inference does not need: the prompts' embeddings lie with the weights
 TRAINING_ONLY = ("tokenizer", "prompts", "trainable", "texts", "init_projection_from_clip", "separate_prompts")
@@ -93,6 +93,7 @@ def _clip_without_text(parser: ConfigParser) -> Config:
         if (encoder := clip.get("text_encoder")) is not None:  # its size is the joint embedding's
             clip["projection_dim"] = encoder["embedding_dim"]
         clip |= architecture_of_folder(pretrained, clip.get("pixels"))
+    clip.pop("checkpointing", None)
     return {**clip, "pretrained": None, "text": None, "text_encoder": None}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ignite.engine import Events
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from bundle.comments import without_comments
 from bundle.losses import WeightedLosses
@@ -79,12 +80,25 @@ class Curriculum:
 
     def attach(self, engine: Any) -> None:
         """Register with the trainer."""
+        engine.add_event_handler(Events.STARTED, self._check_network)
         engine.add_event_handler(Events.STARTED, self._check_length)
         engine.add_event_handler(Events.EPOCH_STARTED, self._apply)
 
     def stage(self, epoch: int) -> Stage:
         """The stage of an epoch, counted from 1."""
         return [stage for stage in self.stages if stage.from_epoch <= epoch][-1]
+
+    def _check_network(self, engine: Any) -> None:
+        """DistributedDataParallel would wait for what is frozen, and fail in the stage's second step."""
+        network = engine.network
+        if not isinstance(network, DistributedDataParallel) or network.find_unused_parameters:
+            return
+        whole = set(self.freezing.narrowed(None))
+        if freezing := [stage for stage in self.stages if set(self.freezing.narrowed(stage.trainable)) != whole]:
+            raise ValueError(
+                f"{_called(freezing[0])} freezes what other stages train, and several processes train; set "
+                "find_unused_parameters to true."
+            )
 
     def _check_length(self, engine: Any) -> None:
         for stage in self.stages:

@@ -33,13 +33,31 @@ def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     Returns:
         (N, ...) each, N the sum of the ranks' n.
     """
+    return gathered(*tensors)[0]
+
+
+def gathered(*tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], int]:
+    """As `gather_rows`, and the place of this rank's first row among them all.
+
+    For a loss that is a sum over rows, of which each rank computes its own rows' share against all:
+    `sum_over_ranks` of the shares then is the loss.
+    """
     if not several_ranks() or not any(tensor.requires_grad for tensor in tensors):
-        return tensors
+        return tensors, 0
     counts = _counts(tensors[0])
     longest = max(1, *counts)  # not every backend gathers nothing
     place = torch.arange(longest, device=tensors[0].device)
     kept = torch.cat([place[:count] + rank * longest for rank, count in enumerate(counts)])  # (N,)
-    return tuple(_Gather.apply(_padded(tensor, longest))[kept] for tensor in tensors)
+    return tuple(_Gather.apply(_padded(tensor, longest))[kept] for tensor in tensors), sum(counts[: dist.get_rank()])
+
+
+def sum_over_ranks(share: torch.Tensor) -> torch.Tensor:
+    """L = Σ_r share_r, the same on every rank, of scalars that hang on gathered rows; every rank must call.
+
+    The gradient of a rank's own share is the number of ranks, of which DistributedDataParallel's mean makes 1. A share
+    that wants no gradient, such as an evaluation's, stays as it is: nothing was gathered for it.
+    """
+    return _Sum.apply(share) if several_ranks() and share.requires_grad else share
 
 
 def _counts(rows: torch.Tensor) -> list[int]:
@@ -59,15 +77,28 @@ class _Gather(torch.autograd.Function):
     """(n, ...) of each of W ranks -> (W·n, ...). torch's own, in torch.distributed.nn, is deprecated."""
 
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor) -> torch.Tensor:
+    def forward(_: Any, rows: torch.Tensor) -> torch.Tensor:
         rows = rows.contiguous()
-        ctx.own = slice(dist.get_rank() * len(rows), (dist.get_rank() + 1) * len(rows))
         parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, rows)
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
-        total = gradient.clone(memory_format=torch.contiguous_format)
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        own = gradient.new_empty(len(gradient) // dist.get_world_size(), *gradient.shape[1:])
+        dist.reduce_scatter_single(own, gradient.contiguous())
+        return own
+
+
+class _Sum(torch.autograd.Function):
+    """A scalar of each rank -> their sum."""
+
+    @staticmethod
+    def forward(_: Any, share: torch.Tensor) -> torch.Tensor:
+        total = share.clone()
         dist.all_reduce(total)
-        return total[ctx.own]
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient * dist.get_world_size()

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from bundle.losses.gather import gather_rows
 from bundle.losses.info_nce import symmetric_info_nce
 
 
@@ -34,10 +33,10 @@ class RegionContrastiveLoss(nn.Module):
             The term `region`, which is the `loss`.
         """
         counted = target["region_valid"].bool() & (target["caption_id"] >= 0)
-        region, caption, caption_id = gather_rows(
+        loss = symmetric_info_nce(
             output["region_embedding"][counted],  # (n, D), like the next
             output["caption_embedding"][counted],
+            output["logit_scale"],
             target["caption_id"][counted],  # (n,)
         )
-        loss = symmetric_info_nce(region, caption, output["logit_scale"], caption_id)
         return {"region": loss, "loss": loss}

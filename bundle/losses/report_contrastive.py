@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from bundle.losses.gather import gather_rows
 from bundle.losses.info_nce import symmetric_info_nce
 
 
@@ -54,12 +53,7 @@ def _contrast(
     text_id: torch.Tensor | None,
     tokens: torch.Tensor | None,
 ) -> torch.Tensor:
-    if text_id is None and tokens is not None:
-        image, text, tokens = gather_rows(image, text, tokens)
-        return symmetric_info_nce(image, text, scale, torch.unique(tokens, dim=0, return_inverse=True)[1])
     if text_id is None:
-        image, text = gather_rows(image, text)
-        return symmetric_info_nce(image, text, scale)
+        return symmetric_info_nce(image, text, scale, tokens)
     has_text = text_id >= 0
-    image, text, text_id = gather_rows(image[has_text], text[has_text], text_id[has_text])
-    return symmetric_info_nce(image, text, scale, text_id)
+    return symmetric_info_nce(image[has_text], text[has_text], scale, text_id[has_text])

@@ -25,7 +25,7 @@ from bundle.networks.local_normalisation import LocalNormalisation
 from bundle.networks.named_state import names_from_state, names_to_tensor
 from bundle.networks.pixel_statistics import pixel_tensors
 from bundle.networks.prompts import Prompts, average_prompts
-from bundle.networks.selection import PatchSelection
+from bundle.networks.selection import PatchSelection, of_like_size
 from bundle.networks.separate_prompts import separate_prompts as set_apart
 from bundle.networks.text_bank import TextBank, evaluating
 from bundle.prompt_pair import FINDING
@@ -273,12 +273,30 @@ class PatchCLIP(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens (B, P, W), probabilities (B, K, P) -> sparse embedding (B, K, D) and whether it exists (B, K)."""
         b, k, _ = probability.shape
-        index, valid = self.selection(probability, None if patch_mask is None else patch_mask.flatten(2).bool())
+        mask = None if patch_mask is None else patch_mask.flatten(2).bool()
+        index, valid, sizes = self.selection(probability, mask)
         placed = tokens + self.patch_positions().to(tokens.dtype)  # (B, P, W)
-        rows = torch.arange(b, device=tokens.device)[:, None, None]
-        chosen = placed[rows, index].flatten(0, 1)  # (B·K, n, W)
-        embedding = self.projection(self.sparse(chosen, valid.flatten(0, 1))).unflatten(0, (b, k))
+        image = torch.arange(b, device=tokens.device)[:, None].expand(b, k)
+        seen = self._sparsely(placed, image.flatten(), index.flatten(0, 1), valid.flatten(0, 1), sizes)
+        embedding = self.projection(seen).unflatten(0, (b, k))
         return embedding, valid.any(-1)
+
+    def _sparsely(
+        self,
+        placed: torch.Tensor,
+        image: torch.Tensor,
+        index: torch.Tensor,
+        valid: torch.Tensor,
+        sizes: Sequence[int] | None,
+    ) -> torch.Tensor:
+        """Tokens (B, P, W), of N sets `image` (N,), `index`, `valid` (N, n) -> (N, W); sets of like size at once."""
+        groups = [] if sizes is None else of_like_size(sizes)
+        if len(groups) < 2:
+            return self.sparse(placed[image[:, None], index], valid)
+        seen, order = [], torch.tensor([n for numbers, _ in groups for n in numbers], device=image.device)
+        for rows, (_, n) in zip(order.split([len(numbers) for numbers, _ in groups]), groups, strict=True):
+            seen.append(self.sparse(placed[image[rows, None], index[rows, :n]], valid[rows, :n]))
+        return torch.cat(seen)[order.argsort()]
 
     def prompts(self) -> torch.Tensor:
         """Prompt embeddings (K, 2, D), unit length: kept while the text tower does not train.
@@ -332,7 +350,7 @@ def _fine_grid(downscaler: Downscaler, clip: CLIPTowers, factor: int) -> tuple[F
         return None, 0
     tower = clip.vision
     if tower.stem is None:
-        level, channels, size = 0, downscaler.hidden_channels, downscaler.output_size(downscaler.in_size)
+        level, channels, size = 0, downscaler.hidden_channels, downscaler.hidden_size
     else:
         sizes = [tower.image_size >> (i + 1) for i in range(len(tower.stem.channels))]
         wanted = tower.grid[0] * factor

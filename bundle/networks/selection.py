@@ -1,5 +1,7 @@
 """Which patches the sparse head looks at."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -14,10 +16,31 @@ class Selection(NamedTuple):
     Attributes:
         patch: (B, K, n) patch numbers, 0 where padded.
         valid: (B, K, n) bool.
+        sizes: how many are valid in each of the B·K sets, image by image; None where the sets are to stay together, as
+            a trace needs them.
     """
 
     patch: torch.Tensor
     valid: torch.Tensor
+    sizes: Sequence[int] | None = None
+
+
+def of_like_size(sizes: Sequence[int]) -> list[tuple[list[int], int]]:
+    """Sets to go through the sparse head together, and the size to which these are padded: its largest set's.
+
+    That is less than twice the size of any of them, or at most 16, below which a pass of its own costs more. So the
+    head's cost follows what is selected, not the batch's largest box.
+
+    Args:
+        sizes: of N sets.
+
+    Returns:
+        Numbers of sets, 0..N-1, ascending, each in one group; smaller groups first.
+    """
+    groups: dict[int, list[int]] = defaultdict(list)
+    for number, size in enumerate(sizes):
+        groups[max(4, (size - 1).bit_length())].append(number)
+    return [(numbers, max(1, *(sizes[n] for n in numbers))) for _, numbers in sorted(groups.items())]
 
 
 class PatchSelection(nn.Module):
@@ -79,10 +102,11 @@ class PatchSelection(nn.Module):
             count = torch.where(boxed > 0, boxed, negative)
         if self.max_patches is not None:
             count = count.clamp(max=self.max_patches)
-        size = max(1, int(count.max()))
+        sizes = count.flatten().tolist()  # the one thing that the host waits for
+        size = max(1, *sizes)
         index = (probability + 2 * wanted).topk(size, dim=-1).indices  # wanted first, each part by probability
         valid = torch.arange(size, device=index.device) < count[..., None]
-        return Selection(index.masked_fill(~valid, 0), valid)
+        return Selection(index.masked_fill(~valid, 0), valid, sizes)
 
     def _follow(self, boxed: torch.Tensor) -> None:
         """Keep the mean size of the positives' sets, finding by finding."""

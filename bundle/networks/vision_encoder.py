@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from bundle.networks.stem import ConvStem
 
@@ -120,3 +122,19 @@ def grid_of(image_size: int, patch_size: int) -> tuple[int, int]:
             "choose another out_size or patch_size."
         )
     return (image_size // patch_size, image_size // patch_size)
+
+
+def checkpoint_blocks(model: PreTrainedModel) -> None:
+    """Keep of a transformer's blocks their inputs alone, and compute the rest once more in the backward pass.
+
+    transformers' own, which leaves out what is in eval mode. A frozen tower is (`bundle.networks.freezing`), and passes
+    gradients on to the downscaler all the same: so a block's own flag, which says nothing else, follows the gradients.
+    """
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    for block in model.modules():
+        if isinstance(block, GradientCheckpointingLayer):
+            block.register_forward_pre_hook(_where_gradients_are)
+
+
+def _where_gradients_are(block: nn.Module, _: Any) -> None:
+    block.training = torch.is_grad_enabled()

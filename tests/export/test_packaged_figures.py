@@ -59,3 +59,10 @@ def test_without_an_evaluation_there_are_none(evaluated):
     (folder / "metrics.json").unlink()
     assert "eval_metrics" not in metadata(parser)
     assert "eval_metrics" in json.loads((ROOT / "configs" / "metadata.json").read_text())  # of the demo
+
+
+def test_the_downscalers_strides_go_with_the_package(evaluated):
+    parser, _, _ = evaluated
+    parser.update({"downscaler_strides": [1, 2], "image_size": 67})
+    network = ConfigParser(packaged_configs(parser, ROOT)["inference.json"]).get_parsed_content("network_def")
+    assert (network.downscaler.strides, network.downscaler.in_size) == ((1, 2), 67)

@@ -173,6 +173,8 @@ def on_rank(rank, folder):
     wrap = partial(DistributedDataParallel, find_unused_parameters=True)
     seen = Training(folder / "ranks", epochs=6, dropout=0.0, share=share, wrap=wrap).run().seen
     torch.save([weights for *_, weights in seen], folder / f"{rank}.pt")
+    with pytest.raises(ValueError, match=r"Stage 1, .* set find_unused_parameters to true"):
+        Training(folder / f"refused{rank}", epochs=6, share=share, wrap=DistributedDataParallel).run()
     dist.destroy_process_group()
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from bundle.losses import (
@@ -98,11 +99,45 @@ def gather_once(rank):
     return {"rows": gathered.detach(), "ids": gathered_ids, "gradient": rows.grad, "left": left}
 
 
+def contrast_once(rank):
+    """Shapes of the logits that a rank computes for five reports, and what goes from rank to rank in full."""
+    logits, sent, cross_entropy = [], {"all_reduce": 0, "reduce_scatter_single": 0}, F.cross_entropy
+
+    def noted(name, whole):
+        def call(tensor, *more):
+            sent[name] += more[0].numel() if more else tensor.numel()
+            return whole(tensor, *more)
+
+        return call
+
+    whole = {name: getattr(dist, name) for name in sent}
+    for name, function in whole.items():
+        setattr(dist, name, noted(name, function))
+    F.cross_entropy = lambda scores, *more, **named: (
+        logits.append(tuple(scores.shape)),
+        cross_entropy(scores, *more, **named),
+    )[1]
+    train_once([[0, 1, 2], [3, 4]][rank], WEIGHTS[0], steps=1)
+    F.cross_entropy = cross_entropy
+    for name, function in whole.items():
+        setattr(dist, name, function)
+    model, sizes = DistributedDataParallel(Towers()), []
+    model.register_comm_hook(
+        None, lambda _, bucket: (sizes.append(bucket.buffer().numel()), allreduce_hook(None, bucket))[1]
+    )
+    whole_batch = {name: value.float() if value.is_floating_point() else value for name, value in images().items()}
+    loss = {**model(whole_batch)}
+    sum(value.sum() for value in loss.values()).backward()
+    return {"logits": logits, "sent": sent, "gradients": sum(sizes)}
+
+
 def work(rank: int, shards: list[list[list[int]]], folder: str) -> None:
     """One rank: every case of `shards` with every choice of weights in one process group, results saved."""
     torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads, which did not come along
     os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shards[0]))
     results = [[train_once(case[rank], weights) for weights in WEIGHTS] for case in shards]
-    torch.save({"losses": results, "gather": gather_once(rank)}, Path(folder) / f"{rank}.pt")
+    torch.save(
+        {"losses": results, "gather": gather_once(rank), "contrast": contrast_once(rank)}, Path(folder) / f"{rank}.pt"
+    )
     dist.destroy_process_group()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.forked_ranks import run_ranks
-from tests.losses.ranks import WEIGHTS, images, train_once, work
+from tests.losses.ranks import WEIGHTS, Towers, images, train_once, work
 
 # images 0, 2, 3 and 5 have three, two, one and one regions, the others none
 SHARDS = [
@@ -49,3 +49,12 @@ def test_rows_of_all_ranks_in_order_and_the_sum_of_their_gradients(ranks):
         assert found["ids"].tolist() == [8, 9]
         assert found["gradient"].tolist() == [[3, 3], [3, 3]][:rows]  # 1 of rank 0 and 2 of rank 1
         assert len(found["left"]) == rows
+
+
+def test_a_rank_contrasts_its_own_rows_with_all_and_sends_no_equal_gradients(ranks):
+    for rank, (reports, summaries) in enumerate(((3, 1), (2, 2))):
+        found = ranks[rank]["contrast"]
+        assert found["logits"] == [(reports, 5)] * 2 + [(summaries, 3)] * 2  # never 5 x 5
+        # of embeddings of 6 numbers, for each of two ranks, as many rows as the longer one has: partial gradients
+        assert found["sent"] == {"all_reduce": 2, "reduce_scatter_single": 2 * 2 * (3 + 2) * 6}
+        assert found["gradients"] == sum(p.numel() for p in Towers().parameters())  # once each: docs/scaling.md

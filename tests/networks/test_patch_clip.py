@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from bundle.checkpoints import load_weights, save_atomically
 from bundle.losses import PatchCLIPLoss, ReportContrastiveLoss
-from bundle.networks import CLIPTowers, Downscaler
+from bundle.networks import CLIPTowers, Downscaler, PatchCLIP
 from bundle.networks.image_score import SCORES
 
 B, K, D, G = 2, 3, 12, 4
@@ -233,6 +233,38 @@ def test_downscaler_sizes(in_size, out_size):
     assert Downscaler(in_size, out_size, 2)(torch.rand(1, 1, in_size, in_size)).shape == (1, 3, out_size, out_size)
 
 
+@pytest.mark.parametrize(
+    ("strides", "in_size", "out_size", "hidden_size"),
+    [((1, 2), 900, 448, 898), ((3, 2), 904, 150, 301), ((4, 1), 131, 31, 33), ([2, 2], 900, 224, 449)],
+)
+def test_the_downscalers_strides_are_a_choice(strides, in_size, out_size, hidden_size):
+    downscaler = Downscaler(in_size, out_size, 2, strides)
+    hidden = downscaler.begin(torch.rand(1, 1, in_size, in_size))
+    assert hidden.shape == (1, 2, hidden_size, hidden_size)
+    assert downscaler.hidden_size == hidden_size
+    assert downscaler.finish(hidden).shape == (1, 3, out_size, out_size)
+
+
+def test_sizes_that_strides_do_not_lead_to_are_refused_with_those_that_fit():
+    with pytest.raises(ValueError, match="with the strides") as caught:
+        Downscaler(900, 448)
+    said = str(caught.value)
+    assert "in_size one of [1795, 1796, 1797, 1798], or the strides [1, 2], or set out_size to 224" in said
+    for in_size in (1795, 1798):
+        Downscaler(in_size, 448, 1)
+    for in_size in (1794, 1799):
+        with pytest.raises(ValueError, match="leads to"):
+            Downscaler(in_size, 448, 1)
+    for strides in ([2], [0, 2], [2.0, 2], [True, 2]):
+        with pytest.raises(ValueError, match="two whole numbers"):
+            Downscaler(900, 224, strides=strides)
+
+
+def test_a_fine_grid_takes_its_detail_where_the_strides_leave_it(build):
+    net = build(stem=False, patch_factor=2, downscaler=Downscaler(67, 32, 4, (1, 2)))
+    assert net(torch.rand(1, 1, 67, 67)).shape == (1, 3, 8, 8)
+
+
 def test_a_wrong_pair_of_sizes_names_both():
     with pytest.raises(
         ValueError, match=r"in_size 800 .* out_size is 224\. For out_size 224 give in_size one of \[.*900"
@@ -338,3 +370,33 @@ def test_names_of_other_findings_have_no_effect_and_misspelt_ones_are_refused(bu
     torch.testing.assert_close(other.eval().prompts(), plain.eval().prompts())
     with pytest.raises(ValueError, match="'Efusion', which is no finding; did you mean 'Effusion'"):
         build(prompts={"names": {"Efusion": "pleural effusion"}})
+
+
+@pytest.mark.parametrize("trainable", [None, ["downscaler.*", "sparse.*"]], ids=["trained", "frozen"])
+def test_checkpointing_keeps_less_of_the_tower_and_changes_no_number(tokenizer, trainable):
+    def stepped(checkpointing):
+        torch.manual_seed(0)
+        sizes = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+        vision = {**sizes, "patch_size": 4, "attention_dropout": 0.3}
+        clip = CLIPTowers(32, vision=vision, text=sizes, projection_dim=12, checkpointing=checkpointing)
+        sparse = {"num_layers": 1, "num_heads": 2, "feedforward": 16}
+        net = PatchCLIP(["Mass"], Downscaler(132, 32, 4), clip, tokenizer, sparse=sparse, trainable=trainable).train()
+        kept = []
+
+        def keep(tensor):
+            kept.append(tensor.numel())
+            return tensor
+
+        torch.manual_seed(1)
+        small = net.downscaler(torch.rand(2, 1, 132, 132))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            output = net.clip.vision(small)
+        output.patch_tokens.square().sum().backward()
+        return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}, sum(kept)
+
+    gradients, whole = stepped(False)
+    same, less = stepped(True)
+    assert same.keys() == gradients.keys()
+    assert "downscaler.layers.0.weight" in same
+    assert all(torch.equal(same[name], value) for name, value in gradients.items())
+    assert less < 0.5 * whole

@@ -48,3 +48,16 @@ def test_killed_in_the_middle_of_an_epoch_it_resumes_and_finishes(tmp_path):
     output = place.run("training", "train", max_epochs=reached + 2)
     assert f"Resuming after epoch {reached} of {reached + 2}" in output
     assert torch.load(place.models / "last.pt", weights_only=True)["epoch"] == reached + 2
+
+
+@pytest.mark.slow
+def test_the_steps_choices_are_configuration(tmp_path):
+    place = Place(tmp_path)
+    choices = {"average_decay": 0.9, "cudnn_benchmark": True, "clip#checkpointing": True, "optimizer#fused": True}
+    place.run("training", "train", max_epochs=1, **choices)
+    last = torch.load(place.models / "last.pt", weights_only=True)
+    best = torch.load(place.models / "model.pt", weights_only=True)
+    assert last["optimizer"]["param_groups"][0]["fused"] is True
+    name = "projection.linear.weight"
+    assert torch.equal(best[name], last["averaged"][name])
+    assert not torch.equal(best[name], last["network"][name])
