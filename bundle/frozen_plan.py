@@ -15,6 +15,7 @@ from bundle.comments import without_comments
 from bundle.fingerprint import file_fingerprint
 from bundle.made_for import differing
 from bundle.probability import OperatingPoints
+from bundle.versions import refuse_other_version
 
 Floats = npt.NDArray[np.float64]
 
@@ -152,7 +153,12 @@ def operating_points(
         points_of: the fingerprint of their weights; None does not say.
         weights: the file that is used. Where it has another fingerprint, the points are left out, with a warning.
         limits: `min_score`, `min_image_score` of `OperatingPoints`.
+
+    Raises:
+        OtherVersionError: `weights` lie in a package of another version than the code that runs.
     """
+    if weights is not None and (package := Path(weights).parent.parent / "bundle").is_dir():
+        refuse_other_version(package.parent)  # MONAI Label has several packages in one process
     if points and points_of and weights is not None and file_fingerprint(weights) != points_of:
         logger.warning("%s is not what the operating points were frozen for: uncalibrated, thresholds .5.", weights)
         points = None

@@ -23,6 +23,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS, EXPR_KEY, ID_REF_KEY, ID
 
 from bundle.failure import end_plainly
 from bundle.kinds import wrong_values
+from bundle.versions import OtherVersionError, refuse_other_version
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +46,14 @@ class WrongValueError(SystemExit):
     """A value is of another kind than its key wants; the message says how to write it. A SystemExit as above."""
 
 
+class OtherCodeError(SystemExit):
+    """The configs lie in a package of another version than the code that runs. A SystemExit as above."""
+
+
 def refuse_unknown_overrides() -> None:
     """Stop if the configuration that is running holds a key that has no effect, or a value of a wrong kind.
+
+    Stop also if it is a package's, and the code that was imported is of another version (`bundle.versions`).
 
     A key is known if a loaded config file names it, something reads it, or its name starts with an underscore. Keys
     of nested sections (`train`, `validate`) are checked alike, arguments of a `_target_` are not: the target itself
@@ -57,12 +64,14 @@ def refuse_unknown_overrides() -> None:
     Raises:
         UnknownKeyError: there is such a key.
         WrongValueError: there is such a value.
+        OtherCodeError: the package is of another version.
     """
     end_plainly()
     workflow, files, given = _running()
     if workflow is None:
         logger.debug("Not called from a run list: there are no overrides to check.")
         return
+    _refuse_other_code(Path(workflow.config_root_path))
     config = workflow.parser.get()
     named = named_paths(files if files is not None else _fitting_files(workflow.config_root_path, config))
     unknown = unknown_paths(config, named, (workflow.init_id, workflow.run_id, workflow.final_id))
@@ -99,6 +108,15 @@ def unknown_paths(config: dict[str, Any], named: set[str], entry_points: Iterabl
 def named_paths(files: Iterable[str | Path]) -> set[str]:
     """Every path that config files name, by their keys ("loss::weight", "+train#handlers") or by what lies in them."""
     return {path for file in files for path in _paths(ConfigParser.load_config_file(file))}
+
+
+def _refuse_other_code(configs: Path) -> None:
+    folder = configs.parent if configs.name == "configs" else configs  # as MONAI takes the bundle's root
+    if (folder / "bundle").is_dir():
+        try:
+            refuse_other_version(folder)
+        except OtherVersionError as error:
+            raise OtherCodeError(str(error)) from error
 
 
 def _unknown(section: dict[str, Any], parent: str, named: set[str], read: set[str], passed: set[str]) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """A trained experiment as a self-contained MONAI bundle: its architecture flattened into inference.json."""
 
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 
 from bundle.atomic import atomic_path, write_file
+from bundle.export.closure import import_closure
 from bundle.export.packaged_configs import packaged_configs
 from bundle.fingerprint import file_fingerprint
 
@@ -26,7 +28,8 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
     """Write configs, weights, code, licences and model card of a trained experiment into `output`.
 
     `output/configs` gets what `packaged_configs` makes, and logging.conf; `output/models/model.pt` the best weights
-    without the text tower, which inference and evaluation do without; `output/bundle` the code.
+    without the text tower, which inference and evaluation do without; `output/bundle` the code that these configs name
+    and what it imports, no more.
 
     Args:
         config_files: the training's config and its overlays.
@@ -38,7 +41,7 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
         `output`.
 
     Raises:
-        FileNotFoundError: the training has left no weights.
+        FileNotFoundError: the training has left no weights, or a config names a module that `bundle` has not.
         ValueError: the package would replace files of the repository, a folder named bundle that no package is in, or
             the training's weights.
     """
@@ -56,6 +59,7 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
             "Give another output folder."
         )
     configs, state = packaged_configs(parser, root), _without_text(weights)
+    code = import_closure(root, sorted(set(_named(configs))))
     (output / WEIGHTS).unlink(missing_ok=True)  # it says that the package is complete
     with atomic_path(output / WEIGHTS) as temporary:  # there last
         torch.save(state, temporary)
@@ -65,7 +69,7 @@ def package_bundle(config_files: Sequence[str | Path], root: Path, output: Path,
         for name in COPIED:
             (output / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, output / name)
-        _replace_folder(root / "bundle", output / "bundle")
+        _replace_code(root, code, output)
     return output
 
 
@@ -92,14 +96,25 @@ def _refuse_to_replace(root: Path, output: Path) -> None:
         )
 
 
-def _replace_folder(source: Path, target: Path) -> None:
-    """Copy a folder of code in place of another one: nothing of the old one stays, and no half copy is seen."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".package-") as temporary:
-        new, old = Path(temporary) / "new", Path(temporary) / "old"
-        shutil.copytree(source, new, ignore=shutil.ignore_patterns("__pycache__"))
-        if target.exists():
-            target.rename(old)
-        new.rename(target)
+def _named(value: Any) -> Iterator[str]:
+    """What configs name of `bundle`, in targets and expressions."""
+    if isinstance(value, str):
+        yield from re.findall(r"\bbundle(?:\.\w+)+", value)
+    elif isinstance(value, dict | list):
+        for item in value if isinstance(value, list) else [value[key] for key in value if key != "_desc_"]:
+            yield from _named(item)
+
+
+def _replace_code(root: Path, files: Sequence[Path], output: Path) -> None:
+    """Copy files of `root`/bundle in place of `output`/bundle: nothing of that stays, and no half copy is seen."""
+    with tempfile.TemporaryDirectory(dir=output, prefix=".package-") as temporary:
+        for file in files:
+            target = Path(temporary) / "new" / file.relative_to(root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        if (output / "bundle").exists():
+            (output / "bundle").rename(Path(temporary) / "old")
+        (Path(temporary) / "new" / "bundle").rename(output / "bundle")
 
 
 def _without_text(weights: Path) -> dict[str, Any]:

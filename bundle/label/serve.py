@@ -18,6 +18,7 @@ from bundle.label import MODEL
 from bundle.label.work import FolderInUseError, work_folder
 from bundle.loopback import is_loopback
 from bundle.service_settings import CONFIG, ServiceSettingsError, settings_of
+from bundle.versions import OtherVersionError, refuse_other_version
 
 logger = logging.getLogger("bundle.label.serve")  # its __name__ is __main__
 
@@ -46,6 +47,10 @@ def main(arguments: list[str] | None = None) -> None:
             f"--model {options.model}: {', '.join(missing)} missing. Give a self-contained bundle as "
             "scripts.package_bundle makes; `bash scripts/demo.sh` makes models/demo."
         )
+    try:
+        refuse_other_version(model)
+    except OtherVersionError as error:
+        sys.exit(f"--model: {error}")
     studies = options.studies if archive else str(Path(options.studies).resolve())
     mark = hashlib.sha256(studies.encode()).hexdigest()[:8]
     name = "archive" if archive else Path(studies).name

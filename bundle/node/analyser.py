@@ -11,6 +11,7 @@ from monai.data import DataLoader, Dataset
 from bundle.checkpoints import load_weights
 from bundle.reading.options import ReadingOptions
 from bundle.results.dicom import DicomOptions, NotAssessedError, dicom_results, read_findings, save_dicom_results
+from bundle.versions import refuse_other_version
 
 
 class Analyser:
@@ -25,6 +26,7 @@ class Analyser:
 
     Raises:
         FileNotFoundError: the bundle is not there or has no weights.
+        OtherVersionError: it was made by another version of this code.
 
     Attributes:
         reading: the options with which it reads.
@@ -34,6 +36,7 @@ class Analyser:
         config = Path(bundle).absolute() / "configs" / "inference.json"
         if not config.is_file():
             raise FileNotFoundError(f"{config} is missing: make a bundle of a training by scripts.package_bundle")
+        refuse_other_version(config.parent.parent)
         self._folder = tempfile.TemporaryDirectory()
         parser = ConfigParser()
         parser.read_config(str(config))

@@ -1,4 +1,4 @@
-"""A package replaces the package before it, and nothing of the repository."""
+"""A package holds the code that its configs need, and replaces the package before it, and nothing of the repository."""
 
 import json
 
@@ -9,19 +9,22 @@ from bundle.export import package
 from bundle.export.archive import zip_bundle
 from bundle.export.package import COPIED, WEIGHTS, package_bundle, packaged_files
 
+INFERENCE = {"_desc_": "not bundle.unused", "network_def": {"_target_": "bundle.old.module.Network"}}
+
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A repository with a training's config and weights in it."""
     root = tmp_path / "repository"
-    files = {name: name for name in (*COPIED, "configs/inference.json", "bundle/grid.py", "bundle/old/module.py")}
+    files = dict.fromkeys((*COPIED, "configs/inference.json", "bundle/grid.py", "bundle/unused.py"), "")
+    files |= {"bundle/__init__.py": "", "bundle/old/__init__.py": "", "bundle/old/module.py": "import bundle.grid"}
     files["configs/train.json"] = json.dumps({"ckpt_path": "$@bundle_root + '/training/model.pt'"})
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
     (root / "training").mkdir()
     torch.save({"w": torch.ones(1), "clip.text.w": torch.ones(1)}, root / "training" / "model.pt")
-    monkeypatch.setattr(package, "packaged_configs", lambda parser, root: {"inference.json": {"packaged": True}})
+    monkeypatch.setattr(package, "packaged_configs", lambda parser, root: {"inference.json": dict(INFERENCE)})
     return root
 
 
@@ -68,14 +71,19 @@ def test_a_package_over_the_trainings_weights_is_refused(root):
     assert written(root) == before
 
 
-def test_a_second_package_holds_nothing_of_the_first(root):
+def test_a_second_package_holds_nothing_of_the_first(root, monkeypatch):
     output = make(root, root / "models" / "package")
-    (root / "bundle" / "old" / "module.py").unlink()
+    code = [path.relative_to(output).as_posix() for path in packaged_files(output)]
+    first = ["__init__.py", "grid.py", "old/__init__.py", "old/module.py"]
+    assert [name for name in code if name.startswith("bundle/")] == [f"bundle/{name}" for name in first]
     (root / "bundle" / "new.py").write_text("")
+    monkeypatch.setitem(INFERENCE, "network_def", ["$bundle.new.network(bundle.grid.patches)"])
     assert make(root, output) == output
     zip_bundle(output, root / "package.zip")
     code = [path.relative_to(output).as_posix() for path in packaged_files(output)]
-    assert [name for name in code if name.startswith("bundle/")] == ["bundle/grid.py", "bundle/new.py"]
+    assert [name for name in code if name.startswith("bundle/")] == [
+        *("bundle/__init__.py", "bundle/grid.py", "bundle/new.py")
+    ]
     assert sorted(path.name for path in output.iterdir()) == ["LICENSE", "bundle", "configs", "docs", "models"]
     assert torch.load(output / WEIGHTS, weights_only=True).keys() == {"w"}
 
@@ -90,3 +98,10 @@ def test_a_package_is_not_complete_until_it_is_written_again(root, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         make(root, output)
     assert not (output / WEIGHTS).exists()
+
+
+def test_a_config_that_names_what_is_not_there_is_refused_before_anything_is_written(root, monkeypatch):
+    monkeypatch.setitem(INFERENCE, "network_def", {"_target_": "bundle.gone.Network"})
+    with pytest.raises(FileNotFoundError, match=f"There is no module bundle.gone.Network in {root}"):
+        make(root, root / "models" / "package")
+    assert not (root / "models").exists()

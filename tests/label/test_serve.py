@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+import bundle
 from bundle.label import serve
 from bundle.label.serve import make_application
 from bundle.label.work import work_folder
@@ -24,7 +25,9 @@ def test_what_a_stopped_training_left_is_removed_and_its_weights_stay(tmp_path):
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Starts in `work`, over a package that is none; in place of serving, the server does what it is given to do."""
+    """Starts in `work`, over a package of nothing; in place of serving, the server does what it is given to do."""
+    (tmp_path / "model" / "bundle").mkdir(parents=True)
+    (tmp_path / "model" / "bundle" / "__init__.py").write_text(f'__version__ = "{bundle.__version__}"\n')
     for file in ("configs/inference.json", "configs/metadata.json", "models/model.pt"):
         (tmp_path / "model" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "model" / file).write_text("{}")
