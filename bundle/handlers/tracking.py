@@ -134,7 +134,7 @@ class Tracking(MLFlowHandler):
         """
         super().attach(engine)
         engine.add_event_handler(Events.ITERATION_STARTED, self._note_rates)
-        engine.run = self._watched(engine.run)
+        engine.run = self._watched(engine, engine.run)
 
     def start(self, engine: Any) -> None:
         """Join the run, or open it."""
@@ -213,12 +213,12 @@ class Tracking(MLFlowHandler):
             return {}
         return config
 
-    def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
+    def _watched(self, engine: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(run)
         def watched(*args: Any, **kwargs: Any) -> Any:
             self._open.depth += 1
             if self._open.depth == 1:
-                self._open.outermost = run.__self__  # type: ignore[attr-defined]
+                self._open.outermost = engine
             status, reason = "FINISHED", None
             try:
                 with _sigterm_raises():

@@ -230,11 +230,10 @@ def test_what_a_failing_store_does_not_take_waits_for_the_next_run(
     (waiting,) = output_dir.glob("mlflow_waiting_*.jsonl")
     assert not any(secret in waiting.read_text() for secret in SECRETS)
     said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and r.name.startswith("bundle.")]
-    # once, not at each of the ten
-    assert [line.partition(":")[0].partition(" (")[0] for line in said] == [
-        "MLflow does not answer",
-        "MLflow has not got 10 entries of run x; they wait in " + str(waiting) + ". The next run there sends them, or",
-    ]
+    # once an outage, not at each entry
+    assert len(said) == 2
+    assert said[0].startswith(f"MLflow does not answer (OSError): what it is to get waits in {waiting} ")
+    assert re.match(rf"MLflow has not got \d+ entries of run x; they wait in {re.escape(str(waiting))}\.", said[1])
     evaluator(tracking(output_dir, "y")).run()
     assert not waiting.exists()
     run, _ = runs(output_dir)
@@ -321,7 +320,13 @@ def test_expressions_become_what_came_of_them_but_no_password() -> None:
         "password": "$os.environ['PASSWORD']",
         "address": "$'https://me:' + @password",
     }
-    resolved = {"rate": 0.5, "sizes::pair": (3, 4), "sizes::module": torch, "password": "pw", "address": "https://me:pw"}
+    resolved = {
+        "rate": 0.5,
+        "sizes::pair": (3, 4),
+        "sizes::module": torch,
+        "password": "pw",
+        "address": "https://me:pw",
+    }
     assert resolved_config(config, resolved) == {**config, "rate": 0.5, "sizes": {"pair": [3, 4], "module": "$torch"}}
 
 

@@ -65,7 +65,7 @@ class Server:
         return [metric.step for metric in MlflowClient(self.url).get_metric_history(run.info.run_id, key)]
 
     def files(self, run: Run, folder: str | None = None) -> list[str]:
-        return [file.path for file in MlflowClient(self.url).list_artifacts(run.info.run_id, folder)]
+        return sorted(file.path for file in MlflowClient(self.url).list_artifacts(run.info.run_id, folder))
 
     def read(self, run: Run, file: str) -> bytes:
         with urllib.request.urlopen(f"{self.url}/get-artifact?run_id={run.info.run_id}&path={file}") as answer:
@@ -149,26 +149,27 @@ def test_a_server_that_hangs_costs_no_step_and_gets_all_later(
         times: list[float] = []
         engine.add_event_handler(Events.STARTED | Events.COMPLETED, lambda _: times.append(time.monotonic()))
         engine.run()
+    ended = time.time() * 1000
     # 14 entries; to ask with each would be 42 seconds
-    assert times[1] - times[0] < 12
+    assert times[1] - times[0] < 30
     (file,) = waiting(output_dir)
     assert not any(secret in file.read_text() for secret in (*SECRETS, "secret-password", "127.0.0.1"))
     assert "secret-password" not in caplog.text
-    assert [line.partition(" (")[0] for line in warnings(caplog)][0] == "MLflow does not answer"
+    assert warnings(caplog)[0].startswith("MLflow does not answer (")
     assert len(warnings(caplog)) == 2
     assert "python -m scripts.send_tracking" in warnings(caplog)[1]
 
     # another server's run leaves it alone; the command sends it where it is told to
     evaluator(tracked(server.url, output_dir, "other")).run()
     assert waiting(output_dir) == [file]
-    with pytest.raises(SystemExit, match="does not answer .ConnectionRefusedError"):
+    with pytest.raises(SystemExit, match=r"does not answer \(ConnectionRefusedError"):
         send_tracking.main(str(output_dir), "http://127.0.0.1:9")
     (output_dir / "model.pt").write_bytes(b"other weights")
     send_tracking.main(str(output_dir), server.url)
     assert capsys.readouterr().out == "Sent: hung\n"
     (run,) = server.runs("hung")
     assert run.info.status == "FINISHED"
-    assert run.info.end_time - run.info.start_time < 60_000
+    assert run.info.start_time < run.info.end_time <= ended
     assert [server.steps(run, term) for term in TERMS] == [[2, 4, 6, 8]] * 3
     assert server.files(run) == ["config.json"]
     assert f"{output_dir / 'model.pt'}: it has changed" in caplog.text
