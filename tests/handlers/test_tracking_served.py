@@ -79,9 +79,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> It
     shutil.copy(empty_database, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        client = MlflowClient(uri(folder))  # the experiment's files are the server's to keep
-        client.rename_experiment(client.get_experiment_by_name("patch_clip").experiment_id, "local")
-        client._tracking_client.store._dispose_engine()
         server = Server(folder)
         server.start()
         yield server
