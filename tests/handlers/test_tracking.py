@@ -302,7 +302,7 @@ def test_a_configuration_that_cannot_be_read_is_said(output_dir: Path, caplog: p
 def test_parameters_are_bounded_and_records_left_out() -> None:
     config = {"deep": {f"k{i}": {"v": i} for i in range(300)}, "shallow": True, "text": "x" * 9999, "none": None}
     found, dropped = parameters({**config, "datalist": RECORDS, "names": {"downscaler.*": 0.01}}, limit=50)
-    assert (len(found), dropped) == (50, 253)
+    assert (len(found), dropped) == (50, 254)
     assert re.fullmatch(r"x+\.\.\. \(9999 characters, [0-9a-f]{16}\)", found["text"])
     assert found["shallow"] == "true"
     assert found["names::downscaler._"] == "0.01"
