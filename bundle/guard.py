@@ -32,6 +32,7 @@ _REFERENCE = re.compile(rf"{ID_REF_KEY}(\w+(?:{ID_SEP_KEY}\w+)*)((?:\[(?:'\w+'|\
 # MONAI's --tracking adds this key last, whatever the settings are
 _TRACKED = "save_execute_config"
 _TRACKING_KEYS = set(DEFAULT_MLFLOW_SETTINGS["configs"]) - {"trainer", "validator", "evaluator"}
+_TRACKING_KEYS.add("system_metrics")  # of configs/tracking_mlflow.json, which asks no evaluation for it
 
 
 class UnknownKeyError(SystemExit):
@@ -85,6 +86,12 @@ def running_config() -> dict[str, Any]:
     """The configuration that is running, its files and overrides merged, its macros resolved; empty outside a run."""
     workflow, _, _ = _running()
     return {} if workflow is None else deepcopy(workflow.parser.get())
+
+
+def resolved_values() -> dict[str, Any]:
+    """Id -> value of what the configuration that is running has evaluated so far; empty outside a run."""
+    workflow, _, _ = _running()
+    return {} if workflow is None else dict(workflow.parser.ref_resolver.resolved_content)
 
 
 def unknown_paths(config: dict[str, Any], named: set[str], entry_points: Iterable[str] = ()) -> list[str]:

@@ -250,6 +250,7 @@ class ResumableTraining:
             "epoch_length": state.epoch_length,
             "accumulation_steps": getattr(self.trainer, "accumulation_steps", 1),
             "ranks": ranks,
+            "tracked_run": getattr(state, "tracked_run", None),
             "best_metric": -1.0 if validation is None else float(validation.best_metric),
             "best_metric_epoch": -1 if validation is None else int(validation.best_metric_epoch),
         }
@@ -320,6 +321,7 @@ class ResumableTraining:
             self.lr_scheduler.load_state_dict(content["lr_scheduler"])
         state = self.trainer.state
         state.epoch, state.iteration = content["epoch"], content.get("iteration", content["epoch"] * length)
+        state.tracked_run = content.get("tracked_run")  # a tracker's (`bundle.handlers.tracking`)
         if self.evaluator is not None:
             self.evaluator.state.best_metric = content["best_metric"]
             self.evaluator.state.best_metric_epoch = content["best_metric_epoch"]

@@ -1,9 +1,10 @@
 """What a tracked run keeps of its configuration: the settings, never the records of a data set."""
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monai.bundle.utils import EXPR_KEY, ID_REF_KEY, ID_SEP_KEY, MACRO_KEY
@@ -14,7 +15,7 @@ _RECORD_KEYS = {"image", "report", "patient_id", "summary", "qa"}
 # how the run is tracked; the URI may hold a password
 _TRACKING_KEYS = {"tracking_uri", "experiment_name", "run_name", "save_execute_config", "is_not_rank0"}
 _SKIPPED = {"_meta_", "_desc_", "_requires_", "_disabled_", "_mode_", "handlers"}
-_MAX_LENGTH = 500
+_MAX_LENGTH = 500  # of a value; MLflow takes 6,000, its tables show fewer
 _AN_IMAGE = "<an image, not kept>"
 # a name before a radiograph's suffix, in an expression too; not the suffix alone, and not "*.dcm"
 _IMAGE_NAME = re.compile(rf"[^\s'\"/\\*?.,(\[{{][*?]*({'|'.join(map(re.escape, SUFFIXES))})(?![a-z0-9])", re.IGNORECASE)
@@ -23,21 +24,44 @@ _NO_IMAGES = (".json", ".yaml", ".yml", ".conf", ".txt", ".csv", ".py", ".db", "
               ".safetensors")  # fmt: skip
 
 
-def parameters(config: dict[str, Any], limit: int = 200) -> dict[str, str]:
+def parameters(config: dict[str, Any], limit: int = 1000) -> tuple[dict[str, str], int]:
     """The plain values of a configuration under the ids by which the command line sets them.
 
     Numbers, booleans, strings, and lists of them, and the `_target_` of top-level components; expressions, references
-    and handlers are left to the configuration itself. Shallow ids come first: a limit drops what lies deepest.
+    and handlers are left to the configuration itself. Shallow ids come first: a limit drops what lies deepest. Of a
+    long value there are its beginning, its length and its fingerprint.
 
     Args:
-        config: merged configuration.
+        config: merged configuration, resolved or not.
         limit: of how many.
 
     Returns:
-        For example `{"batch_size": "64", "loss::patch_weight": "3.0"}`.
+        For example `{"batch_size": "64", "loss::patch_weight": "3.0"}`, and how many were dropped.
     """
     found = sorted(_scalars(recordable(config), ()), key=lambda item: len(item[0]))
-    return {allowed_name(ID_SEP_KEY.join(path)): value[:_MAX_LENGTH] for path, value in found[:limit]}
+    kept = {allowed_name(ID_SEP_KEY.join(path)): _bounded(value) for path, value in found[:limit]}
+    return kept, max(0, len(found) - limit)
+
+
+def resolved_config(config: dict[str, Any], resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration in which expressions and references are what came of them, where that is plain.
+
+    Not where it holds what an expression took from the environment, where passwords are.
+
+    Args:
+        config: merged.
+        resolved: id -> value, of what has been evaluated (`bundle.guard.resolved_values`).
+    """
+    asked = [path for path, text in _expressions(config, "") if re.search("environ|getenv", text)]
+    hidden = {str(resolved[path]) for path in asked if resolved.get(path)}
+    plain = {}
+    for path, _ in _expressions(config, ""):
+        found = resolved.get(path)
+        found = list(found) if isinstance(found, tuple) else found
+        is_plain = _is_plain(found) or (isinstance(found, list) and all(map(_is_plain, found)))
+        if is_plain and not any(secret in str(found) for secret in hidden):
+            plain[path] = found
+    return {key: _resolved(value, str(key), plain) for key, value in config.items()}
 
 
 def recordable(config: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +76,31 @@ def recordable(config: dict[str, Any]) -> dict[str, Any]:
 def allowed_name(name: str) -> str:
     """A name as MLflow takes it for parameters and metrics."""
     return re.sub(r"[^\w\-./: ]", "_", name)[:250]
+
+
+def _expressions(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """Ids and texts of expressions and references."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _expressions(inner, f"{path}{ID_SEP_KEY}{key}" if path else str(key))
+    elif isinstance(value, str) and not _is_plain(value):
+        yield path, value
+
+
+def _resolved(value: Any, path: str, plain: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolved(inner, f"{path}{ID_SEP_KEY}{key}", plain) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_resolved(inner, f"{path}{ID_SEP_KEY}{place}", plain) for place, inner in enumerate(value)]
+    return plain.get(path, value)
+
+
+def _bounded(value: str) -> str:
+    if len(value) <= _MAX_LENGTH:
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()[:16]
+    end = f"... ({len(value)} characters, {digest})"
+    return value[: _MAX_LENGTH - len(end)] + end
 
 
 def _without_records(config: Any) -> Any:

@@ -16,23 +16,24 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import torch
 from ignite import distributed as idist
 from ignite.engine import Events
-from mlflow.entities import Metric, Param
 from monai.handlers import MLFlowHandler
 
-from bundle.handlers.run_owner import HOST, is_gone, owner_tags
-from bundle.handlers.run_parameters import allowed_name, parameters, recordable
+from bundle.guard import resolved_values
+from bundle.handlers.outbox import Outbox
+from bundle.handlers.run_owner import owner_tags
+from bundle.handlers.run_parameters import allowed_name, parameters, recordable, resolved_config
+from bundle.handlers.run_sender import Sender, artifact_location, limit_requests, sqlite_folder, state_of
+from bundle.handlers.run_source import commit_tags, data_of
+from bundle.handlers.run_system import SystemMetrics
 from bundle.versions import versions
 
 logger = logging.getLogger(__name__)
 
-_SQLITE = "sqlite:///"
 _CONFIG_NAME = re.compile(r"config_\d{8}_\d{6}\.json")
-_BATCH = 100  # entities that MLflow takes in one request
 _CLOCK_SLACK = 2.0  # seconds by which a file system's clock may lie behind
 
 
@@ -45,11 +46,12 @@ def new_run_name() -> str:
 class _OpenRun:
     """A run of this process, shared by the handlers that give the same name."""
 
-    run: Any = None  # MLflow's, once there is one
+    outbox: Outbox | None = None  # while it is open
     began: float = 0.0
     depth: int = 0  # how many engines are running, one inside the other
+    outermost: Any = None  # of them
     handlers: list["Tracking"] = field(default_factory=list)
-    unreachable: bool = False  # the last request failed
+    system: SystemMetrics | None = None
 
 
 _open_runs: dict[tuple[str | None, str, str], _OpenRun] = {}
@@ -61,28 +63,34 @@ class Tracking(MLFlowHandler):
     An evaluator that runs inside a trainer shares the trainer's run, if both handlers have the same `run_name`. The
     run opens when the first engine starts. It closes when the outermost engine's `run` returns (FINISHED), raises an
     error (FAILED), or is interrupted by Ctrl-C or SIGTERM (KILLED); so the files that other handlers write at the
-    end are there to be uploaded. A run whose process was killed outright is marked KILLED when the next one starts.
+    end are there to be uploaded. A run whose process was killed outright is marked KILLED when the next one starts. A
+    training that goes on from its checkpoint (`bundle.training`) goes on in its run, which the checkpoint names.
 
-    What is kept: plain settings as parameters, and the merged configuration; library versions and device; every metric
-    of the engines with the epoch as step, with the figures behind it from `engine.state.metric_details`; learning
-    rates; loss terms every `iteration_interval` iterations; the files named in `artifacts`; the checkpoint. Records of
-    a data set (names of images and patients, reports) are not, not even where the configuration spells them out; names
-    of folders are. Once a run is open, a tracking server that fails costs a warning, not the training.
+    What is kept: plain settings as parameters, resolved, and the merged configuration; library versions, commit and
+    device; the data's fingerprint; every metric of the engines with the epoch as step, with the figures behind it from
+    `engine.state.metric_details`; learning rates; loss terms every `iteration_interval` iterations; the files named in
+    `artifacts`; the checkpoint. Records of a data set (names of images and patients, reports) are not, not even where
+    the configuration spells them out; names of folders are.
+
+    A server that does not answer costs a training at most the 15 seconds that it waits for the first answer: all is
+    sent by a thread, and waits in a file in `output_dir` until it has been (`bundle.handlers.outbox`).
 
     Args:
         tracking_uri: of the server or database; the environment's MLFLOW_TRACKING_URI comes first.
         experiment_name: groups runs.
         run_name: of this run; None for a new one.
         config: file of the merged configuration (MONAI's `save_execute_config`).
-        output_dir: where an evaluation writes.
+        output_dir: where an evaluation writes, and what waits for the server; None is the working directory.
         artifacts: files and folders within `output_dir` to upload, if written during the run. The numbers of a
             `metrics.json` become metrics too.
         checkpoint: file of weights to upload when the run has finished.
         iteration_interval: how often to log the loss within an epoch; 0 for never.
+        system_metrics: every 10 seconds how busy the machine is (`bundle.handlers.run_system`); true needs psutil.
 
     Raises:
         ValueError: the experiment was deleted, or the URI is a plain folder.
-        mlflow.exceptions.MlflowException: at the start, the server or database does not answer.
+        ModuleNotFoundError: `system_metrics` is true without psutil.
+        mlflow.exceptions.MlflowException: a database cannot be opened.
     """
 
     def __init__(
@@ -95,12 +103,13 @@ class Tracking(MLFlowHandler):
         artifacts: Sequence[str] = (),
         checkpoint: str | Path | None = None,
         iteration_interval: int = 50,
+        system_metrics: bool = False,
     ) -> None:
         # MLflow reports its use to its makers; a hospital's machine asks for it first
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        limit_requests()
         uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
-        folder = Path(unquote(uri[len(_SQLITE) :])).absolute().parent if uri and uri.startswith(_SQLITE) else None
-        if folder is not None:
+        if (folder := sqlite_folder(uri)) is not None:
             folder.mkdir(parents=True, exist_ok=True)
         super().__init__(
             tracking_uri=tracking_uri,
@@ -108,10 +117,11 @@ class Tracking(MLFlowHandler):
             experiment_name=experiment_name,
             run_name=run_name or new_run_name(),
             # MONAI's own default takes the URI's %20 for part of the folder's name
-            artifact_location=None if folder is None else (folder / "mlruns").as_uri(),
+            artifact_location=artifact_location(uri),
         )
         self.config, self.output_dir = config, None if output_dir is None else Path(output_dir)
         self.files, self.checkpoint = tuple(artifacts), None if checkpoint is None else Path(checkpoint)
+        self.system_metrics = system_metrics
         self._open = _open_runs.setdefault((uri, experiment_name, self.run_name), _OpenRun())
         self._rates: dict[str, float] = {}
         self._epoch = 0
@@ -124,15 +134,14 @@ class Tracking(MLFlowHandler):
         """
         super().attach(engine)
         engine.add_event_handler(Events.ITERATION_STARTED, self._note_rates)
-        engine.run = self._watched(engine.run)
+        engine.run = self._watched(engine, engine.run)
 
     def start(self, engine: Any) -> None:
         """Join the run, or open it."""
         if self not in self._open.handlers:
             self._open.handlers.append(self)
-        if self._open.run is None:
-            self._begin(engine)
-        self.cur_run = self._open.run
+        if self._open.outbox is None:
+            self._begin(self._open.outermost or engine)
 
     def complete(self) -> None:
         """Nothing: files are uploaded when the outermost engine has returned."""
@@ -142,25 +151,51 @@ class Tracking(MLFlowHandler):
         self._end("FINISHED")
 
     def _begin(self, engine: Any) -> None:
-        self._set_experiment()
-        self._mark_vanished()
-        config, state = self._read_config(), engine.state
-        tags = {**owner_tags(), "engine": type(engine).__name__}
+        state, folder = engine.state, self.output_dir or Path()
+        sender = Sender(self.client, folder.absolute())
+        before = getattr(state, "tracked_run", None) if state.iteration else None
+        state.tracked_run = before or secrets.token_hex(16)
         self._open.began = time.time()
-        self._open.run = self.client.create_run(self.experiment.experiment_id, run_name=self.run_name, tags=tags)
-        self._log_params(
-            {
-                "device": _device_name(state.device),
-                "processes": idist.get_world_size(),
-                "max_epochs": state.max_epochs,
-                "epoch_length": state.epoch_length,
-                **{f"version/{name}": number for name, number in {**versions(), "mlflow": version("mlflow")}.items()},
-                **parameters(config),
-            }
-        )
+        head = {
+            "op": "run",
+            "token": state.tracked_run,
+            "name": self.run_name,
+            "experiment": self.experiment_name,
+            "destination": sender.destination,
+            "began": int(self._open.began * 1000),
+            "tags": {**owner_tags(), **commit_tags(), "engine": type(engine).__name__},
+        }
+        outbox = Outbox(sender, head)
+        outbox.open()
+        self._open.outbox = outbox
+        config, resolved = self._read_config(), resolved_values()
+        values, dropped = parameters(resolved_config(config, resolved))
+        if before is not None:
+            self._put("again", values={**head["tags"], "resumed_from_step": str(state.iteration)})
+        self._put("vanished")
+        if dropped:
+            self._put("tags", values={"parameters_left_out": str(dropped)})
+        numbers = {**versions(), "mlflow": version("mlflow")}
+        values = {
+            "device": _device_name(state.device),
+            "processes": str(idist.get_world_size()),
+            "max_epochs": str(state.max_epochs),
+            "epoch_length": str(state.epoch_length),
+            **{f"version/{name}": str(number) for name, number in numbers.items()},
+            **values,
+        }
+        self._put("params", values={allowed_name(name): value for name, value in values.items()})
+        for data in data_of(resolved):
+            self._put("data", **data)
         if config:
-            text = json.dumps(recordable(config), indent=2, ensure_ascii=False)
-            self.client.log_text(self._run_id, text, "config.json")
+            name = "config.json" if before is None else f"config_from_step_{state.iteration}.json"
+            self._put("text", file=name, text=json.dumps(recordable(config), indent=2, ensure_ascii=False))
+        if self.system_metrics:
+            self._open.system = SystemMetrics(self._log_metrics)
+
+    def _put(self, operation: str, **content: Any) -> None:
+        assert self._open.outbox is not None
+        self._open.outbox.put({"op": operation, **content})
 
     def _read_config(self) -> dict[str, Any]:
         """The merged configuration; empty if none is kept."""
@@ -178,20 +213,12 @@ class Tracking(MLFlowHandler):
             return {}
         return config
 
-    def _mark_vanished(self) -> None:
-        """Mark as KILLED the runs of this host whose process ended without a word."""
-        mine = f"attributes.status = 'RUNNING' and tags.`{HOST}` = '{owner_tags()[HOST]}'"
-        with self._tolerated("the end of runs that vanished"):
-            for run in self.client.search_runs([self.experiment.experiment_id], mine):
-                if is_gone(run.data.tags):
-                    logger.info(f"MLflow run {run.info.run_name}: its process is gone; marked KILLED.")
-                    self.client.set_tag(run.info.run_id, "ended_by", "vanished process")
-                    self.client.set_terminated(run.info.run_id, "KILLED")
-
-    def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
+    def _watched(self, engine: Any, run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(run)
         def watched(*args: Any, **kwargs: Any) -> Any:
             self._open.depth += 1
+            if self._open.depth == 1:
+                self._open.outermost = engine
             status, reason = "FINISHED", None
             try:
                 with _sigterm_raises():
@@ -208,30 +235,35 @@ class Tracking(MLFlowHandler):
         return watched
 
     def _end(self, status: str, reason: str | None = None) -> None:
-        if self._open.run is None:
+        if self._open.outbox is None:
             return
+        outbox, system = self._open.outbox, self._open.system
         try:
+            if system is not None:
+                system.stop()
             for handler in self._open.handlers if status == "FINISHED" else ():
                 handler._upload()
-            with self._tolerated("how the run ended"):
-                if reason is not None:
-                    self.client.set_tag(self._run_id, "ended_by", reason)
-                self.client.set_terminated(self._run_id, status)
+            if reason is not None:
+                self._put("tags", values={"ended_by": reason})
+            self._put("end", status=status, time=int(time.time() * 1000))
         finally:
-            handlers, self._open.handlers, self._open.run = self._open.handlers, [], None
+            outbox.close()
+            handlers, self._open.handlers = self._open.handlers, []
+            self._open.outbox = self._open.system = self._open.outermost = None
             for handler in handlers:
-                handler.cur_run = None
                 handler._dispose_sqlite_store()
 
     def _upload(self) -> None:
-        with self._tolerated("files"):
-            for path, folder in self._written():
-                self.client.log_artifact(self._run_id, str(path), folder)
-                if path.name == "metrics.json":
-                    self._log_metrics(json.loads(path.read_text(encoding="utf-8")), step=self._epoch)
-        with self._tolerated("the checkpoint"):
-            if self.checkpoint is not None and self.checkpoint.is_file():
-                self.client.log_artifact(self._run_id, str(self.checkpoint), "models")
+        for path, folder in self._written():
+            self._put_file(path, folder)
+            if path.name == "metrics.json":
+                self._log_metrics(json.loads(path.read_text(encoding="utf-8")), step=self._epoch)
+        if self.checkpoint is not None and self.checkpoint.is_file():
+            self._put_file(self.checkpoint, "models")
+
+    def _put_file(self, path: Path, folder: str | None) -> None:
+        place = os.path.relpath(path, self.output_dir or Path())
+        self._put("file", path=place, folder=folder, state=state_of(path))
 
     def _written(self) -> Iterator[tuple[Path, str | None]]:
         """Files to upload and their folders. What an earlier evaluation left in the same place is not this run's."""
@@ -242,11 +274,6 @@ class Tracking(MLFlowHandler):
                 if fresh and file.is_file() and not file.name.startswith("."):
                     folder = file.parent.relative_to(self.output_dir).as_posix()  # type: ignore[arg-type]
                     yield file, None if folder == "." else folder
-
-    @property
-    def _run_id(self) -> str:
-        run_id: str = self._open.run.info.run_id
-        return run_id
 
     def _note_rates(self, engine: Any) -> None:
         # before the step: a schedule has moved on by the time an epoch is logged
@@ -264,32 +291,16 @@ class Tracking(MLFlowHandler):
     def _default_iteration_log(self, engine: Any) -> None:
         output = engine.state.output
         output = output[0] if isinstance(output, Sequence) and output else output  # MONAI decollates into a list
-        # a server that is down makes each request wait: then only once an epoch
-        if _trains(engine) and isinstance(output, Mapping) and "loss" in output and not self._open.unreachable:
+        if _trains(engine) and isinstance(output, Mapping) and "loss" in output:
             terms = {"total": output["loss"], **output.get("terms", {})}
             self._log_metrics({f"iteration/{k}": v for k, v in terms.items()}, step=engine.state.iteration)
 
     def _log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log those that are finite numbers: a figure that is undefined leaves a gap."""
-        now = int(time.time() * 1000)
         numbers = ((name, _number(value)) for name, value in metrics.items())
-        entries = [Metric(allowed_name(n), v, now, step or 0) for n, v in numbers if v is not None]
-        with self._tolerated("metrics"):
-            for part in _parts(entries):
-                self.client.log_batch(self._run_id, metrics=part)
-
-    def _log_params(self, params: Mapping[str, Any]) -> None:
-        for part in _parts([Param(allowed_name(name), str(value)) for name, value in params.items()]):
-            self.client.log_batch(self._run_id, params=part)
-
-    @contextmanager
-    def _tolerated(self, what: str) -> Iterator[None]:
-        try:
-            yield
-            self._open.unreachable = False
-        except Exception as error:  # stores and clouds each raise their own
-            self._open.unreachable = True
-            logger.warning(f"MLflow does not get {what}: {type(error).__name__}: {error}")
+        values = {allowed_name(name): value for name, value in numbers if value is not None}
+        if values:
+            self._put("metrics", values=values, time=int(time.time() * 1000), step=step or 0)
 
 
 @contextmanager
@@ -326,10 +337,6 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
-
-
-def _parts(entries: list[Any]) -> Iterator[list[Any]]:
-    yield from (entries[i : i + _BATCH] for i in range(0, len(entries), _BATCH))
 
 
 def _device_name(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -14,12 +15,15 @@ import pytest
 import torch
 from ignite.engine import Events
 from mlflow import MlflowClient
+from monai.engines import SupervisedTrainer
 from monai.handlers import StatsHandler
 
 from bundle.handlers.run_owner import owner_tags
-from bundle.handlers.run_parameters import parameters, recordable
+from bundle.handlers.run_parameters import parameters, recordable, resolved_config
 from bundle.handlers.tracking import new_run_name
+from bundle.training import ResumableTraining
 from tests.handlers.tracked_engines import (
+    CONFIG,
     RECORDS,
     ROOT,
     SECRETS,
@@ -212,23 +216,80 @@ def test_the_environment_beats_the_argument(output_dir: Path, tmp_path: Path, mo
     assert not (output_dir / "mlruns").exists()
 
 
-def test_a_failing_store_costs_warnings_not_the_training(
+def test_what_a_failing_store_does_not_take_waits_for_the_next_run(
     output_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
-        raise OSError("the disk is full")
+        raise OSError("the disk of SecretReport is full")
 
     watch = tracking(output_dir, "x", checkpoint=output_dir / "model.pt")
     engine = trainer(watch)
     engine.add_event_handler(Events.STARTED, lambda _: monkeypatch.setattr(watch.client, "log_batch", refuse))
     engine.run()
     assert engine.state.epoch == 2
-    warnings = [r.getMessage() for r in caplog.records if r.name == "bundle.handlers.tracking"]
-    # the first loss within an epoch and the two epochs; the other losses are not even tried
-    assert warnings == ["MLflow does not get metrics: OSError: the disk is full"] * 3
-    (run,) = runs(output_dir)
+    (waiting,) = output_dir.glob("mlflow_waiting_*.jsonl")
+    assert not any(secret in waiting.read_text() for secret in SECRETS)
+    said = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and r.name.startswith("bundle.")]
+    # once an outage, not at each entry
+    assert len(said) == 2
+    assert said[0].startswith(f"MLflow does not answer (OSError): what it is to get waits in {waiting} ")
+    assert re.match(rf"MLflow has not got \d+ entries of run x; they wait in {re.escape(str(waiting))}\.", said[1])
+    evaluator(tracking(output_dir, "y")).run()
+    assert not waiting.exists()
+    run, _ = runs(output_dir)
     assert run.info.status == "FINISHED"
+    assert history(output_dir, run, "loss/total")[1][0] == 2
     assert artifacts(run) == {"config.json", "models/model.pt"}
+
+
+def resumed(folder: Path, run_name: str, config: dict[str, Any]) -> SupervisedTrainer:
+    """A trainer that goes on from the folder's checkpoint, if there is one, as another process would make it."""
+    path = folder / f"config_{len(list(folder.glob('config_*'))):08d}_000000.json"
+    path.write_text(json.dumps(config))
+    return trainer(tracking(folder, run_name, config=path))
+
+
+def test_a_training_that_goes_on_goes_on_in_its_run(output_dir: Path) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("the machine is gone")
+
+    first, second = resumed(output_dir, "a", CONFIG), resumed(output_dir, "b", {**CONFIG, "learning_rate": 0.25})
+    first.add_event_handler(Events.ITERATION_COMPLETED(once=7), fail)
+    with pytest.raises(RuntimeError, match="gone"):
+        ResumableTraining(first, first.network, first.optimizer, output_dir / "models").run()
+    (run,) = runs(output_dir)
+    assert run.info.status == "FAILED"
+    assert [step for step, _ in history(output_dir, run, "iteration/total")] == [2, 4, 6]
+    ResumableTraining(second, second.network, second.optimizer, output_dir / "models").run()
+    (run,) = runs(output_dir)
+    assert (run.info.run_name, run.info.status) == ("a", "FINISHED")
+    assert [step for step, _ in history(output_dir, run, "iteration/total")] == [2, 4, 6, 8]  # 6 was done again
+    assert [step for step, _ in history(output_dir, run, "loss/total")] == [1, 2]
+    assert "ended_by" not in run.data.tags
+    assert (run.data.tags["resumed_from_step"], run.data.tags["changed/learning_rate"]) == ("4", "0.25")
+    assert run.data.params["learning_rate"] == "0.5"
+    assert artifacts(run) == {"config.json", "config_from_step_4.json"}
+    assert not list(output_dir.glob("mlflow_waiting_*"))
+    # another training in the same process and folder is another run
+    (output_dir / "models" / "last.pt").unlink()
+    third = resumed(output_dir, "c", CONFIG)
+    ResumableTraining(third, third.network, third.optimizer, output_dir / "models").run()
+    assert [run.info.run_name for run in runs(output_dir)] == ["a", "c"]
+
+
+def test_what_mlflow_refuses_holds_up_nothing(output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = evaluator(watch := tracking(output_dir, "x"))
+
+    def contradict(_: Any) -> None:
+        for value in ("1", "2"):
+            watch._put("params", values={"a": value})
+
+    engine.add_event_handler(Events.COMPLETED, contradict)
+    engine.run()
+    (run,) = runs(output_dir)
+    assert (run.info.status, run.data.params["a"]) == ("FINISHED", "1")
+    assert "MLflow refuses params of run x (" in caplog.text
+    assert not list(output_dir.glob("mlflow_waiting_*"))
 
 
 def test_a_configuration_that_cannot_be_read_is_said(output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -240,14 +301,33 @@ def test_a_configuration_that_cannot_be_read_is_said(output_dir: Path, caplog: p
 
 def test_parameters_are_bounded_and_records_left_out() -> None:
     config = {"deep": {f"k{i}": {"v": i} for i in range(300)}, "shallow": True, "text": "x" * 9999, "none": None}
-    found = parameters({**config, "datalist": RECORDS, "names": {"downscaler.*": 0.01}}, limit=50)
-    assert len(found) == 50
+    found, dropped = parameters({**config, "datalist": RECORDS, "names": {"downscaler.*": 0.01}}, limit=50)
+    assert (len(found), dropped) == (50, 254)
+    assert re.fullmatch(r"x+\.\.\. \(9999 characters, [0-9a-f]{16}\)", found["text"])
     assert found["shallow"] == "true"
     assert found["names::downscaler._"] == "0.01"
     assert found["datalist"] == "<4 records, not kept>"
     assert max(map(len, found.values())) <= 500
     kept = {"transforms": [{"_target_": "a", "image": "x"}], "inputs": {"image": {"type": "image"}}}
     assert recordable(kept) == kept
+
+
+def test_expressions_become_what_came_of_them_but_no_password() -> None:
+    config = {
+        "rate": "@base",
+        "base": 0.5,
+        "sizes": {"pair": "$(3, 4)", "module": "$torch"},
+        "password": "$os.environ['PASSWORD']",
+        "address": "$'https://me:' + @password",
+    }
+    resolved = {
+        "rate": 0.5,
+        "sizes::pair": (3, 4),
+        "sizes::module": torch,
+        "password": "pw",
+        "address": "https://me:pw",
+    }
+    assert resolved_config(config, resolved) == {**config, "rate": 0.5, "sizes": {"pair": [3, 4], "module": "$torch"}}
 
 
 IMAGE = "<an image, not kept>"
@@ -304,4 +384,4 @@ def test_an_ending_names_no_image() -> None:
 def test_the_address_of_a_server_is_not_kept() -> None:
     config = {"tracking_uri": "postgresql://user:password@host/db", "seed": 1}
     assert recordable(config) == {"seed": 1}
-    assert parameters(config) == {"seed": "1"}
+    assert parameters(config) == ({"seed": "1"}, 0)
