@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bundle.data.datalist_entry import entry_complaints, nearest, patient_name, show
+from bundle.data.datalist_entry import Complaint, entry_complaints, nearest, patient_name, show
 from bundle.data.datalist_fault import DatalistError, Fault
 from bundle.data.readers import reader_complaints
 from bundle.data.repeated_boxes import Repeats, without_repeats
@@ -27,13 +27,14 @@ _Header = tuple[tuple[int, int], str | None]  # (H, W), and why the image is no 
 
 
 @dataclass
-class _Place:
+class Place:
     """An entry, where it stands and where its image lies."""
 
     section: str
     index: int
     entry: dict[str, Any]
     image: Path | None = None  # absolute; None where the path is refused
+    real: Path | None = None  # the same, links followed
     layout: Layout | None = None  # where the image was looked at
 
     @property
@@ -119,7 +120,7 @@ def check_document(
         are not to be used.
     """
     names, faults = check_findings(document, findings)
-    sections: dict[str, list[_Place]] = {}
+    sections: dict[str, list[Place]] = {}
     for key, value in document.items():
         is_section = isinstance(value, list) and any(isinstance(item, dict) for item in value)
         if key == "findings" or not (is_section or key in _USUAL):
@@ -130,7 +131,7 @@ def check_document(
         sections[key] = []
         for index, entry in enumerate(value):
             if isinstance(entry, dict):
-                sections[key].append(_Place(key, index, entry))
+                sections[key].append(Place(key, index, entry))
             else:
                 faults.append(Fault(f"{key}[{index}]", "entry", show(entry), "an object with image and patient_id"))
     for section in needing:
@@ -140,17 +141,9 @@ def check_document(
         faults.append(Fault(THE_FILE, "sections", ", ".join(document) or "nothing", "training, validation or test"))
 
     places = [place for section in sections.values() for place in section]
-    by_entry: dict[str, list[Fault]] = {place.short: [] for place in places}
-    for place, field, found, wanted in _image_complaints(places, base, reading, skips):
-        by_entry[place.short].append(Fault(place.where, field, found, wanted))
-    for place in places:
-        needs_report = place.section in needing
-        own = entry_complaints(place.entry, names or None, place.size, needs_report=needs_report)
-        for complaint in (*own, *reader_complaints(place.entry)):
-            by_entry[place.short].append(Fault(place.where, *complaint))
-    for place, field, found, wanted in _patient_complaints(sections):
-        by_entry[place.short].append(Fault(place.where, field, found, wanted))
-    faults += [fault for entry_faults in by_entry.values() for fault in entry_faults]
+    of_entries = EntryFaults(names, base, needing, reading, skips)
+    for place in places:  # not in threads: headers are parsed in Python, and threads halve its speed
+        faults += of_entries.of(place)
     if faults:
         return names, {}, faults
     repeats = Repeats()
@@ -190,48 +183,86 @@ def check_findings(document: dict[str, Any], asked: Sequence[str] = ()) -> tuple
     return value, faults
 
 
-def _image_complaints(
-    places: Sequence[_Place], base: Path, reading: ReadingOptions | None, skips: bool
-) -> Iterable[tuple[_Place, str, str, str]]:
-    """The faults of paths and image files; fills in `image` and `layout` of each place."""
-    real_folder = cache(Path.resolve)  # a data set has many files in few folders
-    real_base = real_folder(base)
-    first: dict[Path, _Place] = {}
-    readable: list[tuple[_Place, Path]] = []
-    for place in places:
+class EntryFaults:
+    """The faults of entries, asked for one after another in the order of their sections.
+
+    Args:
+        names: the findings; without any, neither labels nor boxes are looked at.
+        base: the data folder, absolute and without "..".
+        needing: sections whose entries need a report.
+        reading: with which the images will be read; None does not look at them.
+        skips: whether an image that cannot be read, or is no frontal chest radiograph, is no fault.
+        alone: whether each entry is looked at alone, since the caller looks for images and patients that two share, and
+            nothing of an entry is kept.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        base: Path,
+        needing: Sequence[str],
+        reading: ReadingOptions | None,
+        skips: bool = False,
+        alone: bool = False,
+    ) -> None:
+        self._names, self._base, self._needing = names, base, needing
+        self._reading, self._skips, self._alone = reading, skips, alone
+        self._real_folder = lru_cache(maxsize=16)(Path.resolve)  # files of one folder mostly follow each other
+        self._real_base = base.resolve()
+        self._images: dict[Path, str] = {}
+        self._patients: dict[str, tuple[str, str]] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def of(self, place: Place) -> list[Fault]:
+        """Those of an entry; fills in its `image`, `real` and `layout`."""
+        faults = [Fault(place.where, *complaint) for complaint in self._image(place)]
+        needs_report = place.section in self._needing
+        own = entry_complaints(place.entry, self._names or None, place.size, needs_report=needs_report)
+        for complaint in (*own, *reader_complaints(place.entry), *self._patient(place)):
+            faults.append(Fault(place.where, *complaint))
+        return faults
+
+    def _image(self, place: Place) -> Iterator[Complaint]:
         image = place.entry.get("image")
         if not isinstance(image, str) or not image or "\0" in image:
-            yield place, "image", show(image), "the path of an image file"
-            continue
-        path = Path(os.path.normpath(base / image))
-        if not path.is_relative_to(base):
-            yield place, "image", "a path that leaves the data folder", f"a file inside {base}"
-            continue
+            yield "image", show(image), "the path of an image file"
+            return
+        path = Path(os.path.normpath(self._base / image))
+        if not path.is_relative_to(self._base):
+            yield "image", "a path that leaves the data folder", f"a file inside {self._base}"
+            return
         try:
-            real = path.resolve() if path.is_symlink() else real_folder(path.parent) / path.name
+            real = path.resolve() if path.is_symlink() else self._real_folder(path.parent) / path.name
         except OSError as error:  # too long a name, a folder that may not be entered
             found = f"a path that cannot be looked at ({error.strerror or type(error).__name__})"
-            yield place, "image", found, "the path of an image file"
-            continue
-        if not real.is_relative_to(real_base):
-            yield place, "image", "a link that leaves the data folder", f"a file inside {base}"
-            continue
-        if real in first:
-            yield place, "image", f"the image of {first[real].short}", "each image once"
-        first.setdefault(real, place)
-        place.image = path
-        readable.append((place, path))
-    if reading is not None:
-        for place, file in readable:  # not in threads: headers are parsed in Python, and threads halve its speed
-            layout = _layout_or_error(file, reading)
+            yield "image", found, "the path of an image file"
+            return
+        if not real.is_relative_to(self._real_base):
+            yield "image", "a link that leaves the data folder", f"a file inside {self._base}"
+            return
+        place.image, place.real = path, real
+        if not self._alone and (first := self._images.setdefault(real, place.short)) != place.short:
+            yield "image", f"the image of {first}", "each image once"
+        if self._reading is not None:
+            layout = _layout_or_error(path, self._reading)
             if isinstance(layout, RadiographError):
-                if not skips:
-                    yield place, "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
-                continue
+                if not self._skips:
+                    yield "image", layout.found, f"a radiograph that can be read. {layout.remedy}"
+                return
             place.layout = layout
-            if layout.not_assessed and not skips:
+            if layout.not_assessed and not self._skips:
                 wanted = 'a frontal chest radiograph, or reading#frontal "any" to use all'
-                yield place, "image", layout.not_assessed, wanted
+                yield "image", layout.not_assessed, wanted
+
+    def _patient(self, place: Place) -> Iterator[Complaint]:
+        """A patient in two sections, each told once per section; where they are and not who they are."""
+        patient = place.entry.get("patient_id")
+        if self._alone or not isinstance(patient, (str, int)) or not (name := patient_name(patient)):
+            return
+        section, first = self._patients.setdefault(name, (place.section, place.short))
+        if section != place.section and (name, place.section) not in self._told:
+            self._told.add((name, place.section))
+            yield "patient_id", f"the patient of {first}", "each patient in one section only"
 
 
 def _layout_or_error(path: Path, reading: ReadingOptions) -> Layout | RadiographError:
@@ -252,22 +283,7 @@ def _read_layout(path: Path, version: tuple[int, int] | None, reading: ReadingOp
         return error
 
 
-def _patient_complaints(sections: dict[str, list[_Place]]) -> Iterable[tuple[_Place, str, str, str]]:
-    """Patients in two sections, each told once per section; where they are and not who they are."""
-    first: dict[str, _Place] = {}
-    told: set[tuple[str, str]] = set()
-    for section, places in sections.items():
-        for place in places:
-            patient = place.entry.get("patient_id")
-            if not isinstance(patient, (str, int)) or not (name := patient_name(patient)):
-                continue
-            other = first.setdefault(name, place)
-            if other.section != section and (name, section) not in told:
-                told.add((name, section))
-                yield place, "patient_id", f"the patient of {other.short}", "each patient in one section only"
-
-
-def _normalised(place: _Place, repeats: Repeats) -> dict[str, Any]:
+def _normalised(place: Place, repeats: Repeats) -> dict[str, Any]:
     """An entry of a datalist without faults, as `Datalist` describes it."""
     entry = place.entry
     result = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def write_datalist(path: str | os.PathLike[str], document: Mapping[str, Any]) ->
 
     Args:
         path: the JSON file to make or replace.
-        document: the datalist; it is not checked.
+        document: the datalist, its sections any sequences; it is not checked.
 
     Raises:
         ValueError: it holds NaN or infinity, which JSON does not know.
@@ -35,12 +35,12 @@ def write_datalist(path: str | os.PathLike[str], document: Mapping[str, Any]) ->
 def _pieces(document: Mapping[str, Any]) -> Iterator[str]:
     for number, (key, value) in enumerate(document.items()):
         yield f"{',' if number else '{'}\n {json.dumps(key, ensure_ascii=False)}: "
-        if isinstance(value, list) and value and isinstance(value[0], dict):
+        if isinstance(value, Sequence) and value and isinstance(value[0], dict):
             for place, entry in enumerate(value):
                 yield f"{',' if place else '['}\n  {_json(entry)}"
             yield "\n ]"
         else:
-            yield _json(value)
+            yield _json(list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value)
     yield "\n}\n" if document else "{}\n"
 
 

@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.model_selection import StratifiedGroupKFold
 
-__all__ = ["assign_folds", "hash_order", "split_by_hash"]
+__all__ = ["assign_folds", "hash_order", "hash_place", "sections_by_place", "split_by_hash"]
 
 
 def assign_folds(groups: Sequence[str], classes: Sequence[str], folds: int = 5) -> dict[str, int]:
@@ -73,10 +74,32 @@ def split_by_hash(groups: Sequence[str], shares: Mapping[str, float], seed: Hash
     Raises:
         ValueError: shares that are negative or do not sum to 1.
     """
+    chosen = sections_by_place([hash_place(group, seed) for group in groups], shares)
+    sections = list(shares)
+    return {group: sections[n] for group, n in zip(groups, chosen.tolist(), strict=True)}
+
+
+def hash_place(group: str, seed: Hashable = 0) -> float:
+    """u = SHA-256("<seed>:<group>") / 2^256, 0..1."""
+    return int(hash_order(f"{seed}:{group}"), 16) / 2**256
+
+
+def sections_by_place(places: npt.ArrayLike, shares: Mapping[str, float]) -> npt.NDArray[np.int64]:
+    """Where each u falls among the cumulated shares.
+
+    Args:
+        places: (N,) of `hash_place`.
+        shares: section -> share, summing to 1.
+
+    Returns:
+        (N,) numbers of sections, in the order of `shares`.
+
+    Raises:
+        ValueError: shares that are negative or do not sum to 1.
+    """
     if any(share < 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-9:
         raise ValueError(f"Found the shares {dict(shares)}; wanted numbers from 0 that sum to 1.")
-    sections, edges = list(shares), np.cumsum(list(shares.values()))
-    places = [int(hash_order(f"{seed}:{group}"), 16) / 2**256 for group in groups]
+    edges = np.cumsum(list(shares.values()))
     last = max(n for n, share in enumerate(shares.values()) if share)  # rounding must not lead beyond it
-    chosen = np.minimum(np.searchsorted(edges, places, side="right"), last)
-    return {group: sections[n] for group, n in zip(groups, chosen.tolist(), strict=True)}
+    chosen: npt.NDArray[np.int64] = np.minimum(np.searchsorted(edges, places, side="right"), last)
+    return chosen

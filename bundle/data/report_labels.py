@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from bundle.data.sources.record import Reading, Record
+from bundle.data.sources.spool import Spool
 
 __all__ = ["TERMS", "labelled", "report_labels"]
 
@@ -77,7 +78,7 @@ def labelled(reading: Reading, unmentioned: str, terms: Mapping[str, Sequence[st
     if not any(record.report for record in reading.records):
         raise ValueError(f"{reading.title} has no report, from which labels were to be made.")
     findings = terms or TERMS
-    records = [_labelled(record, unmentioned, findings) for record in reading.records]
+    records = Spool(_labelled(record, unmentioned, findings) for record in reading.records)
     new = sum(len(after.labels) - len(before.labels) for before, after in zip(reading.records, records, strict=True))
     note = f"{new:,} labels are of reports, by terms, negation and uncertainty (docs/data.md says how well)"
     return dataclasses.replace(

@@ -23,10 +23,11 @@ UNUSED = ("pooler.", "embeddings.mask_token")
 class AnyVisionTower(VisionEncoder):
     """SigLIP, DINOv2, DINOv3 or ViT as vision tower.
 
-    Patch tokens are the last block's output before the final LayerNorm. The global embedding is projected from the
-    class token after it or, of SigLIP, which has none, from what its attention pooling makes of all tokens after it;
-    SigLIP's "class token" is the mean of its patch tokens. Positions are interpolated where `image_size` is another
-    than the model's, and the log says so. DINOv3's positions rotate queries and keys: `patch_positions` are zeros.
+    Patch tokens are the last block's output before the final LayerNorm, or its values. The global embedding is
+    projected from the class token after it or, of SigLIP, which has none, from what its attention pooling makes of all
+    tokens after it; SigLIP's "class token" is the mean of its last block's output. Positions are interpolated where
+    `image_size` is another than the model's, and the log says so. DINOv3's positions rotate queries and keys:
+    `patch_positions` are zeros.
 
     Args:
         family: of the model.
@@ -75,10 +76,11 @@ class AnyVisionTower(VisionEncoder):
     def forward(self, pixels: torch.Tensor) -> VisionFeatures:
         """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
         told = {"interpolate_pos_encoding": self._interpolate} if self._family.interpolates else {}
-        tokens = self.model(pixel_values=pixels, **told).last_hidden_state  # (B, others + P, W)
-        patches = tokens[:, self._others :]
+        with self._normalised() as normalised:
+            tokens = self.model(pixel_values=pixels, **told).last_hidden_state  # (B, others + P, W)
+        patches = self._patches(tokens, normalised)
         if self.pooling is not None:
-            return VisionFeatures(self.projection(self.pooling(self.norm(patches))), patches, patches.mean(1))
+            return VisionFeatures(self.projection(self.pooling(self.norm(tokens))), patches, tokens.mean(1))
         return VisionFeatures(self.as_global(tokens[:, 0]), patches, tokens[:, 0])
 
     def patch_positions(self) -> torch.Tensor:

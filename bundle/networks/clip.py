@@ -26,7 +26,7 @@ from bundle.networks.siglip import SMALLEST, identity, load_siglip, random_sigli
 from bundle.networks.siglip_text import SiglipTextTower
 from bundle.networks.stem import ConvStem
 from bundle.networks.text_encoder import TextEncoder
-from bundle.networks.vision_encoder import Blocks, VisionEncoder, checkpoint_blocks, grid_of
+from bundle.networks.vision_encoder import PATCH_PATHS, Blocks, VisionEncoder, checkpoint_blocks, grid_of
 from bundle.networks.vision_encoder import VisionFeatures as VisionFeatures
 from bundle.networks.vision_families import FAMILIES, NAMES, SIGLIP, SIGLIP_VISION, pixels_of
 
@@ -59,20 +59,23 @@ class VisionTower(VisionEncoder):
 
     def forward(self, pixels: torch.Tensor) -> VisionFeatures:
         """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
-        levels: Sequence[torch.Tensor] = ()
+        with self._normalised() as normalised:
+            tokens, levels = self._tokens(pixels)
+        return VisionFeatures(self.as_global(tokens[:, 0]), self._patches(tokens, normalised), tokens[:, 0], levels)
+
+    def _tokens(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
+        """(B, 1 + P, W), the last block's output, and what each stage of a stem gives."""
         if self.stem is None:
             out = self.model(pixel_values=pixels, interpolate_pos_encoding=self._interpolate)
-            tokens, pooled = out.last_hidden_state, out.pooler_output
-        else:  # the same, step by step: transformers' embeddings would keep the stem's stages to themselves
-            levels = self.stem.levels(pixels)
-            embeddings = self.model.embeddings
-            patches = self.stem.project(levels[-1]).flatten(2).transpose(1, 2)
-            first = embeddings.class_embedding.expand(pixels.shape[0], 1, -1).to(patches.dtype)
-            places = torch.cat([embeddings.position_embedding.weight[:1], self.patch_positions()])
-            entered = self.model.pre_layrnorm(torch.cat([first, patches], 1) + places)
-            tokens = self.model.encoder(inputs_embeds=entered).last_hidden_state
-            pooled = self.model.post_layernorm(tokens[:, 0])
-        return VisionFeatures(self.projection(pooled), tokens[:, 1:], tokens[:, 0], levels)
+            return out.last_hidden_state, ()
+        # the same, step by step: transformers' embeddings would keep the stem's stages to themselves
+        levels = self.stem.levels(pixels)
+        embeddings = self.model.embeddings
+        patches = self.stem.project(levels[-1]).flatten(2).transpose(1, 2)
+        first = embeddings.class_embedding.expand(pixels.shape[0], 1, -1).to(patches.dtype)
+        places = torch.cat([embeddings.position_embedding.weight[:1], self.patch_positions()])
+        entered = self.model.pre_layrnorm(torch.cat([first, patches], 1) + places)
+        return self.model.encoder(inputs_embeds=entered).last_hidden_state, levels
 
     @property
     def stem(self) -> ConvStem | None:
@@ -144,6 +147,7 @@ class CLIPTowers(nn.Module):
             on a CPU is faster with; None is transformers' own choice.
         checkpointing: keep less of the vision tower's blocks for the backward pass and compute it once more there: less
             memory, about a third more time, the same numbers.
+        patch_tokens: "block", the last block's output, or "value", its values without attention (`VisionEncoder`).
         pixels: `mean` and `std`, each of three numbers for pixels 0..1, that images are normalised with. None: of CLIP,
             CheXzero's, as published; of others, what preprocessor_config.json in the folder says, else the family's.
 
@@ -154,9 +158,9 @@ class CLIPTowers(nn.Module):
 
     Raises:
         FileNotFoundError: `pretrained` cannot be found.
-        ValueError: sizes that do not fit together, a key that is no field, both `text` and `text_encoder`, sizes beside
-            `pretrained` or none without it, another model at `pretrained` than a whole one of a known family, or a
-            model of which it is not known how its pixels were normalised.
+        ValueError: sizes that do not fit together, a key that is no field, another word for `patch_tokens`, both `text`
+            and `text_encoder`, sizes beside `pretrained` or none without it, another model at `pretrained` than a whole
+            one of a known family, or a model of which it is not known how its pixels were normalised.
     """
 
     # CLIP keeps exp(logit_scale) at most 100
@@ -175,10 +179,13 @@ class CLIPTowers(nn.Module):
         with_text: bool = True,
         text_encoder: TextEncoder | None = None,
         attention: str | None = None,
+        patch_tokens: str = "block",
         pixels: Mapping[str, Any] | None = None,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        if patch_tokens not in PATCH_PATHS:
+            raise ValueError(f"CLIPTowers: patch_tokens is {patch_tokens!r}; give one of {', '.join(PATCH_PATHS)}.")
         if text is not None and text_encoder is not None:
             raise ValueError("CLIPTowers: `text` and `text_encoder` both describe the text tower; set one to null.")
         vision = without_comments(vision)
@@ -203,6 +210,7 @@ class CLIPTowers(nn.Module):
         if checkpointing:
             checkpoint_blocks(parts.vision.model)
         self.vision = parts.vision
+        self.vision.patch_path = patch_tokens
         if stem is not None:
             if kind != CLIPConfig.model_type:
                 raise ValueError(f"CLIPTowers: a stem takes the place of CLIP's patch embedding, not of a '{kind}'s.")

@@ -1,6 +1,8 @@
 """What a vision tower is to the rest of the network, whatever transformer it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -10,13 +12,17 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from bundle.networks.stem import ConvStem
 
+PATCH_PATHS = ("block", "value")
+"""What patch tokens are: what leaves the last block, or its values."""
+
 
 class VisionFeatures(NamedTuple):
     """What the heads need of the vision tower.
 
     Attributes:
         global_embedding: (B, D), the class token after the final LayerNorm, projected; not normalised.
-        patch_tokens: (B, P, W), the last block's output *before* the final LayerNorm.
+        patch_tokens: (B, P, W), by the tower's `patch_path`: the last block's output *before* the final LayerNorm, or
+            what its attention hands over from each patch alone.
         class_token: (B, W), likewise.
         levels: of a tower with a `ConvStem`, what each of its stages gives; else empty.
     """
@@ -60,6 +66,10 @@ class VisionEncoder(nn.Module):
         image_size: S.
         grid: (Gh, Gw).
         width: W.
+        patch_path: one of `PATCH_PATHS`. "block", the paper's: the last block's output. "value": o(v(norm(x))) of what
+            enters that block, the value projection and the one after the heads, without queries, keys, residual and
+            MLP: no patch has what attention mixes into it from elsewhere. Zhou, Loy, Dai, "Extract Free Dense Labels
+            from CLIP" (MaskCLIP), ECCV 2022.
     """
 
     model: Any
@@ -67,6 +77,7 @@ class VisionEncoder(nn.Module):
     image_size: int
     grid: tuple[int, int]
     width: int
+    patch_path: str = PATCH_PATHS[0]
 
     def forward(self, pixels: torch.Tensor) -> VisionFeatures:
         """(B, 3, S, S) -> (B, D), (B, P, W) and (B, W)."""
@@ -108,6 +119,30 @@ class VisionEncoder(nn.Module):
         attention = getattr(last, blocks.attention)
         values = getattr(attention, blocks.output)(attention.v_proj(normalised))
         return getattr(last, blocks.scale)(values) if blocks.scale else values
+
+    @contextmanager
+    def _normalised(self) -> Iterator[list[torch.Tensor]]:
+        """What the last block makes its values of, (B, T, W), once the model has run inside; not kept for "block"."""
+        kept: list[torch.Tensor] = []
+        if self.patch_path != "value":
+            yield kept
+            return
+        blocks, mine = self.blocks, get_ident()
+
+        def keep(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+            if get_ident() == mine:  # another thread may look at the same time
+                kept.append(output)
+
+        hook = getattr(blocks.layers[-1], blocks.norm).register_forward_hook(keep)
+        try:
+            yield kept
+        finally:
+            hook.remove()
+
+    def _patches(self, tokens: torch.Tensor, normalised: Sequence[torch.Tensor]) -> torch.Tensor:
+        """(B, P, W) by `patch_path`, of the last block's output (B, T, W) and what `_normalised` kept."""
+        others = self.blocks.others
+        return self.handed_over(normalised[0][:, others:]) if normalised else tokens[:, others:]
 
 
 def grid_of(image_size: int, patch_size: int) -> tuple[int, int]:

@@ -98,6 +98,7 @@ def tracing(
     inputs: list[torch.Tensor] = []
     normalised: list[torch.Tensor] = []
     weights: list[torch.Tensor] = []
+    last: list[torch.Tensor] = []
 
     def keep_input(_: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         inputs.append(args[0])
@@ -105,6 +106,9 @@ def tracing(
 
     def keep_attention(_: nn.Module, args: Any, output: tuple[torch.Tensor, torch.Tensor]) -> None:
         weights.append(output[1])
+
+    def keep_output(_: nn.Module, args: Any, output: Any) -> None:
+        last.append(output[0] if isinstance(output, tuple) else output)
 
     with ExitStack() as around:
         around.enter_context(torch.inference_mode(False))
@@ -118,13 +122,14 @@ def tracing(
                 hooks.callback(getattr(block, blocks.norm).register_forward_hook(keep_input).remove)
                 if attention:
                     hooks.callback(getattr(block, blocks.attention).register_forward_hook(keep_attention).remove)
+            hooks.callback(blocks.layers[-1].register_forward_hook(keep_output).remove)
             pixels = network.downscaler(network.normalised(image.float()))
             if gradient:
                 hooks.callback(blocks.entrance.register_forward_hook(_begin).remove)
                 hooks.enter_context(torch.enable_grad())
             features = tower(pixels)
             margin = margins(network, features.global_embedding)  # (B, K)
-        yield Trace(margin, inputs, normalised, weights, features.patch_tokens, blocks.others)
+        yield Trace(margin, inputs, normalised, weights, last[0][:, blocks.others :], blocks.others)
 
 
 def _begin(_: nn.Module, args: Any, output: torch.Tensor) -> torch.Tensor:

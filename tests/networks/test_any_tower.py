@@ -100,6 +100,57 @@ def test_a_folder_becomes_a_tower_that_sees_what_the_model_sees(folders, kind):
     assert bool(positions.any()) == (not family.rotary)
 
 
+PARTS = {  # of the vision model: its blocks, and of one the norm, attention, matrix after the heads and its scale
+    "clip": ("encoder.layers", "layer_norm1", "self_attn", "out_proj", None),
+    "siglip": ("encoder.layers", "layer_norm1", "self_attn", "out_proj", None),
+    "dinov2": ("encoder.layer", "norm1", "attention", "o_proj", "layer_scale1"),
+    "dinov2_with_registers": ("encoder.layer", "norm1", "attention", "o_proj", "layer_scale1"),
+    "vit": ("layers", "layernorm_before", "attention", "o_proj", None),
+}
+
+
+def clip_folder(folder):
+    text = {**TEXT, "vocab_size": 49_408, "max_position_embeddings": 16}
+    config = {"vision_config": {**VISION, "intermediate_size": 64}, "text_config": text, "projection_dim": 12}
+    model = transformers.CLIPModel(transformers.CLIPConfig(**config))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_the_value_path_is_values_without_attention(folders, tmp_path, kind):
+    folder = clip_folder(tmp_path / kind) if kind == "clip" else folders / kind
+    given = {"pretrained": str(folder), "with_text": False}
+    value = CLIPTowers(SIDE, patch_tokens="value", **given).eval().vision
+    whole = {"clip": transformers.CLIPModel, "siglip": transformers.SiglipModel}.get(kind)
+    loader = whole or FAMILIES[kind].model
+    model = loader.from_pretrained(folder, dtype=torch.float32).eval()
+    model = model.vision_model if whole else model
+    blocks, norm, attention, output, scale = PARTS[kind]
+    last = model.get_submodule(blocks)[-1]
+    pixels = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        entering = model(pixel_values=pixels, output_hidden_states=True).hidden_states[-2][:, -16:]
+        normalised, attends = getattr(last, norm)(entering), getattr(last, attention)
+        v, o = attends.v_proj, getattr(attends, output)
+        wanted = (normalised @ v.weight.T + v.bias) @ o.weight.T + o.bias
+        wanted = wanted * getattr(last, scale).lambda1 if scale else wanted
+        seen, usual = value(pixels), CLIPTowers(SIDE, **given).eval().vision(pixels)
+    torch.testing.assert_close(seen.patch_tokens, wanted, atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(seen.patch_tokens, usual.patch_tokens, atol=0.1)
+    assert torch.equal(seen.class_token, usual.class_token)
+    if kind not in FAMILIES:  # whose projection is new
+        assert torch.equal(seen.global_embedding, usual.global_embedding)
+    assert not getattr(value.blocks.layers[-1], norm)._forward_hooks  # nothing stays behind
+
+
+def test_a_path_of_patch_tokens_that_is_none_is_refused(folders):
+    with pytest.raises(ValueError, match="patch_tokens is 'values'; give one of block, value"):
+        CLIPTowers(SIDE, pretrained=str(folders / "vit"), patch_tokens="values")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_size_interpolates_the_positions_with_a_line_in_the_log(folders, kind, caplog):
     with caplog.at_level(logging.INFO, "bundle"):
@@ -172,6 +223,8 @@ def test_saliency_looks_into_the_families_that_have_what_it_reads(folders, token
     if kind != "siglip":
         network.prompt_embeddings.copy_(torch.nn.functional.normalize(torch.randn(2, 2, 12), dim=-1))
     maps = METHODS[method](network, image)
+    network.clip.vision.patch_path = "value"  # is the heads' matter
+    assert torch.equal(METHODS[method](network, image), maps)
     assert maps.shape == (1, 2, 4, 4)
     assert maps.isfinite().all()
     assert maps.any()

@@ -27,7 +27,7 @@ def test_dinov2_with_a_bert_trains_and_is_packaged(place):
     overlay = {
         "pretrained": str(place.folder / "dino"),
         "tokenizer_folder": str(bert),
-        "clip": {**clip, "text_encoder": {**encoder, "context_length": 40}},
+        "clip": {**clip, "patch_tokens": "value", "text_encoder": {**encoder, "context_length": 40}},
         "max_epochs": 1,
     }
     where = {"output_dir": str(place.eval), "ckpt_dir": str(place.models), "dataset_dir": str(place.data)}
@@ -45,6 +45,7 @@ def test_dinov2_with_a_bert_trains_and_is_packaged(place):
     (place.folder / "dino").rename(place.folder / "gone")
     inference = json.loads((package / "configs" / "inference.json").read_text())
     assert inference["clip"]["vision"]["model_type"] == "dinov2"
+    assert inference["clip"]["patch_tokens"] == "value"
     assert inference["clip"]["pixels"]["mean"] == [0.53, 0.53, 0.53]
     (place.folder / "input").mkdir()
     write_dicom(place.folder / "input" / "a.dcm", np.random.default_rng(0).integers(0, 4096, (90, 140)))

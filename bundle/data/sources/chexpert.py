@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from bundle.data.datalist_fault import Fault
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.record import Reading, Record
+from bundle.data.sources.spool import Digests, Spool
 from bundle.data.sources.table_file import TableFile, find_file
 from bundle.data.sources.values import UNCERTAIN, age_of, label_of, sex_of
 
@@ -49,9 +51,9 @@ def read_chexpert(tables: str | os.PathLike[str], uncertain: str = "unknown") ->
     files = [find_file(tables, "train.csv", "chexpert_train.csv")]
     if Path(tables).is_dir() and (valid := Path(tables) / "valid.csv").is_file():
         files.append(valid)
-    faults, notes, records = Faults(), list[str](), list[Record]()
+    faults, notes, records = Faults(), list[str](), Spool[Record]()
     count: Counter[str] = Counter()
-    first: dict[str, str] = {}
+    paths, wheres = Digests(), Spool[str]()
     for path in files:
         table = TableFile(path)
         notes += table.notes
@@ -59,9 +61,8 @@ def read_chexpert(tables: str | os.PathLike[str], uncertain: str = "unknown") ->
         split = "test" if path.name.startswith("valid") and len(files) > 1 else ""
         for where, row in table.rows(faults):
             parts = PurePosixPath(row["Path"]).parts
-            if row["Path"] in first:
-                faults.add(where, "Path", f"the image of {first[row['Path']]}", "each image once")
-            first.setdefault(row["Path"], where)
+            paths.add(row["Path"])
+            wheres.append(where)
             if len(parts) < 4 or not parts[-3].startswith("patient"):
                 wanted = "a path such as CheXpert-v1.0/train/patient00001/study1/view1_frontal.jpg"
                 faults.add(where, "Path", repr(row["Path"]), wanted)
@@ -84,6 +85,10 @@ def read_chexpert(tables: str | os.PathLike[str], uncertain: str = "unknown") ->
                     where=where,
                 )
             )
+    faults.all[:0] = [
+        Fault(wheres[number], "Path", f"the image of {wheres[first]}", "each image once")
+        for number, first in paths.repeated()
+    ]
     faults.refuse()
     if count["-1"]:
         notes.append(f"{count['-1']:,} labels are -1 (uncertain) and become {uncertain}")

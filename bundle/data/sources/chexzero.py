@@ -14,6 +14,7 @@ from pathlib import Path
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.label_columns import find_label_columns
 from bundle.data.sources.record import Reading, Record
+from bundle.data.sources.spool import Spool
 from bundle.data.sources.table_file import TableFile
 from bundle.data.sources.values import label_of
 from bundle.reading.decode_worker import DecodingError
@@ -64,7 +65,7 @@ def read_chexzero(
     for role, asked in (("patient", patient_column), ("report", report_column)):
         if asked and roles[role] is None:
             faults.add(str(rows_of.path), f"--{role}_column {asked}", rows_of.shown_header(), "one of these columns")
-    rows = list(rows_of.rows(faults))
+    rows = Spool(rows_of.rows(faults))
     findings = find_label_columns(rows_of, rows, {key: name for key, name in roles.items() if name}, label_columns)
     try:
         shape, _ = hdf5_array(file, array)
@@ -73,7 +74,7 @@ def read_chexzero(
             faults.add(str(file), array, found, "an image for each row, in the same order: files of one preparation")
     except DecodingError as error:
         faults.add(str(file), array, str(error), "the array of the images: --array NAME")
-    records, nobody = [], 0
+    records, nobody = Spool[Record](), 0
     for number, (where, row) in enumerate(rows):
         image = f"{file.name}/{array}/{number}"
         found_patient = _PATIENT.search(row[roles["place"]]) if roles["place"] else None

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from bundle.data.datalist_entry import nearest
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.record import Reading, Record
+from bundle.data.sources.spool import Spool
 
 __all__ = ["with_findings"]
 
@@ -41,7 +42,7 @@ def with_findings(reading: Reading, rename: Mapping[str, str] | None, keep: Sequ
         return reading
     parts = {name: [old for old in reading.findings if new[old] == name] for name in order}
     of = {old: name for name, old_names in parts.items() for old in old_names}
-    records = [_renamed(record, parts, of) for record in reading.records]
+    records = Spool(_renamed(record, parts, of) for record in reading.records)
     return dataclasses.replace(reading, findings=order, records=records)
 
 

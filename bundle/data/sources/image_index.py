@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from bundle.data.sources.spool import Digests, Spool
 from bundle.reading.hdf5_file import SUFFIXES as IN_PLACE
 
 __all__ = ["ImageIndex"]
@@ -27,15 +27,14 @@ class ImageIndex:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: found no such folder; wanted that of the images")
         self.folder = folder
-        self._files: list[str] = []
+        self._files = Spool[str]()
         for place, folders, files in os.walk(folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             below = Path(place).relative_to(folder)
-            self._files += [(below / name).as_posix() for name in sorted(files) if not name.startswith(".")]
-        self._whole: defaultdict[str, list[str]] = defaultdict(list)
-        for file in self._files:
-            self._whole[without_suffix(file)].append(file)
-        self._by_end: dict[int, dict[str, list[str]]] = {}
+            for name in sorted(files):
+                if not name.startswith("."):
+                    self._files.append((below / name).as_posix())
+        self._by_end: dict[int, Digests] = {}
 
     def __len__(self) -> int:
         """How many files there are."""
@@ -61,23 +60,24 @@ class ImageIndex:
             if part.lower().endswith(IN_PLACE):  # the rest leads to an image inside
                 return [f"{file}/{'/'.join(parts[number:])}" for file in self.find("/".join(parts[:number]))]
         plain = without_suffix("/".join(parts))
-        found = self._ends(len(parts)).get(plain, [])
+        found = self._that_end(plain, len(parts))
         if not found:
             ends = ("/".join(plain.split("/")[start:]) for start in range(1, len(parts)))
-            found = next((self._whole[end] for end in ends if end in self._whole), [])
+            found = next(filter(None, (self._that_end(end, 0) for end in ends)), [])
         exact = [file for file in found if file.endswith(parts[-1])]
         return exact or found
 
-    def _ends(self, length: int) -> dict[str, list[str]]:
-        """The files by the last `length` parts of their paths, without suffix."""
+    def _that_end(self, wanted: str, length: int) -> list[str]:
+        """The files of whose paths, without suffix, these are the last `length` parts; of length 0, the whole."""
         if length not in self._by_end:
-            ends: defaultdict[str, list[str]] = defaultdict(list)
-            for file in self._files:
-                parts = without_suffix(file).split("/")
-                if len(parts) >= length:
-                    ends["/".join(parts[-length:])].append(file)
-            self._by_end[length] = dict(ends)
-        return self._by_end[length]
+            self._by_end[length] = Digests(_end(file, length) for file in self._files)
+        found = (self._files[number] for number in self._by_end[length].places(wanted))
+        return [file for file in found if _end(file, length) == wanted]
+
+
+def _end(file: str, length: int) -> str:
+    """The last parts of a path without suffix; all of them where the length is 0."""
+    return "/".join(without_suffix(file).split("/")[-length:])
 
 
 def without_suffix(name: str) -> str:

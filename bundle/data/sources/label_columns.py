@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bundle.data.datalist_entry import nearest
 from bundle.data.sources.faults import Faults
@@ -13,13 +13,13 @@ __all__ = ["find_label_columns"]
 
 
 def find_label_columns(
-    table: TableFile, rows: Sequence[Line], roles: Mapping[str, str], asked: Sequence[str] | str | None
+    table: TableFile, rows: Iterable[Line], roles: Mapping[str, str], asked: Sequence[str] | str | None
 ) -> list[str]:
     """The columns that are findings.
 
     Args:
         table: the file.
-        rows: its rows.
+        rows: its rows; they are looked at where nothing is asked for.
         roles: the columns that are something else.
         asked: names of the columns, or one text with commas; None takes those of which every cell is a label, and at
             least one is 0 or 1; empty takes none.
@@ -32,7 +32,7 @@ def find_label_columns(
     """
     free = [name for name in table.header if name and name not in roles.values()]
     if asked is None:
-        return [name for name in free if _is_label([row[name] for _, row in rows])]
+        return _all_labels(rows, free)
     names = [part.strip() for part in asked.split(",")] if isinstance(asked, str) else [str(part) for part in asked]
     names = [name for name in names if name]
     found = [column for name in names if (column := table.column(name)) in free and column is not None]
@@ -44,10 +44,13 @@ def find_label_columns(
     return found
 
 
-def _is_label(values: Sequence[str]) -> bool:
-    """Whether every cell is a label, and something is said at all."""
-    try:
-        labels = {label_of(value) for value in set(values)}
-    except ValueError:
-        return False
-    return bool(labels & {0, 1})
+def _all_labels(rows: Iterable[Line], names: Iterable[str]) -> list[str]:
+    """The columns of which every cell is a label, and at least one 0 or 1."""
+    said: dict[str, set[int | None]] = {name: set() for name in names}
+    for _, row in rows:
+        for name in list(said):
+            try:
+                said[name].add(label_of(row[name]))
+            except ValueError:
+                del said[name]
+    return [name for name, labels in said.items() if labels & {0, 1}]

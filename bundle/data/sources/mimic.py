@@ -15,6 +15,7 @@ from bundle.data.sources.chexpert import FINDINGS, UNCERTAIN_AS, labels_of
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.record import Reading, Record
 from bundle.data.sources.report_sections import reports_folder, study_report
+from bundle.data.sources.spool import Digests, Spool
 from bundle.data.sources.table_file import TableFile, find_file
 from bundle.data.sources.values import section_of
 
@@ -58,45 +59,52 @@ def read_mimic(
     labels.need("subject_id", "study_id", *FINDINGS)
     splits.need("dicom_id", "split")
     faults, count = Faults(), Counter[str]()
-    of_study: dict[str, dict[str, int]] = {}
+    studies, of_study = Digests(), Spool[tuple[str, dict[str, int]]]()
     for where, row in labels.rows(faults):
-        if row["study_id"] in of_study:
-            faults.add(where, "study_id", "a study that stands above", "each study once")
-        of_study[row["study_id"]] = labels_of(row, uncertain, where, faults, count)
-    of_image: dict[str, str] = {}
+        studies.add(row["study_id"])
+        of_study.append((where, labels_of(row, uncertain, where, faults, count)))
+    for number, _ in studies.repeated():
+        faults.add(of_study[number][0], "study_id", "a study that stands above", "each study once")
+    split_images, of_image = Digests(), Spool[str]()
     for where, row in splits.rows(faults):
         if row["split"] not in SPLITS:
             faults.add(where, "split", repr(row["split"]), f"one of {', '.join(SPLITS)}")
-        of_image[row["dicom_id"]] = section_of(row["split"])
+        split_images.add(row["dicom_id"])
+        of_image.append(row["split"])
     place = None if reports is None else reports_folder(reports)
-    texts: dict[str, str] = {}
-    records: list[Record] = []
-    seen: set[str] = set()
+    records, images, wheres = Spool[Record](), Digests(), Spool[str]()
+    read, without = Digests(), Digests()  # studies, and those without a report
+    text, last = "", ""
     for where, row in metadata.rows(faults):
         image, patient, study = row["dicom_id"], row["subject_id"], row["study_id"]
-        if image in seen:
-            faults.add(where, "dicom_id", "an image that stands above", "each image once")
-        seen.add(image)
-        if image not in of_image:
+        images.add(image)
+        wheres.append(where)
+        if not (split := split_images.places(image)):
             faults.add(where, "dicom_id", f"an image that {files[2].name} does not have", "tables of one release")
         if not (patient.isdigit() and study.isdigit()):
             faults.add(where, "subject_id, study_id", "something that is no number", "the numbers of the release")
             continue
         below = f"p{patient[:2]}/p{patient}/s{study}"
-        if place is not None and study not in texts:
-            texts[study] = study_report(place, below)
+        if place is not None and study != last:  # the images of a study mostly follow each other
+            text, last = study_report(place, below), study
+            read.add(study)
+            if not text:
+                without.add(study)
+        labelled = studies.places(study)
         records.append(
             Record(
                 image=f"{below}/{image}.jpg",
                 patient=patient,
-                labels=of_study.get(study, {}),
-                report=texts.get(study, ""),
-                split=of_image.get(image, ""),
+                labels=of_study[labelled[-1]][1] if labelled else {},
+                report=text,
+                split=section_of(of_image[split[-1]]) if split else "",
                 view=row["ViewPosition"],
                 site="MIMIC",
                 where=where,
             )
         )
+    for number, _ in images.repeated():
+        faults.add(wheres[number], "dicom_id", "an image that stands above", "each image once")
     faults.refuse()
     notes = [*metadata.notes, *labels.notes, *splits.notes]
     if count["-1"]:
@@ -104,8 +112,8 @@ def read_mimic(
     unlabelled = sum(not record.labels for record in records)
     notes.append(f"{unlabelled:,} images have no label: their report was not labelled, or says nothing certain")
     if place is not None:
-        empty = sum(not text for text in texts.values())
-        notes.append(f"{empty:,} of {len(texts):,} studies have no report with findings or impression")
+        found = f"{without.distinct():,} of {read.distinct():,} studies"
+        notes.append(f"{found} have no report with findings or impression")
     return Reading("MIMIC-CXR-JPG", FINDINGS, records, files, {}, notes)
 
 

@@ -1,32 +1,40 @@
-"""The engine: a source's records and a folder of images become a datalist that passes its own check."""
+"""The engine: a source's records and a folder of images become a datalist that passes its own check.
+
+Of an image some hundred bytes are in memory, whatever is said of it: records and entries wait on disk (`Spool`).
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from tqdm import tqdm
 
-from bundle.data.datalist_check import check_document
-from bundle.data.datalist_fault import DatalistError
+from bundle.data.datalist_check import EntryFaults, Place, check_findings
+from bundle.data.datalist_fault import DatalistError, Fault
 from bundle.data.datalist_text import write_datalist
+from bundle.data.repeated_boxes import Repeats, without_repeats
 from bundle.data.report_labels import labelled
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.findings import with_findings
 from bundle.data.sources.image_index import ImageIndex
 from bundle.data.sources.placing import place_boxes
 from bundle.data.sources.record import Reading, Record
-from bundle.data.sources.sections import sections_of
+from bundle.data.sources.sections import Sections
 from bundle.data.sources.seen_headers import SeenHeaders
-from bundle.data.sources.summary import counts_of, summary_lines, warnings_of
+from bundle.data.sources.spool import Digests, Numbers, Spool, Taken
+from bundle.data.sources.summary import Counts, summary_lines, warnings_of
 from bundle.fingerprint import file_sha256
 from bundle.reading.frontal import stated_otherwise
 from bundle.reading.hdf5_file import file_of
@@ -67,25 +75,31 @@ class Options:
     labels_from_reports: str | None = None
 
 
-@dataclass
 class _Images:
     """What was found of the images.
 
     Attributes:
-        records: those that stay.
-        paths: of each, below the folder.
-        sizes: (H, W) of each, None where its header was not looked at.
+        entries: the datalist's, of those that stay.
+        records: of each, the number of its record.
         left_out: reason -> number.
         missing: those that are not there or cannot be read, as the table names them.
+        clipped: how many boxes were.
         unnamed: how many files of the folder no record names.
+        named: which of them are.
+        claimed: paths that records name, below the folder.
+        by: of each, the number of the record.
+        faults: of the images, each with the number of its record.
+        of_boxes: likewise.
     """
 
-    records: list[Record] = field(default_factory=list)
-    paths: list[str] = field(default_factory=list)
-    sizes: list[tuple[int, int] | None] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    missing: list[str] = field(default_factory=list)
-    unnamed: int = 0
+    def __init__(self) -> None:
+        self.entries, self.records = Spool[dict[str, Any]](), array("q")
+        self.left_out: Counter[str] = Counter()
+        self.missing: list[str] = []
+        self.clipped = self.unnamed = 0
+        self.named, self.claimed, self.by = Digests(), Digests(), array("q")
+        self.faults: list[tuple[int, Fault]] = []
+        self.of_boxes: list[tuple[int, Fault]] = []
 
 
 def prepare(reading: Reading, images: PathLike, output: PathLike, options: Options = Options()) -> Path:
@@ -123,13 +137,10 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
     faults = Faults()
     with SeenHeaders(Path(output), folder) as seen:
         found = _find(reading.records, folder, seen, options, faults)
-    entries, clipped = _entries(found, faults)
-    sections = sections_of(found.records, options.validation, options.test, options.seed, faults)
+    sections = _divided(reading.records, found.records, options, faults)
     faults.refuse()
 
-    listed = {name: [entries[number] for number in numbers] for name, numbers in sections.items()}
-    counts = {name: counts_of(part, reading.findings) for name, part in listed.items()}
-    counts["all"] = counts_of(entries, reading.findings)
+    counts = _checked(found.entries, sections, reading.findings, folder, output)
     left_out = {**{f"rows, {reason}": number for reason, number in reading.dropped.items() if number}, **found.left_out}
     source = {
         "tables": files,
@@ -137,18 +148,15 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
         "split": _split(reading.records, options),
         "counts": counts,
         "left_out": left_out,
-        "clipped_boxes": clipped,
+        "clipped_boxes": found.clipped,
         "missing_images": found.missing,
     }
     document: dict[str, Any] = {
         "description": _description(reading.title, counts["all"]),
         "source": source,
         "findings": list(reading.findings),
-        **listed,
+        **{name: Taken(found.entries, numbers) for name, numbers in sections.items()},
     }
-    _, _, own = check_document(document, folder.absolute(), (), (), None)
-    if own:
-        raise DatalistError.of(output, own)
     write_datalist(output, document)
     seen.forget()
     for line in summary_lines(source):
@@ -165,14 +173,14 @@ def prepare(reading: Reading, images: PathLike, output: PathLike, options: Optio
 
 
 def _find(records: Sequence[Record], folder: Path, seen: SeenHeaders, options: Options, faults: Faults) -> _Images:
-    """The images of the records, and how they lie."""
+    """The images of the records, and how they lie; with the boxes placed in them."""
     index = ImageIndex(folder)
     if not index:
         faults.add(str(folder), "images", "no file", "the images; is it another folder, or not unpacked?")
         faults.refuse()
     found = _Images()
-    claimed: dict[str, Record] = {}
-    for record in tqdm(records, desc="Images", unit="image", disable=None):  # None: not unless on a terminal
+    told = tqdm(records, desc="Images", unit="image", disable=None)  # None: not unless on a terminal
+    for number, record in enumerate(told):
         where = record.where or record.image
         if not options.laterals and record.view and (reason := _no_frontal(record.view)):
             found.left_out[f"images, by the table's view: {reason}"] += 1
@@ -184,15 +192,16 @@ def _find(records: Sequence[Record], folder: Path, seen: SeenHeaders, options: O
                 found.left_out["images that are missing"] += 1
             else:
                 wanted = f"such a file in {folder} or below it, or --allow_missing to leave these images out"
-                faults.add(where, "image", f"{record.image}, which is not there", wanted)
+                fault = Fault(where, "image", f"{record.image}, which is not there", wanted)
+                found.faults.append((number, fault))
             continue
         if len(paths) > 1:
-            faults.add(where, "image", f"{' and '.join(paths[:3])}", "each image once: name one's folder as --images")
+            wanted = "each image once: name one's folder as --images"
+            found.faults.append((number, Fault(where, "image", " and ".join(paths[:3]), wanted)))
             continue
-        if other := claimed.get(paths[0]):
-            faults.add(where, "image", f"{paths[0]}, as in {other.where or other.image}", "each image once")
-            continue
-        claimed[paths[0]] = record
+        found.claimed.add(paths[0])
+        found.by.append(number)
+        found.named.add(str(file_of(folder / paths[0])))
         size = None
         if options.headers == "all" or record.boxes:
             layout = seen.layout(paths[0])
@@ -202,19 +211,38 @@ def _find(records: Sequence[Record], folder: Path, seen: SeenHeaders, options: O
                     found.left_out["images that cannot be read"] += 1
                 else:
                     wanted = f"a radiograph that can be read, or --allow_missing. {layout.remedy}"
-                    faults.add(where, "image", f"{paths[0]}: {layout.found}", wanted)
+                    found.faults.append((number, Fault(where, "image", f"{paths[0]}: {layout.found}", wanted)))
                 continue
             if layout.not_assessed and not options.laterals:
                 found.left_out[f"images, by their header: {layout.not_assessed}"] += 1
                 continue
             size = layout.size
-        found.records.append(record)
-        found.paths.append(paths[0])
-        found.sizes.append(size)
-    found.unnamed = len(index) - len({file_of(folder / path) for path in claimed})
-    if not found.records and not faults.all:
+        boxes, own = list[dict[str, Any]](), Faults()
+        if record.boxes and size is not None:
+            boxes, cut = place_boxes(record.boxes, size, own)
+            found.clipped += cut
+        found.of_boxes += [(number, fault) for fault in own.all]
+        found.records.append(number)
+        found.entries.append(_entry(record, paths[0], boxes))
+    _refuse_repeated(records, index, found)
+    faults.all += [fault for _, fault in (*found.faults, *found.of_boxes)]
+    found.unnamed = len(index) - found.named.distinct()
+    if not len(found.entries) and not faults.all:
         faults.add(str(folder), "images", "none that stays", f"some of them; left out are {dict(found.left_out)}")
     return found
+
+
+def _refuse_repeated(records: Sequence[Record], index: ImageIndex, found: _Images) -> None:
+    """Images that stand before in the table become faults, and nothing else of them is told."""
+    repeated: dict[int, Fault] = {}
+    for place, first in found.claimed.repeated():
+        record, other = records[found.by[place]], records[found.by[first]]
+        what = f"{index.find(record.image)[0]}, as in {other.where or other.image}"
+        repeated[found.by[place]] = Fault(record.where or record.image, "image", what, "each image once")
+    found.faults = [(number, fault) for number, fault in found.faults if number not in repeated]
+    found.faults = sorted([*found.faults, *repeated.items()], key=itemgetter(0))
+    found.of_boxes = [(number, fault) for number, fault in found.of_boxes if number not in repeated]
+    found.records = array("q", (number for number in found.records if number not in repeated))
 
 
 @cache  # a handful of words
@@ -226,16 +254,55 @@ def _no_frontal(view: str) -> str | None:
         return stated_otherwise(header)
 
 
-def _entries(found: _Images, faults: Faults) -> tuple[list[dict[str, Any]], int]:
-    """The datalist's entries, and how many boxes were clipped."""
-    entries, clipped = [], 0
-    for record, path, size in zip(found.records, found.paths, found.sizes, strict=True):
-        boxes: list[dict[str, Any]] = []
-        if record.boxes and size is not None:
-            boxes, cut = place_boxes(record.boxes, size, faults)
-            clipped += cut
-        entries.append(_entry(record, path, boxes))
-    return entries, clipped
+def _divided(records: Sequence[Record], numbers: Sequence[int], options: Options, faults: Faults) -> dict[str, Numbers]:
+    """The places of the records of these numbers, by section."""
+    sections = Sections(options.validation, options.test, options.seed)
+    for record in Taken(records, np.array(numbers, np.int64)):
+        sections.add(record.patient, record.split)
+
+    def where(place: int) -> str:
+        record = records[numbers[place]]
+        return record.where or record.image
+
+    return sections.numbers(where, faults)
+
+
+def _checked(
+    entries: Sequence[dict[str, Any]],
+    sections: Mapping[str, Numbers],
+    findings: Sequence[str],
+    folder: Path,
+    output: PathLike,
+) -> dict[str, Any]:
+    """The counts of the sections and of all, once every entry has passed the datalist's check.
+
+    Raises:
+        DatalistError: some have not.
+    """
+    names, faults = check_findings({"findings": list(findings)})
+    of_entry = EntryFaults(names, folder.absolute(), (), None, alone=True)
+    counts = {name: Counts() for name in (*sections, "all")}
+    files, repeats = Digests(), Repeats()
+    for name, numbers in sections.items():
+        for index, number in enumerate(numbers):
+            place = Place(name, index, entries[int(number)])
+            own = of_entry.of(place)
+            faults += own
+            files.add(str(place.real or place.short))
+            if not own:
+                counts[name].add(place.entry)
+                counts["all"].add(place.entry)
+                without_repeats(place.entry.get("boxes", []), repeats)
+    flat = ((name, index) for name, numbers in sections.items() for index in range(len(numbers)))
+    if again := dict(files.repeated()):  # links: of one path each is there once
+        wanted = {*again.keys(), *again.values()}
+        short = {place: f"{name}[{index}]" for place, (name, index) in enumerate(flat) if place in wanted}
+        faults += [Fault(short[n], "image", f"the image of {short[of]}", "each image once") for n, of in again.items()]
+    if faults:
+        raise DatalistError.of(output, faults)
+    if repeats.lesions:
+        _LOG.warning("The datalist: %s", repeats)
+    return {name: count.of(findings) for name, count in counts.items()}
 
 
 def _entry(record: Record, path: str, boxes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,57 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable
+
+import numpy as np
 
 from bundle.data.datalist_entry import patient_name
-from bundle.data.folds import split_by_hash
+from bundle.data.folds import hash_place, sections_by_place
 from bundle.data.sources.faults import Faults
-from bundle.data.sources.record import Record
+from bundle.data.sources.spool import Digests, Numbers
 
-__all__ = ["USUAL", "sections_of"]
+__all__ = ["USUAL", "Sections"]
 
 USUAL = ("training", "validation", "test")
 
 
-def sections_of(
-    records: Sequence[Record], validation: float, test: float, seed: int, faults: Faults
-) -> dict[str, list[int]]:
-    """The records' places, by section.
+class Sections:
+    """The sections of records that come one after another, of which 24 bytes each are kept.
 
     A record with a `split` goes there. The others are divided by the SHA-256 of their patients into training,
     validation and test; of validation and test those that the source fixes are not cut anew.
 
     Args:
-        records: of all images.
         validation: share of the patients that are divided.
         test: share of the patients that are divided.
         seed: another one gives another division.
-        faults: a patient in two sections is added, once for each further section.
-
-    Returns:
-        Section -> numbers of its records, in their order.
-
-    Raises:
-        ValueError: shares that are negative or leave nothing.
     """
-    fixed = {record.split for record in records if record.split}
-    asked = {"validation": validation, "test": test}
-    shares = {name: 0.0 if name in fixed else share for name, share in asked.items()}
-    shares = {"training": 1 - sum(shares.values()), **shares}
-    free = [patient_name(record.patient) for record in records if not record.split]
-    of_patient = split_by_hash(free, shares, seed) if free else {}
-    wanted = [*USUAL, *sorted(fixed - set(USUAL))] if free or fixed & set(USUAL) else sorted(fixed)
-    sections: dict[str, list[int]] = {name: [] for name in wanted}
-    first: dict[str, Record] = {}
-    told: set[tuple[str, str]] = set()
-    for number, record in enumerate(records):
-        patient = patient_name(record.patient)
-        section = record.split or of_patient[patient]
-        sections[section].append(number)
-        other = first.setdefault(patient, record)
-        own = other.split or of_patient[patient]
-        if own != section and (patient, section) not in told:
-            told.add((patient, section))
-            found = f"{section}, and the same patient in {own} ({other.where or other.image})"
-            faults.add(record.where or record.image, "section", found, "each patient in one section only")
-    return sections
+
+    def __init__(self, validation: float, test: float, seed: int) -> None:
+        self.seed, self._asked = seed, {"validation": validation, "test": test}
+        self._patients, self._places = Digests(), array("d")
+        self._splits: dict[str, int] = {"": 0}
+        self._split = array("q")
+
+    def add(self, patient: str, split: str) -> None:
+        """One more, of whom and where the source puts it; an empty split where it does not."""
+        name = patient_name(patient)
+        self._patients.add(name)
+        self._places.append(hash_place(name, self.seed))
+        self._split.append(self._splits.setdefault(split, len(self._splits)))
+
+    def numbers(self, where: Callable[[int], str], faults: Faults) -> dict[str, Numbers]:
+        """The records' numbers, by section.
+
+        Args:
+            where: a record stands, by its number.
+            faults: a patient in two sections is added, once for each further section.
+
+        Returns:
+            Section -> numbers of its records, in their order.
+
+        Raises:
+            ValueError: shares that are negative or leave nothing.
+        """
+        split, places = np.array(self._split, np.int64), np.array(self._places)
+        fixed, free = set(self._splits) - {""}, split == 0
+        shares = {name: 0.0 if name in fixed else share for name, share in self._asked.items()}
+        shares = {"training": 1 - sum(shares.values()), **shares}
+        wanted = [*USUAL, *sorted(fixed - set(USUAL))] if free.any() or fixed & set(USUAL) else sorted(fixed)
+        section = np.array([wanted.index(name) if name else -1 for name in self._splits])[split]
+        if free.any():
+            section[free] = sections_by_place(places[free], shares)
+        first = self._patients.firsts()
+        told: set[tuple[int, int]] = set()
+        for number in np.flatnonzero(section != section[first]).tolist():
+            own, of_first = int(section[number]), int(first[number])
+            if (of_first, own) not in told:
+                told.add((of_first, own))
+                found = f"{wanted[own]}, and the same patient in {wanted[section[of_first]]} ({where(of_first)})"
+                faults.add(where(number), "section", found, "each patient in one section only")
+        return {name: np.flatnonzero(section == place) for place, name in enumerate(wanted)}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import bundle.reading
-from bundle.atomic import write_file
+from bundle.atomic import atomic_path
+from bundle.data.sources.spool import Digests, Spool
 from bundle.reading.hdf5_file import file_of
 from bundle.reading.radiograph import Layout, RadiographError, check_radiograph
 
@@ -34,10 +36,12 @@ class SeenHeaders:
     def __init__(self, output: Path, folder: Path) -> None:
         self.path, self.folder = output.with_suffix(".headers.jsonl"), folder
         self._by = {"folder": str(folder.absolute()), "reader": _reader()}
-        self._known = self._read()
-        if self._known:
-            _LOG.info(f"{self.path}: {len(self._known):,} images were looked at before.")
-        write_file(self.path, "".join(json.dumps(line) + "\n" for line in (self._by, *self._known.values())))
+        self._lines = self._read()
+        self._places = Digests(line["image"] for line in self._lines)
+        if self._lines:
+            _LOG.info(f"{self.path}: {self._places.distinct():,} images were looked at before.")
+        with atomic_path(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(json.dumps(line) + "\n" for line in chain([self._by], self._lines))
         self._file = self.path.open("a", encoding="utf-8", buffering=_BUFFER)
 
     def layout(self, image: str) -> Layout | RadiographError:
@@ -48,7 +52,8 @@ class SeenHeaders:
             stamped = [stamp.st_size, stamp.st_mtime_ns]
         except OSError:  # the reader has the words for it
             stamped = []
-        known = self._known.get(image, {})
+        lines = (self._lines[place] for place in reversed(self._places.places(image)))  # the newest counts
+        known = next((line for line in lines if line["image"] == image), {})
         if stamped and known.get("stamp") == stamped:
             return Layout((known["size"][0], known["size"][1]), known["orientation"], known["not_assessed"])
         try:
@@ -70,21 +75,21 @@ class SeenHeaders:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
 
-    def _read(self) -> dict[str, dict[str, Any]]:
-        """Image -> its line; of a file that ends within one, up to there."""
-        known: dict[str, Any] = {}
+    def _read(self) -> Spool[dict[str, Any]]:
+        """The lines; of a file that ends within one, up to there."""
+        lines = Spool[dict[str, Any]]()
         if not self.path.is_file():
-            return known
+            return lines
         with self.path.open(encoding="utf-8") as file:
             try:
                 if json.loads(file.readline()) != self._by:
-                    return known
+                    return lines
                 for line in file:
                     each = json.loads(line)
-                    known[each["image"]] = each
+                    lines.append({**each, "image": str(each["image"])})
             except (ValueError, KeyError, TypeError):  # it was interrupted while it wrote a line
                 _LOG.info(f"{self.path}: ends within a line, which does not count.")
-        return known
+        return lines
 
 
 def _reader() -> str:

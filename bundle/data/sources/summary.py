@@ -6,49 +6,59 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["counts_of", "summary_lines", "warnings_of"]
+from bundle.data.sources.spool import Digests
 
-Entries = Sequence[Mapping[str, Any]]
+__all__ = ["Counts", "summary_lines", "warnings_of"]
 
 
-def counts_of(entries: Entries, findings: Sequence[str]) -> dict[str, Any]:
-    """What a section holds.
+class Counts:
+    """What a section holds, counted entry by entry."""
 
-    Args:
-        entries: as they stand in the datalist.
-        findings: in the datalist's order.
+    def __init__(self) -> None:
+        self._labels: dict[int, Counter[str]] = {0: Counter(), 1: Counter()}
+        self._boxes, self._boxed, self._whole = Counter[str](), Counter[str](), Counter[str]()
+        self._patients = Digests()
 
-    Returns:
-        `images`, `patients`, `boxes`, `boxed_images`, `reports`, and `findings`: of each the images where it is
-        `present`, `absent` and `unknown`, its `boxes`, and the images where these are complete and not none (`boxed`).
-    """
-    labels: dict[int, Counter[str]] = {0: Counter(), 1: Counter()}
-    boxes: Counter[str] = Counter()
-    boxed: Counter[str] = Counter()
-    for entry in entries:
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """One more, as it stands in the datalist."""
         own = Counter(box["finding"] for box in entry.get("boxes", ()))
-        boxes.update(own)
-        boxed.update(set(entry.get("boxed", ())) & own.keys())
+        self._boxes.update(own)
+        self._boxed.update(set(entry.get("boxed", ())) & own.keys())
         of_image = {**dict.fromkeys(own, 1), **entry.get("labels", {})}
         for finding, label in of_image.items():
-            labels[label][finding] += 1
-    return {
-        "images": len(entries),
-        "patients": len({entry["patient_id"] for entry in entries}),
-        "boxes": boxes.total(),
-        "boxed_images": sum(bool(entry.get("boxes")) for entry in entries),
-        "reports": sum(bool(entry.get("report")) for entry in entries),
-        "findings": {
-            finding: {
-                "present": labels[1][finding],
-                "absent": labels[0][finding],
-                "unknown": len(entries) - labels[1][finding] - labels[0][finding],
-                "boxes": boxes[finding],
-                "boxed": boxed[finding],
-            }
-            for finding in findings
-        },
-    }
+            self._labels[label][finding] += 1
+        self._patients.add(str(entry.get("patient_id", "")))
+        self._whole.update(boxed_images=bool(own), reports=bool(entry.get("report")))
+
+    def of(self, findings: Sequence[str]) -> dict[str, Any]:
+        """The counts.
+
+        Args:
+            findings: in the datalist's order.
+
+        Returns:
+            `images`, `patients`, `boxes`, `boxed_images`, `reports`, and `findings`: of each the images where it is
+            `present`, `absent` and `unknown`, its `boxes`, and the images where these are complete and not none
+            (`boxed`).
+        """
+        images, (absent, present) = len(self._patients), self._labels.values()
+        return {
+            "images": images,
+            "patients": self._patients.distinct(),
+            "boxes": self._boxes.total(),
+            "boxed_images": self._whole["boxed_images"],
+            "reports": self._whole["reports"],
+            "findings": {
+                finding: {
+                    "present": present[finding],
+                    "absent": absent[finding],
+                    "unknown": images - present[finding] - absent[finding],
+                    "boxes": self._boxes[finding],
+                    "boxed": self._boxed[finding],
+                }
+                for finding in findings
+            },
+        }
 
 
 def summary_lines(source: Mapping[str, Any]) -> Iterator[str]:
@@ -78,7 +88,7 @@ def warnings_of(counts: Mapping[str, Any]) -> Iterator[str]:
     """What will go wrong in training and evaluation.
 
     Args:
-        counts: section -> `counts_of`.
+        counts: section -> what `Counts.of` gives.
 
     Yields:
         A sentence each.

@@ -7,17 +7,25 @@ a row for each image (a column for each finding with 1, 0, -1 or nothing). Rows 
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+
+from bundle.data.datalist_fault import Fault
 from bundle.data.sources.box_rows import corners_of
 from bundle.data.sources.columns import choose_columns
 from bundle.data.sources.faults import Faults
 from bundle.data.sources.label_columns import find_label_columns
 from bundle.data.sources.record import Box, Reading, Record
-from bundle.data.sources.table_file import TableFile
+from bundle.data.sources.spool import Digests, Spool
+from bundle.data.sources.table_file import Line, TableFile
 from bundle.data.sources.values import MISSING, NORMAL, UNCERTAIN, age_of, label_of, section_of, sex_of
 
 __all__ = ["read_table"]
@@ -46,6 +54,15 @@ class _Image:
     boxes: list[Box] = field(default_factory=list)
     readers: dict[str, None] = field(default_factory=dict)
     normal: str = ""
+
+
+class _Rows(NamedTuple):
+    """A table's rows, its columns by role, those that are findings, and whether numbers may be written 12,5."""
+
+    rows: Sequence[Line]
+    roles: dict[str, str]
+    of_labels: Sequence[str]
+    decimal_comma: bool
 
 
 def read_table(
@@ -123,31 +140,60 @@ def read_table(
         **{"site": site_column, "vendor": vendor_column, "caption": caption_column},
     }
     columns = choose_columns(tables, said)
-    faults, notes = Faults(), [note for one in tables for note in one.notes]
-    images: dict[str, _Image] = {}
+    notes = [note for one in tables for note in one.notes]
+    told: list[tuple[tuple[int, int], Fault]] = []  # table and row
     findings: dict[str, None] = {}
     dropped: Counter[str] = Counter()
-    for one, roles in zip(tables, columns, strict=True):
-        rows = list(one.rows(faults))
+    names, rows_of, place_of = Digests(), list[_Rows](), (array("q"), array("q"))
+    for place, (one, roles) in enumerate(zip(tables, columns, strict=True)):
+        own = Faults()
+        rows = Spool(one.rows(own))
+        told += [((place, -1), fault) for fault in own.all]
         of_labels = find_label_columns(one, rows, roles, label_columns)
-        told = [f"{role} = {name}" for role, name in roles.items()] + [f"finding {name} = labels" for name in of_labels]
-        notes.append(f"{one.path.name}: columns {', '.join(told)}; any may be named by its option")
+        rows_of.append(_Rows(rows, roles, of_labels, one.decimal_comma))
+        said_of = [f"{role} = {name}" for role, name in roles.items()] + [f"finding {n} = labels" for n in of_labels]
+        notes.append(f"{one.path.name}: columns {', '.join(said_of)}; any may be named by its option")
         findings |= dict.fromkeys(of_labels)
-        seen: set[tuple[str, ...]] = set()
-        for where, row in rows:
-            name = row[roles["image"]]
-            if not name:
-                faults.add(where, roles["image"], "nothing", "the image's file name")
+        first = Digests("\0".join(row.values()) for _, row in rows).firsts()
+        for number, (where, row) in enumerate(rows):
+            if not (name := row[roles["image"]]):
+                fault = Fault(where, roles["image"], "nothing", "the image's file name")
+                told.append(((place, number), fault))
                 continue
-            if (cells := tuple(row.values())) in seen:
+            if first[number] != number:
                 dropped["which repeat another in every cell"] += 1
                 continue
-            seen.add(cells)
-            image = images.setdefault(name, _Image(where))
-            _add_texts(image, row, roles, where, faults)
-            _add_labels(image, row, of_labels, where, faults)
-            _add_finding(image, row, roles, one.decimal_comma, findings, where, faults)
-    records = _records(images, findings, unnamed == "absent", one_image_a_patient, faults)
+            names.add(name)
+            place_of[0].append(place)
+            place_of[1].append(number)
+            if "finding" in roles and _is_name(row[roles["finding"]]):
+                findings[row[roles["finding"]]] = None
+    faults, records, without = Faults(), Spool[Record](), 0
+    somebody = ""  # the first of those without a patient
+    first = names.firsts()
+    for _, of_image in groupby(np.argsort(first, kind="stable"), lambda at: int(first[at])):
+        image: _Image | None = None
+        name = ""
+        for at in of_image:
+            place, number = place_of[0][at], place_of[1][at]
+            (where, row), (_, roles, of_labels, decimal_comma) = rows_of[place].rows[number], rows_of[place]
+            image, name = image or _Image(where), row[roles["image"]]
+            own = Faults()
+            _add_texts(image, row, roles, where, own)
+            _add_labels(image, row, of_labels, where, own)
+            _add_finding(image, row, roles, decimal_comma, where, own)
+            told += [((place, number), fault) for fault in own.all]
+        assert image is not None
+        record = _record(name, image, findings, unnamed == "absent", one_image_a_patient, faults)
+        records.append(record)
+        without += not record.patient
+        somebody = somebody or image.where * (not record.patient)
+    faults.all[:0] = [fault for _, fault in sorted(told, key=itemgetter(0))]
+    if without:
+        found = f"none for {without} of {len(records)} images"
+        wanted = "a pseudonym for each, so that nobody is in training and test: --patient_column NAME, or, where "
+        wanted += "each image is of another patient, --one_image_a_patient"
+        faults.add(somebody, "patient", found, wanted)
     if not findings:
         wanted = "a finding_column, or label columns with 1, 0 and -1: --finding_column NAME, --label_columns NAMES"
         faults.add(" and ".join(map(str, paths)), "findings", "none", wanted)
@@ -198,7 +244,6 @@ def _add_finding(
     row: dict[str, str],
     roles: dict[str, str],
     decimal_comma: bool,
-    findings: dict[str, None],
     where: str,
     faults: Faults,
 ) -> None:
@@ -223,11 +268,10 @@ def _add_finding(
         elif finding:
             image.normal = image.normal or where
         return
-    if finding.lstrip("+-").replace(".", "").isdigit():
+    if not _is_name(finding):
         wanted = "its name; where a column holds names, say --finding_column NAME"
         faults.add(where, roles["finding"], f"{finding}, a number", wanted)
         return
-    findings[finding] = None
     if corners and label != 1:
         faults.add(where, finding, f"a box and the label {label}", "label 1, or no box")
     elif corners:
@@ -237,51 +281,43 @@ def _add_finding(
         _add_label(image, finding, label, where, faults, reader)
 
 
-def _records(
-    images: dict[str, _Image], findings: Iterable[str], absent: bool, each_a_patient: bool, faults: Faults
-) -> list[Record]:
-    """The records; with what only the whole table shows to be wrong."""
-    records = []
-    without: list[str] = []
-    for name, image in images.items():
-        texts = defaultdict(str, {role: value for role, (value, _) in image.texts.items()})
-        drawn = dict.fromkeys(box.finding for box in image.boxes)
-        labels = {finding: label for finding, (label, _) in image.labels.items() if label in (0, 1)}
-        if positive := [finding for finding, label in labels.items() if label == 1] if image.normal else []:
-            found = f"nothing found, though another row of {name} says {', '.join(positive)}"
-            if not image.readers:  # of several readers, one may have found nothing
-                faults.add(image.normal, "finding", found, "one of the two")
-        if absent or image.normal:
-            stated = image.labels.keys()  # one that is uncertain stays unknown
-            labels |= {finding: 0 for finding in findings if finding not in stated}
-        age = None
-        try:
-            age = age_of(texts["age"])
-        except ValueError as error:
-            faults.add(image.texts["age"][1], "age", str(error), "years, or a DICOM age such as 058Y")
-        patient = texts["patient"] or (name if each_a_patient else "")
-        if not patient:
-            without.append(image.where)
-        records.append(
-            Record(
-                image=name,
-                patient=patient,
-                labels=labels,
-                boxes=image.boxes,
-                boxed=frozenset(drawn),
-                readers=tuple(image.readers) if absent else (),
-                report=texts["report"],
-                split=section_of(texts["split"]),
-                view=texts["view"],
-                sex=sex_of(texts["sex"]),
-                age=age,
-                site=texts["site"],
-                vendor=texts["vendor"],
-                where=image.where,
-            )
-        )
-    if without:
-        found = f"none for {len(without)} of {len(images)} images"
-        wanted = "a pseudonym for each, so that nobody is in training and test: --patient_column NAME, or, where "
-        faults.add(without[0], "patient", found, f"{wanted}each image is of another patient, --one_image_a_patient")
-    return records
+def _is_name(finding: str) -> bool:
+    """Whether it is a finding's name, no number and no word for nothing."""
+    return finding.lower() not in NORMAL | MISSING and not finding.lstrip("+-").replace(".", "").isdigit()
+
+
+def _record(
+    name: str, image: _Image, findings: Iterable[str], absent: bool, each_a_patient: bool, faults: Faults
+) -> Record:
+    """The record; with what only all rows of the image show to be wrong."""
+    texts = defaultdict(str, {role: value for role, (value, _) in image.texts.items()})
+    drawn = dict.fromkeys(box.finding for box in image.boxes)
+    labels = {finding: label for finding, (label, _) in image.labels.items() if label in (0, 1)}
+    if positive := [finding for finding, label in labels.items() if label == 1] if image.normal else []:
+        found = f"nothing found, though another row of {name} says {', '.join(positive)}"
+        if not image.readers:  # of several readers, one may have found nothing
+            faults.add(image.normal, "finding", found, "one of the two")
+    if absent or image.normal:
+        stated = image.labels.keys()  # one that is uncertain stays unknown
+        labels |= {finding: 0 for finding in findings if finding not in stated}
+    age = None
+    try:
+        age = age_of(texts["age"])
+    except ValueError as error:
+        faults.add(image.texts["age"][1], "age", str(error), "years, or a DICOM age such as 058Y")
+    return Record(
+        image=name,
+        patient=texts["patient"] or (name if each_a_patient else ""),
+        labels=labels,
+        boxes=image.boxes,
+        boxed=frozenset(drawn),
+        readers=tuple(image.readers) if absent else (),
+        report=texts["report"],
+        split=section_of(texts["split"]),
+        view=texts["view"],
+        sex=sex_of(texts["sex"]),
+        age=age,
+        site=texts["site"],
+        vendor=texts["vendor"],
+        where=image.where,
+    )

@@ -11,8 +11,9 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TextIO
 
 from bundle.data.datalist_entry import nearest
 from bundle.data.sources.faults import Faults
@@ -25,6 +26,7 @@ _SEPARATORS = ",;\t|"
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _LONGEST = 2**24  # characters in a field: run-length masks are longer than csv's 131,072
 _SHOWN = 300
+_PIECE = 2**18  # bytes that are in memory at a time
 
 
 class TableFile:
@@ -48,20 +50,22 @@ class TableFile:
             SourceError: it is no text, or has no header, or one with a name twice.
         """
         self.path = Path(path)
-        text, self.notes = file_text(self.path)
-        first = text.lstrip("\r\n").split("\n", 1)[0]
+        self._encoding, self.notes = _encoding_of(self.path)
+        with _text(self.path, self._encoding) as file:
+            first = next((line for line in file if line.strip("\r\n")), "")
         separator = max(_SEPARATORS, key=first.count)
         self.decimal_comma = separator == ";"
         if separator != ",":
             self.notes.append(f"{self.path.name}: columns are separated by {_NAMES[separator]}")
         csv.field_size_limit(_LONGEST)
-        self._reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        self._separator = separator
         faults = Faults()
-        try:
-            self.header = [name.strip() for name in next(self._reader, [])]
-        except csv.Error as error:
-            self.header = []
-            faults.add(str(self.path), "line 1", str(error), "a table of text, such as CSV in UTF-8")
+        with _text(self.path, self._encoding) as file:
+            try:
+                self.header = [name.strip() for name in next(csv.reader(file, delimiter=separator), [])]
+            except csv.Error as error:
+                self.header = []
+                faults.add(str(self.path), "line 1", str(error), "a table of text, such as CSV in UTF-8")
         known: dict[str, str] = {}
         for name in filter(None, self.header):
             if plain_name(name) in known:
@@ -102,7 +106,7 @@ class TableFile:
         return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
     def rows(self, faults: Faults) -> Iterator[Line]:
-        """The rows, once; empty lines are passed over.
+        """The rows, read from the file each time; empty lines are passed over.
 
         Args:
             faults: rows with too few or too many fields are added, and left out.
@@ -110,22 +114,25 @@ class TableFile:
         Yields:
             Where it stands (file and line), and header name -> value, stripped.
         """
-        while True:
-            where = f"{self.path.name} line {self._reader.line_num + 1}"
-            try:
-                row = next(self._reader, None)
-            except csv.Error as error:
-                faults.add(where, "row", str(error), "a row of the table; is it another kind of file?")
-                return
-            if row is None:
-                return
-            if not any(row):
-                continue
-            if len(row) < len(self.header) or any(row[len(self.header) :]):
-                wanted = f"{len(self.header)}, as in the header; texts that hold the separator stand in quotes"
-                faults.add(where, "row", f"{len(row)} fields", wanted)
-                continue
-            yield where, {name: value.strip() for name, value in zip(self.header, row, strict=False)}
+        with _text(self.path, self._encoding) as file:
+            reader = csv.reader(file, delimiter=self._separator)
+            next(reader)  # the header
+            while True:
+                where = f"{self.path.name} line {reader.line_num + 1}"
+                try:
+                    row = next(reader, None)
+                except csv.Error as error:
+                    faults.add(where, "row", str(error), "a row of the table; is it another kind of file?")
+                    return
+                if row is None:
+                    return
+                if not any(row):
+                    continue
+                if len(row) < len(self.header) or any(row[len(self.header) :]):
+                    wanted = f"{len(self.header)}, as in the header; texts that hold the separator stand in quotes"
+                    faults.add(where, "row", f"{len(row)} fields", wanted)
+                    continue
+                yield where, {name: value.strip() for name, value in zip(self.header, row, strict=False)}
 
 
 def plain_name(name: str) -> str:
@@ -164,31 +171,66 @@ def file_text(path: Path) -> tuple[str, list[str]]:
         FileNotFoundError: there is no such file.
         SourceError: it is no whole file.
     """
-    faults, data = Faults(), b""
+    encoding, notes = _encoding_of(path)
+    with _text(path, encoding) as file:
+        return file.read(), notes
+
+
+def _encoding_of(path: Path) -> tuple[str, list[str]]:
+    """How a file is to be decoded, and a note where that is not UTF-8; it is read once, piece by piece.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SourceError: it is no whole file, or no text.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: found no such file; wanted a table, plain, .gz or .zip")
+    faults = Faults()
+    start, zero, before, latin = b"", -1, 0, -1
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        data = _content(path)
+        with _content(path) as file:
+            start = file.read(4)
+            if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                decoder = codecs.getincrementaldecoder("utf-16")()
+            piece = start
+            while True:
+                if zero < 0 and b"\0" in piece:
+                    zero = before + piece.index(b"\0")
+                if latin < 0:
+                    waiting = len(decoder.getstate()[0])  # bytes of a letter that the piece before broke off in
+                    try:
+                        decoder.decode(piece, final=not piece)
+                    except UnicodeDecodeError as error:
+                        latin = before - waiting + error.start
+                if not piece:
+                    break
+                before += len(piece)
+                piece = file.read(_PIECE)
     except (gzip.BadGzipFile, EOFError, zlib.error, zipfile.BadZipFile, ValueError) as error:
         faults.add(str(path), "file", str(error), "a whole file; download or copy it again")
-    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+    if start in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
         faults.add(str(path), "file", "a workbook or archive", "a table of text: save the sheet as CSV (UTF-8)")
     faults.refuse()
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return data.decode("utf-16"), [f"{path.name}: read as UTF-16"]
-        except UnicodeDecodeError as error:
-            faults.add(
-                str(path), "file", f"UTF-16 that breaks off at byte {error.start}", "a whole file; copy it again"
-            )
-    elif b"\0" in data:
-        faults.add(str(path), "file", f"a NUL at byte {data.index(0)}", "a table of text, such as CSV in UTF-8")
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        if latin >= 0:
+            faults.add(str(path), "file", f"UTF-16 that breaks off at byte {latin}", "a whole file; copy it again")
+        faults.refuse()
+        return "utf-16", [f"{path.name}: read as UTF-16"]
+    if zero >= 0:
+        faults.add(str(path), "file", f"a NUL at byte {zero}", "a table of text, such as CSV in UTF-8")
     faults.refuse()
-    try:
-        return data.decode("utf-8-sig"), []
-    except UnicodeDecodeError as error:
-        note = f"{path.name}: no UTF-8 (byte {error.start}), read as Latin-1; save it as UTF-8 if letters look wrong"
-        return data.decode("latin-1"), [note]
+    if latin < 0:
+        return "utf-8-sig", []
+    note = f"{path.name}: no UTF-8 (byte {latin}), read as Latin-1; save it as UTF-8 if letters look wrong"
+    return "latin-1", [note]
+
+
+@contextmanager
+def _text(path: Path, encoding: str) -> Iterator[TextIO]:
+    """The text of a file, line ends as they are."""
+    with _content(path) as file, io.TextIOWrapper(file, encoding, newline="") as text:
+        yield text
 
 
 def json_list(path: Path, faults: Faults) -> list[Any]:
@@ -213,14 +255,19 @@ def json_list(path: Path, faults: Faults) -> list[Any]:
     return items
 
 
-def _content(path: Path) -> bytes:
-    """The bytes, unpacked."""
+@contextmanager
+def _content(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes, unpacked as they are read."""
     if path.suffix == ".gz":
-        return gzip.decompress(path.read_bytes())
-    if path.suffix != ".zip":
-        return path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
-        if len(names) != 1:
-            raise ValueError(f"an archive of {len(names)} files; unpack it and name the table")
-        return archive.read(names[0])
+        with gzip.open(path, "rb") as file:
+            yield file
+    elif path.suffix != ".zip":
+        with path.open("rb") as file:
+            yield file
+    else:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+            if len(names) != 1:
+                raise ValueError(f"an archive of {len(names)} files; unpack it and name the table")
+            with archive.open(names[0]) as file:
+                yield file
