@@ -55,7 +55,9 @@ class AveragedWeights:
     def _update(self, engine: Any) -> None:
         if not accumulated(engine).ends:
             return
-        pairs = [*zip(self.network.parameters(), self._source.parameters(), strict=True)]
+        pairs: list[tuple[torch.Tensor, torch.Tensor]] = [
+            *zip(self.network.parameters(), self._source.parameters(), strict=True)
+        ]
         pairs += zip(self.network.buffers(), self._source.buffers(), strict=True)
         moved = [(mean, now) for mean, now in pairs if mean is not now]
         floats = [(mean, now) for mean, now in moved if mean.is_floating_point()]

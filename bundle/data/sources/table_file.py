@@ -256,7 +256,7 @@ def json_list(path: Path, faults: Faults) -> list[Any]:
 
 
 @contextmanager
-def _content(path: Path) -> Iterator[IO[bytes]]:
+def _content(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The bytes, unpacked as they are read."""
     if path.suffix == ".gz":
         with gzip.open(path, "rb") as file:
