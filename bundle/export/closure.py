@@ -30,15 +30,19 @@ def import_closure(root: Path, entries: Iterable[str]) -> list[Path]:
         if _file(root, name) is None:
             raise FileNotFoundError(f"There is no module {entry} in {root}.")
     trees: dict[Path, ast.Module] = {}
+    known = {""}  # what `bundle` itself lies in
     while waiting:
         name = waiting.pop()
+        if name in known:
+            continue
+        known.add(name)
         package, _, last = name.rpartition(".")
         path = _file(root, name)
         if path is None:  # a name in a module
             waiting.append(package)
             if (home := _file(root, package)) is not None:
                 waiting += _lent(ast.parse(home.read_text(encoding="utf-8")), last)
-        elif path not in trees:
+        else:
             trees[path] = ast.parse(path.read_text(encoding="utf-8"))
             waiting.append(package)  # its package's __init__ runs first
             waiting += _imported(trees[path])
