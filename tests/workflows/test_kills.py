@@ -29,7 +29,9 @@ CUT = range(15_000, 55_000)  # bytes: fewer than a checkpoint of tiny.json has, 
 def train(place, folder, workers, log, limit=None):
     """What `python -m monai.bundle run training` does, in a forked process."""
     torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads
-    logging.getLogger().handlers.clear()  # pytest's, one of which takes the output back
+    # pytest's, one of which takes the output back, and those on streams that an earlier test has closed
+    for each in [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]:
+        each.handlers.clear()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(output, number)
