@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bundle.export.closure import runtime_imports
+
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "bundle"
 ROOMS = {path.stem for path in BUNDLE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()} - {
@@ -26,15 +28,7 @@ def lines_of(picture: str) -> dict[str, int]:
 
 def rooms_imported(source: str, package: tuple[str, ...]) -> Iterator[str]:
     """The rooms that a module of a package names, in functions too, but not for the type checker alone."""
-    nodes: list[ast.AST] = [ast.parse(source)]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            nodes += node.orelse
-            continue
-        nodes += ast.iter_child_nodes(node)
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
+    for node in runtime_imports(ast.parse(source)):
         names = [name.name for name in node.names]
         if isinstance(node, ast.ImportFrom):
             above = package[: len(package) + 1 - node.level] if node.level else ()

@@ -58,6 +58,15 @@ def _file(root: Path, name: str) -> Path | None:
 
 def _imported(tree: ast.Module) -> Iterator[str]:
     """Modules of `bundle` that a source names; of `from bundle.a import b` both `bundle.a` and `bundle.a.b`."""
+    for node in runtime_imports(tree):
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
+        yield from (name for name in names if name.split(".")[0] == "bundle")
+
+
+def runtime_imports(tree: ast.Module) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements of a source, in functions too, but not those for the type checker alone."""
     nodes: list[ast.AST] = [tree]
     while nodes:
         node = nodes.pop()
@@ -65,10 +74,8 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             nodes += node.orelse
             continue
         nodes += ast.iter_child_nodes(node)
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
-        if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{name}" for name in names] + [str(node.module)]
-        yield from (name for name in names if name.split(".")[0] == "bundle")
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
 
 
 def _lent(tree: ast.Module, name: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import tempfile
 import weakref
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,22 @@ Item = TypeVar("Item")
 Numbers = npt.NDArray[np.int64]
 
 
-class Spool(Sequence[Item]):
+class _Items(Sequence[Item]):
+    """A sequence that is read item by item, and of which a slice holds numbers alone."""
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+    @overload
+    def __getitem__(self, place: slice) -> Taken[Item]: ...
+    def __getitem__(self, place: int | slice) -> Item | Taken[Item]:
+        numbers = range(len(self))[place]  # of negative ones too
+        return self._item(numbers) if isinstance(numbers, int) else Taken(self, np.array(numbers, np.int64))
+
+    def _item(self, number: int) -> Item:
+        raise NotImplementedError
+
+
+class Spool(_Items[Item]):
     """Items in a file without a name, each read when it is asked for: 8 bytes of memory an item.
 
     The file lies where `tempfile` puts it (TMPDIR), is open to this process alone, and goes with the spool, or with the
@@ -45,14 +60,7 @@ class Spool(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._starts) - 1
 
-    @overload
-    def __getitem__(self, place: int) -> Item: ...
-    @overload
-    def __getitem__(self, place: slice) -> Taken[Item]: ...
-    def __getitem__(self, place: int | slice) -> Item | Taken[Item]:
-        if isinstance(place, slice):
-            return Taken(self, np.arange(len(self))[place])
-        number = range(len(self))[place]  # of a negative one too
+    def _item(self, number: int) -> Item:
         start, end = self._starts[number], self._starts[number + 1]
         if end > self._written:
             self._file.flush()
@@ -60,11 +68,8 @@ class Spool(Sequence[Item]):
         item: Item = pickle.loads(os.pread(self._file.fileno(), end - start, start))
         return item
 
-    def __iter__(self) -> Iterator[Item]:
-        return (self[number] for number in range(len(self)))
 
-
-class Taken(Sequence[Item], Generic[Item]):
+class Taken(_Items[Item]):
     """Some items of another sequence, in an order of their own.
 
     Args:
@@ -78,17 +83,8 @@ class Taken(Sequence[Item], Generic[Item]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    @overload
-    def __getitem__(self, place: int) -> Item: ...
-    @overload
-    def __getitem__(self, place: slice) -> Taken[Item]: ...
-    def __getitem__(self, place: int | slice) -> Item | Taken[Item]:
-        if isinstance(place, slice):
-            return Taken(self._items, self._numbers[place])
-        return self._items[int(self._numbers[place])]
-
-    def __iter__(self) -> Iterator[Item]:
-        return (self[number] for number in range(len(self)))
+    def _item(self, number: int) -> Item:
+        return self._items[int(self._numbers[number])]
 
 
 class Digests:
