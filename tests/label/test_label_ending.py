@@ -83,7 +83,9 @@ def test_a_thread_that_dies_ends_the_server_which_says_why(tiny_package, tmp_pat
     odd.mkdir(parents=True)
     (odd / "loop").symlink_to("loop")  # of which no age can be told
     started = [str(each) for each in command(tmp_path, tiny_package)]
-    done = subprocess.run([*started, "--port", "0"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+    done = subprocess.run(
+        [*started, "--port", "0"], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 1, done.stderr[-3000:]
     assert "The server ends: the thread sessions has failed: OSError" in done.stdout + done.stderr
     assert "The server has ended: the thread sessions has failed" in done.stderr
