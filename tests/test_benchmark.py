@@ -13,7 +13,12 @@ from scripts.benchmark_rows import BENCHMARKS, BUSY, Row
 from tests.checkout import ROOT
 
 ELSEWHERE = {"reading.isolated": "tests/reading", "reading.import": "tests/reading"}  # run, and looked at, there
-RUN = [name for name, each in BENCHMARKS.items() if each.small and name not in ELSEWHERE]
+SLOW = {"loading.demo"}
+RUN = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name, each in BENCHMARKS.items()
+    if each.small and name not in ELSEWHERE
+]
 
 
 @pytest.mark.parametrize("name", RUN)
