@@ -1,4 +1,4 @@
-"""What a training's start costs with and without the table of a checked datalist: python -m scripts.benchmark_datalist
+"""A training's start with and without the table of a checked datalist (`python -m scripts.benchmark datalist`).
 
 The headers are simulated: one small DICOM file under many names.
 """
@@ -7,16 +7,15 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
-import fire
 import numpy as np
 
 from bundle.data.datalist import write_checked
 from bundle.data.datalist_text import table_of, write_datalist
 from scripts.benchmark_reading import SYNTAXES, write
-from scripts.text_table import text_table
+from scripts.benchmark_rows import Row, benchmark, took
 
 ROOT = Path(__file__).resolve().parent.parent
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
@@ -48,28 +47,36 @@ print(seconds, held / 1024)
 """
 
 
-def main(entries: int = 500_000, few: int = 1_000, whole: bool = False, markdown: bool = False) -> None:
-    """Print seconds to the first batch and memory of all processes, with so many entries and with `few`, 0 for none.
+@benchmark("datalist.start", needs="20 minutes and 3 GB of disk", entries=30, few=0, whole=True)
+def datalist_start(entries: int = 500_000, few: int = 1_000, whole: bool = False) -> list[Row]:
+    """Seconds to the first batch and memory of all processes, with so many entries and with few, 0 for none.
 
     `whole` also starts without a table, by looking at every header.
     """
-    rows = [("entries", "check, once", "start to the first batch", f"memory, {WORKERS} workers included", "wanted")]
-    held = {}
+    rows, held = [], []
     for number in filter(None, (few, entries)):
+        name, of = f"datalist.start.{number}", f"{number:,} entries"
         with tempfile.TemporaryDirectory() as folder:
             path = simulated(Path(folder), number)
-            start = time.perf_counter()
-            write_checked(path)
-            checked = f"{time.perf_counter() - start:.1f} s, table of {table_of(path).stat().st_size / 2**20:.0f} MiB"
-            seconds, held[number] = started(path)
-            more = f" (+{held[number] - held[few]:.0f})" if few in held and number != few else ""
-            wanted = "under 20 s, under +500 MiB" if number != few else ""
-            rows.append((f"{number:,}", checked, f"{seconds:.1f} s", f"{held[number]:.0f} MiB{more}", wanted))
+            rows.append(Row(f"{name}.check", f"check, once, {of}", (took(partial(write_checked, path)),), "s"))
+            size = table_of(path).stat().st_size / 2**20
+            seconds, memory = started(path)
+            held.append(memory)
+            rows += [
+                Row(f"{name}.table", f"its table, {of}", (size,), "MiB"),
+                Row(
+                    f"{name}.first_batch", f"start to the first batch, {of}", (seconds,), "s", wanted=("at most", 20.0)
+                ),
+                Row(f"{name}.memory", f"memory, {WORKERS} workers included, {of}", (memory,), "MiB"),
+            ]
             if whole:
                 table_of(path).unlink()
-                seconds, memory = started(path)
-                rows.append((f"{number:,}, no table", "", f"{seconds:.1f} s", f"{memory:.0f} MiB", ""))
-    print(text_table(rows, markdown))
+                seconds, _ = started(path)
+                rows.append(Row(f"{name}.without_table", f"start without a table, {of}", (seconds,), "s"))
+    if few:
+        what, more = f"memory of {entries:,} entries above that of {few:,}", held[1] - held[0]
+        rows.append(Row("datalist.start.more_memory", what, (more,), "MiB", wanted=("at most", 500.0)))
+    return rows
 
 
 def simulated(folder: Path, number: int) -> Path:
@@ -108,7 +115,3 @@ def started(path: Path) -> tuple[float, float]:
     said = subprocess.check_output(command, cwd=path.parent, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True)
     seconds, memory = map(float, said.split()[-2:])
     return seconds, memory
-
-
-if __name__ == "__main__":
-    fire.Fire(main)

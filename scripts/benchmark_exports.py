@@ -1,27 +1,31 @@
 """Images a second of a packaged bundle: PyTorch, plain and as inference.json runs it, TorchScript, ONNX Runtime.
 
-python -m scripts.benchmark_exports --bundle models/demo --exports eval/export
+python -m scripts.benchmark exports --bundle models/demo --exports eval/export
 """
 
-import statistics
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-import fire
 import torch
 
 from bundle.export.onnx_file import run_onnx
 from bundle.export.packaged import open_package
 from bundle.export.torchscript_file import run_torchscript
+from scripts.benchmark_rows import Row, benchmark, slug, turns
 
 REFERENCE = "PyTorch, float32"
 
 
-def main(
-    bundle: str, exports: str, batches: int | Sequence[int] = (1, 8), repeats: int = 15, threads: int | None = None
-) -> None:
-    """Print a markdown table: medians of `repeats` passes, all ways in turn in one process, and ratios to PyTorch's.
+@benchmark("exports.images", needs="the demo's package and exports of it (docs/exports.md)")
+def exports_images(
+    bundle: str = "models/demo",
+    exports: str = "eval/export",
+    batches: int | Sequence[int] = (1, 8),
+    repeats: int = 15,
+    threads: int | None = None,
+) -> list[Row]:
+    """Medians of `repeats` passes, all ways in turn in one process, against PyTorch in float32.
 
     Args:
         bundle: folder of a packaged bundle.
@@ -33,16 +37,17 @@ def main(
     batches = (batches,) if isinstance(batches, int) else tuple(batches)
     torch.set_num_threads(threads or torch.get_num_threads())
     canvas, ways = _ways(Path(bundle), Path(exports))
-    header = "".join(f" batch {batch}: images/s | ratio |" for batch in batches)
-    print(f"{torch.get_num_threads()} threads, {canvas} px, median of {repeats}\n")
-    print(f"| what |{header}\n|---|" + "---|---|" * len(batches))
-    seconds = {batch: _seconds(ways, torch.rand(batch, 1, canvas, canvas), repeats) for batch in batches}
-    for name in ways:
-        cells = [
-            f" {batch / seconds[batch][name]:.1f} | {seconds[batch][REFERENCE] / seconds[batch][name]:.2f}x |"
-            for batch in batches
-        ]
-        print(f"| {name} |{''.join(cells)}")
+    rows, of = [], f"{canvas} px, {torch.get_num_threads()} threads"
+    for batch in batches:
+        image = torch.rand(batch, 1, canvas, canvas)
+        # TorchScript optimises itself in its first passes
+        seconds = turns({name: partial(run, image) for name, run in ways.items()}, repeats, warm=3)
+        rates = {name: batch / each for name, each in seconds.items()}
+        for name, rate in rates.items():
+            both, against = ((rate,), "") if name == REFERENCE else ((rate, rates[REFERENCE]), f", against {REFERENCE}")
+            place = f"exports.images.{slug(name.partition(' (')[0])}.batch_{batch}"
+            rows.append(Row(place, f"{name}, batches of {batch}, {of}{against}", both, "images/s", "as many"))
+    return rows
 
 
 def _ways(bundle: Path, exports: Path) -> tuple[int, dict[str, Callable[[torch.Tensor], object]]]:
@@ -67,21 +72,3 @@ def _ways(bundle: Path, exports: Path) -> tuple[int, dict[str, Callable[[torch.T
         "TorchScript, float32": run_torchscript(exports / "model.ts"),
         "ONNX Runtime, float32": run_onnx(exports / "model.onnx", torch.get_num_threads()),
     }
-
-
-def _seconds(ways: dict[str, Callable[[torch.Tensor], object]], image: torch.Tensor, repeats: int) -> dict[str, float]:
-    """Median time of a pass, in seconds; the ways take turns, so that a busy moment of the machine meets all."""
-    for run in ways.values():
-        for _ in range(3):  # TorchScript optimises itself in its first passes
-            run(image)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, run in ways.items():
-            start = time.perf_counter()
-            run(image)
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
-
-
-if __name__ == "__main__":
-    fire.Fire(main)

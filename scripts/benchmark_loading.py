@@ -1,20 +1,15 @@
-"""What the canvas cache makes of loading, as ratios in one process: python -m scripts.benchmark_loading [--markdown]
-
-The images are simulated.
-"""
+"""What the canvas cache makes of loading, of simulated images (`python -m scripts.benchmark loading`)."""
 
 import json
 import multiprocessing as mp
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import fire
 import numpy as np
 import torch
 from monai.data import CacheDataset, DataLoader
@@ -28,47 +23,29 @@ from bundle.transforms import CachedCanvas, FitToCanvasd, LoadRadiographd
 from bundle.transforms.canvas import fit_to_canvas
 from bundle.transforms.canvas_building import build_canvases
 from scripts.benchmark_reading import SYNTAXES, write
-from scripts.text_table import text_table
+from scripts.benchmark_rows import Row, benchmark, slug, took, turns
 
 ROOT = Path(__file__).resolve().parent.parent
 FINDINGS = ("Mass", "Nodule")
 BATCH = 4  # of the large images
-Row = tuple[str, str, str]
 
 
-def main(
-    markdown: bool = False,
-    images: int = 128,
-    large: int = 48,
-    distinct: int = 8,
-    smallest: int = 2500,
-    largest: int = 3000,
-    canvas: int = 900,
-    repeats: int = 5,
-    workers: int | None = None,
-) -> None:
-    """Print what the demo's loader gives against what its step takes, and epochs over large files, cold and warm.
+@benchmark("loading.demo", images=20, repeats=1, workers=1)
+def loading_demo(images: int = 128, repeats: int = 5, workers: int | None = None) -> list[Row]:
+    """Images a second of the demo's loader, in several ways, against those of its step.
 
     Args:
-        markdown: print a Markdown table.
-        images: uncompressed, of the demo's sizes, for its loader and its step.
-        large: JPEG 2000 files, for the epochs.
-        distinct: how many of these differ; the others are the same under other names.
-        smallest, largest: pixels of their sides.
-        canvas: side of their canvas.
-        repeats: of everything but the cold epochs; the median counts. What a ratio is of takes turns.
-        workers: processes of loader, lean loop and builder; threads of the step. By default one a core.
+        images: uncompressed, of the demo's sizes.
+        repeats: of each way, which take turns; the median counts.
+        workers: processes of the loader, threads of the step; by default one a core.
     """
     cores = workers or len(os.sched_getaffinity(0))
-    table: list[Row] = [("what", "measured", "wanted")]
     with tempfile.TemporaryDirectory() as folder:
-        table += demo_rows(Path(folder), images, repeats, cores)
-        table += epoch_rows(Path(folder), large, distinct, (smallest, largest), canvas, repeats, cores)
-    print(text_table(table, markdown))
+        return demo_rows(Path(folder), images, repeats, cores)
 
 
 def demo_rows(folder: Path, images: int, repeats: int, cores: int) -> list[Row]:
-    """Images a second of the demo's loader, in several ways, against those of its step."""
+    """See `loading_demo`."""
     rng, entries = np.random.default_rng(0), []
     for n in range(images):
         write(folder / f"{n}.dcm", SYNTAXES["uncompressed"], rng, 448, 640)
@@ -99,27 +76,53 @@ def demo_rows(folder: Path, images: int, repeats: int, cores: int) -> list[Row]:
     trainer, update = (parser.get_parsed_content(f"train#trainer{part}") for part in ("", "#iteration_update"))
     trainer.state.epoch = 1
     step = partial(update, trainer, next(iter(loaders[f"decoded, {cores} workers"])))
-    seconds: dict[str, list[float]] = {way: [] for way in ("step", *loaders)}
     torch.set_num_threads(cores)
-    step()
-    for loader in loaders.values():  # once for what is made at first: workers, memory
-        consume(loader)
-    for _ in range(repeats):
-        seconds["step"].append(took(step) / batch_size)
-        for way, loader in loaders.items():
-            seconds[way].append(took(partial(consume, loader)) / (len(loader) * batch_size))
-    typical = {way: 1 / median(each) for way, each in seconds.items()}
-    rows = [("the demo's step, batches of 16 of 452 px", f"{typical['step']:.0f} images/s", "")]
-    for way in loaders:
-        ratio = f"{typical[way]:.0f} images/s: {typical[way] / typical['step']:.1f}x of the step"
-        rows.append((f"its loader, {way}", ratio, "at least 3x" if "canvas cache" in way else ""))
-    return rows
+    calls = {"step": step, **{way: partial(consume, loader) for way, loader in loaders.items()}}
+    seconds = turns(calls, repeats)  # the first is for what is made once: workers, memory
+    given = {way: len(loader) * batch_size / seconds[way] for way, loader in loaders.items()}
+    step_takes = batch_size / seconds["step"]
+    return [
+        Row(
+            f"loading.demo.{slug(way)}",
+            f"the demo's loader, {way}, against its step, batches of {batch_size} of {side} px",
+            (rate, step_takes),
+            "images/s",
+            "as many",
+            ("at least", 3.0) if "canvas cache" in way else None,
+        )
+        for way, rate in given.items()
+    ]
+
+
+@benchmark("loading.epochs", images=2, distinct=1, smallest=60, largest=80, canvas=40, repeats=1, workers=1)
+def loading_epochs(
+    images: int = 48,
+    distinct: int = 8,
+    smallest: int = 2500,
+    largest: int = 3000,
+    canvas: int = 900,
+    repeats: int = 5,
+    workers: int | None = None,
+) -> list[Row]:
+    """A first epoch against a lean loop over the same files, filling the cache against that, and later epochs by it.
+
+    Args:
+        images: JPEG 2000 files.
+        distinct: how many of these differ; the others are the same under other names.
+        smallest, largest: pixels of their sides.
+        canvas: side of their canvas.
+        repeats: of the later epochs; the median counts.
+        workers: processes of lean loop, loader and builder; by default one a core.
+    """
+    cores = workers or len(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        return epoch_rows(Path(folder), images, distinct, (smallest, largest), canvas, repeats, cores)
 
 
 def epoch_rows(
     folder: Path, number: int, distinct: int, size: tuple[int, int], side: int, repeats: int, cores: int
 ) -> list[Row]:
-    """A first epoch against a lean loop over the same files, filling the cache against that, and later epochs by it."""
+    """See `loading_epochs`."""
     rng, images = np.random.default_rng(0), []
     for n in range(number):
         images.append(folder / f"large{n}.dcm")
@@ -136,17 +139,14 @@ def epoch_rows(
     later = loader_of(Images(images, cached), BATCH, cores)
     consume(later)
     warm = median(took(partial(consume, later)) for _ in range(repeats))
-    of = f"{number} files of {size[0]} to {size[1]} px, JPEG 2000, to {side} px, {cores} processes"
-    each = {name: s / number * 1e3 for name, s in {"l": lean, "c": cold, "f": filling, "w": warm}.items()}
+    of = f"{number} JPEG 2000 files of {size[0]} to {size[1]} px to {side} px, {cores} processes, an image"
+    lean, cold, filling, warm = (seconds / number * 1e3 for seconds in (lean, cold, filling, warm))
+    first, fill = f"first epoch of the loader, {of}, against a lean decode loop", "filling the cache against that loop"
+    later_ones, most = "epoch by the cache against the first", ("at most", 1.0)
     return [
-        (f"lean decode loop, {of}", f"{each['l']:.0f} ms an image", ""),
-        (
-            "first epoch of the loader",
-            f"{each['c']:.0f} ms an image: {cold / lean:.2f}x of the lean loop",
-            "at most 1x",
-        ),
-        ("filling the cache", f"{each['f']:.0f} ms an image: {filling / lean:.2f}x of the lean loop", "at most 1x"),
-        ("epoch by the cache", f"{each['w']:.2f} ms an image: {cold / warm:.0f}x as fast as the first", "at least 20x"),
+        Row("loading.epochs.first", first, (cold, lean), "ms", wanted=most),
+        Row("loading.epochs.filling", fill, (filling, lean), "ms", wanted=most),
+        Row("loading.epochs.cached", later_ones, (warm, cold), "ms", "as fast", ("at least", 20.0)),
     ]
 
 
@@ -191,13 +191,3 @@ def decode(images: list[Path], side: int) -> None:
     for start in range(0, len(images), BATCH):
         arrays = [read_radiograph(image)[0] for image in images[start : start + BATCH]]
         torch.stack([fit_to_canvas(torch.from_numpy(array), (side, side))[0] for array in arrays])
-
-
-def took(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    fire.Fire(main)

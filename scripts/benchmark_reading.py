@@ -1,4 +1,4 @@
-"""What decoding in a process of its own costs, as ratios: python -m scripts.benchmark_reading [--markdown]"""
+"""What decoding in a process of its own costs (`python -m scripts.benchmark reading`)."""
 
 import importlib
 import os
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import fire
 import gdcm
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -26,7 +25,7 @@ from pydicom.uid import (
 from scipy.ndimage import gaussian_filter
 
 from bundle.reading import ReadingOptions, read_radiograph
-from scripts.text_table import text_table
+from scripts.benchmark_rows import Row, benchmark, slug
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNTAXES = {
@@ -51,27 +50,25 @@ import bundle.reading
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(time.perf_counter() - start, peak.split()[1])
 """
-Row = tuple[str, str, str]
 Reader = Callable[[Path], tuple[np.ndarray, object]]
 HERE: Reader = partial(read_radiograph, options=ReadingOptions(isolated=False))
 
 
-def main(
-    markdown: bool = False,
+@benchmark("reading.isolated", files=6, repeats=1, smallest=40, largest=60)
+def reading_isolated(
     files: int = 200,
     repeats: int = 5,
     smallest: int = 448,
     largest: int = 640,
     seed: int = 0,
     against: str = "",
-) -> None:
-    """Print a row a transfer syntax: milliseconds a file with and without the process, and their ratio.
+) -> list[Row]:
+    """A row a transfer syntax: milliseconds a file with and without the process.
 
     Each file is read in both ways in turn; what counts is its fastest reading of each, so that others on the machine do
     not.
 
     Args:
-        markdown: print a Markdown table.
         files: how many, in all transfer syntaxes together.
         repeats: of each reading.
         smallest, largest: pixels of the images' sides; the demo's by default.
@@ -79,7 +76,6 @@ def main(
         against: the folder of another version's working tree, whose reader takes the place of ours without the process.
     """
     ways = (read_radiograph, reader_of(Path(against)) if against else HERE)
-    rows = [("what", "measured", "wanted")]
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(seed)
         written = {
@@ -87,14 +83,15 @@ def main(
             for (name, syntax), count in zip(SYNTAXES.items(), shares(files, len(SYNTAXES)), strict=True)
         }
         times = {name: fastest(paths, repeats, ways) for name, paths in written.items()}
-    wanted = "at most 1.00x" if against else "at most 1.05x"
-    size = f"{smallest} to {largest} px"
-    rows += [
-        reading_row(f"{len(each)} files, {name}, {size}", each, wanted) for name, each in times.items() if len(each)
-    ]
-    rows += [reading_row(f"{files} files, all of these", np.concatenate(list(times.values())), wanted)]
-    rows += [import_row(repeats)]
-    print(text_table(rows, markdown))
+    times["all of these"] = np.concatenate(list(times.values()))
+    wanted = ("at most", 1.0 if against else 1.05)
+    rows = []
+    for name, seconds in times.items():
+        if len(seconds):  # its ratio is that of the sums over files
+            own, here = seconds.mean(axis=0) * 1e3
+            said = f"{len(seconds)} files, {name}, {smallest} to {largest} px, a file"
+            rows.append(Row(f"reading.isolated.{slug(name)}", said, (own, here), "ms", wanted=wanted))
+    return rows
 
 
 def shares(total: int, parts: int) -> list[int]:
@@ -173,20 +170,14 @@ def fastest(paths: list[Path], repeats: int, ways: tuple[Reader, Reader]) -> np.
     return times.min(axis=2)
 
 
-def reading_row(what: str, seconds: np.ndarray, wanted: str) -> Row:
-    """The ratio of the sums over files."""
-    own, here = seconds.mean(axis=0)
-    return what, f"{own * 1e3:.2f} ms against {here * 1e3:.2f} ms a file: {own / here:.2f}x", wanted
-
-
-def import_row(repeats: int) -> Row:
+@benchmark("reading.import", repeats=1)
+def reading_import(repeats: int = 5) -> list[Row]:
     """What `import bundle.reading` takes, in a fresh interpreter."""
     command = [sys.executable, "-c", IMPORT]
     place = os.environ | {"PYTHONPATH": str(ROOT)}
     said = [subprocess.check_output(command, env=place, text=True) for _ in range(repeats)]
     seconds, kilobytes = np.array([line.split() for line in said], dtype=float).min(axis=0)
-    return "import bundle.reading", f"{seconds:.2f} s, {kilobytes / 1024:.0f} MB", "under 3 s, 150 MB"
-
-
-if __name__ == "__main__":
-    fire.Fire(main)
+    return [
+        Row("reading.import.time", "import bundle.reading", (seconds,), "s", wanted=("at most", 3.0)),
+        Row("reading.import.memory", "the same", (kilobytes / 1024,), "MB", wanted=("at most", 150.0)),
+    ]

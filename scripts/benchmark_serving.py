@@ -1,6 +1,6 @@
 """Requests a second of the MONAI Label server, beside the network alone and the inference workflow on one radiograph.
 
-python -m scripts.benchmark_serving --image eval/demo/input/RG1_UNCR.dcm --model models/demo
+python -m scripts.benchmark serving --image eval/demo/input/RG1_UNCR.dcm --model models/demo
 
 Starts the server by scripts/serve.sh and asks it one request after the other, as one viewer would. "network" is the
 network's call in this process; "chain" reads, looks and finds candidates in this process, and saves nothing;
@@ -10,7 +10,6 @@ network's call in this process; "chain" reads, looks and finds candidates in thi
 import json
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,18 +18,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import fire
 import requests
 import torch
 from monai.bundle import ConfigParser
 
 from bundle.checkpoints import load_weights
+from scripts.benchmark_rows import Row, benchmark, slug, turns
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main(image: str, model: str = "models/demo", repeats: int = 20) -> None:
-    """Print a table: milliseconds (median) and requests a second of each way; all but the workflow in turn."""
+@benchmark(
+    "serving.requests", needs="the demo's package, MONAI Label (scripts/serve.sh) and a radiograph (scripts.copy_rg1)"
+)
+def serving_requests(image: str = "RG1_UNCR.dcm", model: str = "models/demo", repeats: int = 20) -> list[Row]:
+    """Medians of each way; all but the workflow in turn."""
     package, file = Path(model).resolve(), Path(image).resolve()
     with serving(package, file) as ask, torch.inference_mode():
         calls = in_process(package, file) | {
@@ -39,17 +41,12 @@ def main(image: str, model: str = "models/demo", repeats: int = 20) -> None:
             "served by name, heat map as NRRD": ask(show="map", result_extension=".nrrd"),
             "served as an upload, regions": ask(upload=True),
         }
-        times: dict[str, list[float]] = {name: [] for name in calls}
-        for _ in range(repeats + 3):
-            for name, call in calls.items():
-                started = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - started)
-    rows = {name: statistics.median(values[3:]) for name, values in times.items()}  # the first three warm up
-    rows["inferring, with files"] = workflow(package, file, max(3, repeats // 4))
-    print(f"| {file.name} | ms | per second |\n|---|---|---|")
-    for name, seconds in rows.items():
-        print(f"| {name} | {1e3 * seconds:.0f} | {1 / seconds:.1f} |")
+        seconds = turns(calls, repeats, warm=3)
+    seconds["inferring, with files"] = workflow(package, file, max(3, repeats // 4))
+    return [
+        Row(f"serving.requests.{slug(name)}", f"{name}, {file.name}", (each * 1e3,), "ms")
+        for name, each in seconds.items()
+    ]
 
 
 def in_process(package: Path, file: Path) -> dict[str, Callable[[], object]]:
@@ -126,7 +123,3 @@ def serving(package: Path, file: Path) -> Iterator[Callable[..., Callable[[], No
         finally:
             process.terminate()
             process.wait(30)
-
-
-if __name__ == "__main__":
-    fire.Fire(main)

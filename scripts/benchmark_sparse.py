@@ -1,28 +1,21 @@
-"""The sparse head's cost where one box is large, as a ratio in one process: python -m scripts.benchmark_sparse"""
+"""The sparse head's cost where one box is large (`python -m scripts.benchmark sparse.padded`)."""
 
-import time
-from collections.abc import Callable
-from statistics import median
-
-import fire
 import torch
 
 from bundle.networks.heads import SparseHead
 from bundle.networks.selection import of_like_size
-from scripts.text_table import text_table
+from scripts.benchmark_rows import Row, benchmark, turns
 
 
-def main(
-    sets: int = 16, large: int = 200, small: int = 12, width: int = 1024, repeats: int = 3, markdown: bool = False
-) -> None:
-    """Print what forward and backward take of a batch's sets as one, padded to the largest, against those of like size.
+@benchmark("sparse.padded", sets=4, large=40, small=3, width=16, repeats=1)
+def sparse_padded(sets: int = 16, large: int = 200, small: int = 12, width: int = 1024, repeats: int = 3) -> list[Row]:
+    """Forward and backward of a batch's sets, those of like size together, against all padded to the largest.
 
     Args:
         sets: images times findings; one of them is large.
         large, small: patches of a large box, and of all others.
         width: of the tokens.
         repeats: the median counts; the two ways take turns.
-        markdown: print a Markdown table.
     """
     torch.manual_seed(0)
     head, tokens = SparseHead(width, dropout=0.0), torch.randn(sets, large, width)
@@ -36,22 +29,6 @@ def main(
     def apart() -> None:
         torch.cat([head(tokens[rows, :n], valid[rows, :n]) for rows, n in groups]).sum().backward()
 
-    seconds: dict[str, list[float]] = {"padded": [], "apart": []}
-    for _ in range(repeats):
-        for name, way in (("padded", padded), ("apart", apart)):
-            seconds[name].append(took(way))
-    one, other = (median(seconds[name]) for name in ("padded", "apart"))
+    took = turns({"apart": apart, "padded": padded}, repeats)
     what = f"sparse head, {sets} sets, one of {large} patches, the others of {small}: of like size against padded"
-    measured = f"{other * 1e3:.0f} ms against {one * 1e3:.0f} ms: {other / one:.2f}x"
-    print(text_table([("what", "measured"), (what, measured)], markdown))
-
-
-def took(way: Callable[[], None]) -> float:
-    """Seconds."""
-    start = time.perf_counter()
-    way()
-    return time.perf_counter() - start
-
-
-if __name__ == "__main__":
-    fire.Fire(main)
+    return [Row("sparse.padded", what, (took["apart"] * 1e3, took["padded"] * 1e3), "ms")]

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from scripts import publish_experiments
+import bundle
+from scripts import publish_experiments, publish_history
 from scripts.publish_figures import KEPT, PAGES, rendered
 
 TABLES = rendered(**json.loads(KEPT.read_text(encoding="utf-8")))
@@ -21,6 +22,35 @@ def test_a_table_is_what_was_measured(page, name):
 def test_an_experiments_table_is_what_was_measured(name):
     _, page, table = publish_experiments.TABLES[name]
     assert placed(page, name) == table(EXPERIMENTS[name]).strip()
+
+
+def test_the_history_ends_with_this_version_and_the_demos_figures():
+    entries = json.loads(publish_history.KEPT.read_text(encoding="utf-8"))
+    assert placed(publish_history.PAGE, "history") == publish_history.history_table(entries)
+    last = entries[-1]
+    assert {key: last[key] for key in ("auroc", "sensitivity")} == publish_history.demo_quality()
+    assert last["version"] == bundle.__version__
+    minutes = re.findall(
+        r"^\| minutes \|.*\| ([\d.]+) \|$", (publish_history.ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert minutes == [str(last["minutes"])]
+
+
+def test_a_release_is_added_with_the_demos_figures(tmp_path, monkeypatch):
+    for name in ("KEPT", "PAGE"):
+        copied = tmp_path / getattr(publish_history, name).name
+        copied.write_bytes(getattr(publish_history, name).read_bytes())
+        monkeypatch.setattr(publish_history, name, copied)
+    before = json.loads(publish_history.KEPT.read_text())
+    with pytest.raises(SystemExit, match="needs all of"):
+        publish_history.main(minutes=5.0)
+    publish_history.main(minutes=15.4, on="a machine", change="less of it")
+    *kept, added = json.loads(publish_history.KEPT.read_text())
+    assert kept == before
+    assert added["version"] == bundle.__version__
+    assert {key: added[key] for key in ("auroc", "sensitivity")} == publish_history.demo_quality()
+    last = placed(publish_history.PAGE, "history").splitlines()[-1]
+    assert [cell.strip() for cell in last.split("|")[3:8:2]] == ["15.4 (-2.0)", "0.912 (+0.000)", "less of it"]
 
 
 def placed(page, name):

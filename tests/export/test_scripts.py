@@ -7,7 +7,7 @@ import fire
 import pytest
 import torch
 
-from scripts import benchmark_exports, copy_rg1
+from scripts import benchmark, benchmark_exports, copy_rg1
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,8 +20,8 @@ def test_one_batch_size_is_enough(monkeypatch, capsys, argument, sizes):
         seen.append(len(image))
 
     monkeypatch.setattr(benchmark_exports, "_ways", lambda *_: (8, {benchmark_exports.REFERENCE: network}))
-    command = ["--bundle", "b", "--exports", "e", "--batches", argument, "--repeats", "1"]
-    fire.Fire(benchmark_exports.main, command=command)
+    command = ["exports", "--bundle", "b", "--exports", "e", "--batches", argument, "--repeats", "1"]
+    fire.Fire(benchmark.main, command=command)
     assert list(dict.fromkeys(seen)) == sizes
     assert capsys.readouterr().out.count("images/s") == len(sizes)
 
