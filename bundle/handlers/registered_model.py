@@ -20,6 +20,7 @@ from mlflow.exceptions import MlflowException
 
 from bundle.atomic import new_folder
 from bundle.checkpoints import unwrap
+from bundle.comments import without_comments
 from bundle.handlers.run_journal import Entry
 from bundle.handlers.run_source import ROOT
 from bundle.networks.selection import PatchSelection
@@ -28,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 METRIC, VALUE, EPOCH, DATA = "validation.metric", "validation.value", "validation.epoch", "validation.data"
 WEIGHTS = "weights"  # tag: the fingerprint of the training's file
-_COMPLETE = "MLmodel"  # what MLflow writes last
+_MODEL = "MLmodel"  # the file that makes a folder a model
 
 
 def check_names(model: str, alias: str) -> None:
@@ -44,8 +45,10 @@ def check_names(model: str, alias: str) -> None:
         )
 
 
-def check_registrable(engine: Any, name: str, config: Any, checkpoint: Path | None) -> None:
+def check_registrable(engine: Any, name: str, config: Mapping[str, Any], checkpoint: Path | None) -> None:
     """Raise a ValueError where a training's weights could not be exported in the end."""
+    from bundle.export.packaged_configs import SHARED
+
     if not config or checkpoint is None:
         raise ValueError(
             f"registered_model is {name!r}, which is made of the training's configuration and weights: it wants "
@@ -56,6 +59,11 @@ def check_registrable(engine: Any, name: str, config: Any, checkpoint: Path | No
         raise ValueError(
             f"registered_model is {name!r}, but a {type(network).__name__} cannot be exported as ONNX: wanted a "
             "PatchCLIP or a subclass of it. Leave registered_model out."
+        )
+    if missing := [key for key in SHARED if key not in config]:
+        raise ValueError(
+            f"registered_model is {name!r}, but the configuration has no {missing[0]}, which inference needs: wanted a "
+            "fine-tuning's, not a pretraining's. Leave registered_model out."
         )
 
 
@@ -104,7 +112,7 @@ def write_model(config: Mapping[str, Any], folder: Path) -> None:
 
 
 def chosen_by(state: Any, config: Mapping[str, Any], data: list[dict[str, Any]]) -> dict[str, str]:
-    """Tags of a version: the metric that chose the weights, its value and epoch, and by what it judged.
+    """Tags of a version: the metric that chose the weights, its value and epoch, and by what it judged; else none.
 
     Args:
         state: of the trainer, with `chosen_by` (`bundle.training.ResumableTraining`); without it there is no value.
@@ -112,11 +120,11 @@ def chosen_by(state: Any, config: Mapping[str, Any], data: list[dict[str, Any]])
         data: what was learnt from, of `bundle.handlers.run_source.data_of`.
     """
     metric, value, epoch = getattr(state, "chosen_by", None) or (None, math.nan, 0)
-    if metric is None or not math.isfinite(value):
+    if metric is None or not math.isfinite(value) or not data:
         return {}
     # the same datalist, section, findings and rule of a hit: else one number is not above the other
-    judge = [[each["digest"], each["profile"]] for each in data]
-    judge += [config.get("validation_section"), config.get("hit_criterion")]
+    judge: list[Any] = [[each["digest"], each["profile"]] for each in data]
+    judge += [config.get("validation_section"), without_comments(config.get("hit_criterion"))]
     digest = hashlib.sha256(json.dumps(judge, sort_keys=True).encode()).hexdigest()[:16]
     return {METRIC: metric, VALUE: repr(float(value)), EPOCH: str(epoch), DATA: digest}
 
@@ -137,7 +145,7 @@ def register(client: MlflowClient, run: Run, entry: Entry, folder: Path) -> None
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
     mine = next((each for each in found if each.tags.get(WEIGHTS) == entry["weights"]), None)
     if mine is None:
-        if not (folder / _COMPLETE).is_file():
+        if not (folder / _MODEL).is_file():
             logger.warning(f"{name} gets no version of run {run.info.run_name}: {folder} is gone.")
             return
         client.log_artifacts(run_id, str(folder), place)

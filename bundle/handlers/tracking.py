@@ -152,7 +152,7 @@ class Tracking(MLFlowHandler):
         if self not in self._open.handlers:
             self._open.handlers.append(self)
         if self.registered_model is not None:
-            check_registrable(engine, self.registered_model, self.config, self.checkpoint)
+            check_registrable(engine, self.registered_model, self._read_config(), self.checkpoint)
         if self._open.outbox is None:
             self._begin(self._open.outermost or engine)
 

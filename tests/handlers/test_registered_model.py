@@ -1,11 +1,15 @@
 """What is to be registered: refused before a training where it cannot be, said after it where it was not."""
 
+import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
 
-from bundle.handlers.registered_model import DATA, METRIC, VALUE
+from bundle.export.packaged_configs import SHARED
+from bundle.handlers.registered_model import DATA, EPOCH, METRIC, VALUE, chosen_by
 from bundle.handlers.run_sender import Sender
 from bundle.networks.selection import PatchSelection
 from tests.handlers.tracked_engines import artifacts, runs, tracking, trainer, uri
@@ -30,9 +34,28 @@ def test_what_cannot_be_registered_is_refused_before_the_training(
     assert not list(output_dir.glob("mlflow_waiting_*"))
 
 
+def test_a_value_says_what_it_is_comparable_with() -> None:
+    def tags(
+        value: float = 0.5, section: str = "validation", criterion: str = "centre", words: str = ""
+    ) -> dict[str, str]:
+        state = SimpleNamespace(chosen_by=("froc", value, 3))
+        config = {"validation_section": section, "hit_criterion": {"_desc_": words, "criterion": criterion}}
+        return chosen_by(state, config, [{"name": "training", "digest": "d", "profile": {"findings": ["Mass"]}}])
+
+    assert tags().items() >= {METRIC: "froc", VALUE: "0.5", EPOCH: "3"}.items()
+    assert tags(0.6)[DATA] == tags(words="said otherwise")[DATA] == tags()[DATA]
+    assert len({each[DATA] for each in (tags(), tags(section="test"), tags(criterion="iou"))}) == 3
+    assert tags(math.nan) == chosen_by(SimpleNamespace(), {}, []) == {}
+    assert chosen_by(SimpleNamespace(chosen_by=("froc", 0.5, 3)), {}, []) == {}  # of data that nobody knows
+
+
 def test_an_export_that_fails_is_said_and_the_run_is_whole(output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     engine = trainer(tracking(output_dir, "a", checkpoint=output_dir / "model.pt", registered_model="m"))
-    engine.network.selection = PatchSelection(2)  # its configuration is none of this bundle's
+    engine.network.selection = PatchSelection(2)
+    with pytest.raises(ValueError, match=r"has no reading.* not a pretraining's"):
+        engine.run()
+    # all that inference needs is named, and the weights are not
+    (output_dir / "config_20250102_030405.json").write_text(json.dumps({key: [] for key in SHARED}))
     engine.run()
     (run,) = runs(output_dir)
     assert run.info.status == "FINISHED"

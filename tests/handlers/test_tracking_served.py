@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from ignite.engine import Events
@@ -239,6 +240,9 @@ def test_the_best_weights_are_registered_later_and_load_elsewhere(
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     held = {path.name for path in model_in(output).iterdir()}
     assert held == {"MLmodel", "model.onnx", "conda.yaml", "python_env.yaml", "requirements.txt"}  # no pickle
+    facts = {prop.key: prop.value for prop in onnx.load(model_in(output) / "model.onnx").metadata_props}
+    assert json.loads(facts["findings"]) == ["Effusion", "Mass"]
+    assert "preprocessing" in facts
     send_tracking.main(str(output), server.url)
     assert waiting(output) == list(output.glob("mlflow_model_*")) == []
     client = MlflowClient(server.url)
