@@ -50,13 +50,16 @@ def test_a_value_says_what_it_is_comparable_with() -> None:
 
 
 def test_an_export_that_fails_is_said_and_the_run_is_whole(output_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
-    engine = trainer(tracking(output_dir, "a", checkpoint=output_dir / "model.pt", registered_model="m"))
-    engine.network.selection = PatchSelection(2)
-    with pytest.raises(ValueError, match=r"has no reading.* not a pretraining's"):
+    def train() -> None:
+        engine = trainer(tracking(output_dir, "a", checkpoint=output_dir / "model.pt", registered_model="m"))
+        engine.network.selection = PatchSelection(2)
         engine.run()
+
+    with pytest.raises(ValueError, match=r"has no reading.* not a pretraining's"):
+        train()
     # all that inference needs is named, and the weights are not
     (output_dir / "config_20250102_030405.json").write_text(json.dumps({key: [] for key in SHARED}))
-    engine.run()
+    train()
     (run,) = runs(output_dir)
     assert run.info.status == "FINISHED"
     assert "registration_failed" in run.data.tags
