@@ -32,7 +32,8 @@ _REFERENCE = re.compile(rf"{ID_REF_KEY}(\w+(?:{ID_SEP_KEY}\w+)*)((?:\[(?:'\w+'|\
 # MONAI's --tracking adds this key last, whatever the settings are
 _TRACKED = "save_execute_config"
 _TRACKING_KEYS = set(DEFAULT_MLFLOW_SETTINGS["configs"]) - {"trainer", "validator", "evaluator"}
-_TRACKING_KEYS.add("system_metrics")  # of configs/tracking_mlflow.json, which asks no evaluation for it
+# of configs/tracking_mlflow.json, which asks no evaluation for them
+_TRACKING_KEYS |= {"system_metrics", "registered_model", "registered_alias"}
 
 
 class UnknownKeyError(SystemExit):

@@ -206,6 +206,9 @@ class ResumableTraining:
         # before last.pt: a training that is finished has its weights
         finished = engine.state.epoch == engine.state.max_epochs
         unjudged = finished and validation is not None and validation.best_metric_epoch == -1
+        if validation is not None and not unjudged:  # for a tracker (`bundle.handlers.registered_model`)
+            chosen = validation.key_metric_name, float(validation.best_metric), int(validation.best_metric_epoch)
+            engine.state.chosen_by = chosen
         if engine.state.rank == 0:
             if unjudged:
                 logger.warning(

@@ -33,9 +33,11 @@ def export_onnx(network: nn.Module, canvas: int, facts: Mapping[str, str], path:
     Raises:
         DisagreementError: onnxruntime's results differ; nothing is written.
     """
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # it warns of torchvision's operators, which nothing here needs
+    # the first warns of torchvision's operators, which nothing here needs; the others tell of every step
+    exporters = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [exporter.level for exporter in exporters]
+    for exporter in exporters:
+        exporter.setLevel(logging.ERROR)
     try:
         with tracing():
             program = torch.onnx.export(
@@ -48,7 +50,8 @@ def export_onnx(network: nn.Module, canvas: int, facts: Mapping[str, str], path:
                 verbose=False,
             )
     finally:
-        exporter.setLevel(level)
+        for exporter, level in zip(exporters, levels, strict=True):
+            exporter.setLevel(level)
     assert program is not None  # it is None only where a file was asked for
     program.model.metadata_props.update(facts)
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.parameters())

@@ -14,6 +14,7 @@ from mlflow.entities import Dataset, DatasetInput, Experiment, LifecycleStage, M
 from mlflow.exceptions import MlflowException, RestException
 from requests import HTTPError
 
+from bundle.handlers.registered_model import register
 from bundle.handlers.run_journal import Entry
 from bundle.handlers.run_owner import HOST, is_gone, owner_tags
 
@@ -179,6 +180,9 @@ class Sender:
             logger.warning(f"MLflow does not get {path}: it has changed since its run, or is gone.")
             return
         self.client.log_artifact(run.info.run_id, str(path), entry["folder"])
+
+    def _send_register(self, token: str, run: Run, entry: Entry) -> None:
+        register(self.client, run, entry, self.folder / entry["folder"])
 
     def _send_data(self, token: str, run: Run, entry: Entry) -> None:
         source = {"source_type": "local", "source": "{}"}  # MLflow wants one; where it lies is nobody's business

@@ -22,8 +22,10 @@ from ignite import distributed as idist
 from ignite.engine import Events
 from monai.handlers import MLFlowHandler
 
+from bundle.fingerprint import file_fingerprint
 from bundle.guard import resolved_values
 from bundle.handlers.outbox import Outbox
+from bundle.handlers.registered_model import check_names, check_registrable, chosen_by, write_model
 from bundle.handlers.run_owner import owner_tags
 from bundle.handlers.run_parameters import allowed_name, parameters, recordable, resolved_config
 from bundle.handlers.run_sender import Sender, artifact_location, limit_requests, sqlite_folder, state_of
@@ -86,9 +88,13 @@ class Tracking(MLFlowHandler):
         checkpoint: file of weights to upload when the run has finished.
         iteration_interval: how often to log the loss within an epoch; 0 for never.
         system_metrics: every 10 seconds how busy the machine is (`bundle.handlers.run_system`); true needs psutil.
+        registered_model: under this name a finished training's `checkpoint` becomes a version in MLflow's registry
+            (`bundle.handlers.registered_model`); None registers none.
+        registered_alias: that the version gets if it is better than the one that has it.
 
     Raises:
-        ValueError: the experiment was deleted, or the URI is a plain folder.
+        ValueError: the experiment was deleted, or the URI is a plain folder; or `registered_model` or its alias is no
+            name that MLflow takes, or is given for a network that cannot be exported or without `config`.
         ModuleNotFoundError: `system_metrics` is true without psutil.
         mlflow.exceptions.MlflowException: a database cannot be opened.
     """
@@ -104,6 +110,8 @@ class Tracking(MLFlowHandler):
         checkpoint: str | Path | None = None,
         iteration_interval: int = 50,
         system_metrics: bool = False,
+        registered_model: str | None = None,
+        registered_alias: str = "best",
     ) -> None:
         # MLflow reports its use to its makers; a hospital's machine asks for it first
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -122,6 +130,9 @@ class Tracking(MLFlowHandler):
         self.config, self.output_dir = config, None if output_dir is None else Path(output_dir)
         self.files, self.checkpoint = tuple(artifacts), None if checkpoint is None else Path(checkpoint)
         self.system_metrics = system_metrics
+        self.registered_model, self.registered_alias = registered_model, registered_alias
+        if registered_model is not None:
+            check_names(registered_model, registered_alias)
         self._open = _open_runs.setdefault((uri, experiment_name, self.run_name), _OpenRun())
         self._rates: dict[str, float] = {}
         self._epoch = 0
@@ -140,6 +151,8 @@ class Tracking(MLFlowHandler):
         """Join the run, or open it."""
         if self not in self._open.handlers:
             self._open.handlers.append(self)
+        if self.registered_model is not None:
+            check_registrable(engine, self.registered_model, self._read_config(), self.checkpoint)
         if self._open.outbox is None:
             self._begin(self._open.outermost or engine)
 
@@ -260,6 +273,24 @@ class Tracking(MLFlowHandler):
                 self._log_metrics(json.loads(path.read_text(encoding="utf-8")), step=self._epoch)
         if self.checkpoint is not None and self.checkpoint.is_file():
             self._put_file(self.checkpoint, "models")
+            if self.registered_model is not None:
+                self._register(self.checkpoint)
+
+    def _register(self, weights: Path) -> None:
+        """Write the model beside the journal, from where it is sent."""
+        state, config, resolved = self._open.outermost.state, self._read_config(), resolved_values()
+        fingerprint = file_fingerprint(weights)
+        folder = (self.output_dir or Path()) / f"mlflow_model_{state.tracked_run[:12]}_{fingerprint}"
+        try:
+            if not folder.is_dir():  # else it still waits there
+                write_model(config, folder)
+        except Exception as error:  # exporters raise their own; the training is done, and its weights are there
+            logger.exception(f"{weights} is not registered in MLflow: it could not be exported.")
+            self._put("tags", values={"registration_failed": type(error).__name__})
+            return
+        names = {"name": self.registered_model, "alias": self.registered_alias, "folder": folder.name}
+        tags = chosen_by(state, resolved_config(config, resolved), data_of(resolved))
+        self._put("register", **names, weights=fingerprint, tags=tags)
 
     def _put_file(self, path: Path, folder: str | None) -> None:
         place = os.path.relpath(path, self.output_dir or Path())

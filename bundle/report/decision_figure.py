@@ -1,6 +1,6 @@
 """The decision curve: net benefit against the probability from which on one would act."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -12,6 +12,7 @@ from bundle.report.figure import STYLE, Figure, finish, panels
 from bundle.results.colours import INK, MUTED, finding_colour
 
 _THRESHOLDS = np.linspace(0.01, 0.8, 80)
+COLUMNS = ("finding", "threshold_probability", "net_benefit", "net_benefit_of_acting_on_all")
 
 
 def draw_decisions(
@@ -38,6 +39,7 @@ def draw_decisions(
     ]
     if not drawn:
         return None
+    table: list[Sequence[str | float]] = [COLUMNS]
     with matplotlib.rc_context(STYLE):
         names = [records.findings[k] for k in drawn]
         canvas, axes = panels(names, 2.4, "Threshold probability", "Net benefit, true positives an image")
@@ -45,6 +47,7 @@ def draw_decisions(
             point = points[records.findings[k]]
             probability = calibrated(scores[:, k], point["slope"], point["offset"])
             own, everything = net_benefit(probability, label[:, k], _THRESHOLDS)
+            table += [(records.findings[k], *row) for row in np.stack([_THRESHOLDS, own, everything], 1).tolist()]
             panel.axhline(0, color=INK, linewidth=1)
             panel.plot(_THRESHOLDS, everything, "--", color=MUTED, linewidth=1)
             panel.plot(_THRESHOLDS, own, color=INK, linewidth=2.8)
@@ -56,4 +59,4 @@ def draw_decisions(
         "Net benefit against the probability from which on one would act, a panel a finding. Coloured: acting on the "
         "calibrated probability. Grey and dashed: on every image. The line at 0: on none."
     )
-    return finish("decision_curve", "Decision curves of image probabilities", alt, canvas)
+    return finish("decision_curve", "Decision curves of image probabilities", alt, canvas, table)

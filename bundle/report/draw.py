@@ -46,7 +46,7 @@ def draw_report(
     description: str = "",
     readers: Sequence[ReaderPoint] = (),
 ) -> Path:
-    """Write `figures/*.png`, `figures/*.svg` and `report.html`, the page last.
+    """Write `figures/*.png`, `figures/*.svg`, `tables/*.csv` and `report.html`, the page last.
 
     Args:
         output_dir: folder to write; files in it are replaced.
@@ -71,6 +71,8 @@ def draw_report(
     for figure in [*figures, *(figure for section in sections for figure in section.figures)]:
         write_file(output_dir / "figures" / f"{figure.name}.png", figure.png)
         write_file(output_dir / "figures" / f"{figure.name}.svg", figure.svg)
+        if figure.table:
+            write_file(output_dir / "tables" / f"{figure.name}.csv", figure.csv())
     generated = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     page = render_report(
         records, metrics, notes, figures, examples, config, description, versions(), generated, sections

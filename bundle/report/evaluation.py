@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: metrics.json, notes.json, records, figures and report.html."""
+"""What an evaluation leaves behind: metrics.json, notes.json, records, figures, tables and report.html."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -68,9 +68,9 @@ def write_evaluation(output_dir: Path, records: Records, judged: Judged) -> Path
     """All figures of the records, and the page that shows them.
 
     Into `output_dir`: `metrics.json` (figures by key, numbers or null), `notes.json` (why a figure is null, how
-    intervals were made), `records/` (from which all of it can be made again), `figures/*.png` and `*.svg`, and
-    `report.html`, the last, so that a report always has its numbers beside it. Each file is replaced at once or not at
-    all.
+    intervals were made), `records/` (from which all of it can be made again), `figures/*.png` and `*.svg`,
+    `tables/*.csv` (the numbers of their curves), and `report.html`, the last, so that a report always has its numbers
+    beside it. Each file is replaced at once or not at all.
 
     Args:
         output_dir: made if missing.

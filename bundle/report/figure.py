@@ -1,5 +1,6 @@
-"""One figure as PNG and SVG with the text that stands for it, and what all figures share."""
+"""One figure as PNG and SVG with the text that stands for it, its numbers, and what all figures share."""
 
+import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure as Canvas
 from bundle.results.colours import INK, MUTED
 
 Metrics = Mapping[str, float | None]
+Table = Sequence[Sequence[str | float]]  # names of the columns, then rows
 
 STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -44,6 +46,7 @@ class Figure:
         png: the picture at 160 dpi.
         svg: an `<svg>` element with title and description, to be written as a file or put into a page. Its ids start
             with the name, so that several fit into one page.
+        table: the numbers of its curves; empty where `metrics.json` has all that is drawn.
     """
 
     name: str
@@ -51,6 +54,15 @@ class Figure:
     alt: str
     png: bytes
     svg: str
+    table: Table = ()
+
+    def csv(self) -> str:
+        """The table; a number is as short as it can be and still be read back, and empty where it is not defined."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for row in self.table:
+            writer.writerow([cell if isinstance(cell, str) or cell == cell else "" for cell in row])
+        return text.getvalue()
 
 
 def whisker(axes: Axes, at: float, low: float | None, high: float | None, colour: str, upright: bool = False) -> None:
@@ -62,13 +74,13 @@ def whisker(axes: Axes, at: float, low: float | None, high: float | None, colour
         axes.plot(*((y, x) if upright else (x, y)), color=ink, linewidth=width, solid_capstyle="butt", snap=False)
 
 
-def finish(name: str, title: str, alt: str, canvas: Canvas) -> Figure:
-    """A drawn canvas as a figure: both files, with title and description in them."""
+def finish(name: str, title: str, alt: str, canvas: Canvas, table: Table = ()) -> Figure:
+    """A drawn canvas as a figure: both files, with title and description in them, and its numbers."""
     png, svg = io.BytesIO(), io.StringIO()
     with matplotlib.rc_context(STYLE):
         canvas.savefig(png, format="png", dpi=160, metadata={"Software": None, "Description": alt, "Title": title})
         canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    return Figure(name, title, alt, png.getvalue(), _accessible(svg.getvalue(), name, title, alt))
+    return Figure(name, title, alt, png.getvalue(), _accessible(svg.getvalue(), name, title, alt), table)
 
 
 def _accessible(svg: str, name: str, title: str, alt: str) -> str:

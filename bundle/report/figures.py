@@ -12,7 +12,7 @@ from bundle.metrics.draws import Draws
 from bundle.metrics.froc import FP_RATES, FROCCurve, froc_curve, sensitivity_at
 from bundle.metrics.froc_figures import sensitivities
 from bundle.metrics.records import Records, of_finding
-from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, listed, panels, percent, whisker
+from bundle.report.figure import DOT, STYLE, Figure, Metrics, Table, finish, listed, panels, percent, whisker
 from bundle.report.tier_figure import draw_contrasts
 from bundle.results.colours import INK, MUTED, finding_colour
 
@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 
 # Where the bands are computed: eight places an octave, from below the first reported rate to above the last.
 _BAND_RATES = np.geomspace(FP_RATES[0] / 2, FP_RATES[-1] * 2, 57)
+FROC_COLUMNS = ("finding", "false_positives_per_image", "sensitivity", "sensitivity_low", "sensitivity_high")
 
 
 def draw_figures(records: Records, metrics: Metrics, replicates: int = 1000, seed: int = 0) -> list[Figure]:
@@ -87,7 +88,16 @@ def _froc_figure(records: Records, metrics: Metrics, replicates: int, seed: int)
         f"{len(curves)} curves, one per finding, and their mean. Mean sensitivity by FP per image: {means}. "
         "At one per image: " + listed(records.findings, metrics, "froc/{}/sens_at_1fp") + "."
     )
-    return finish("froc", title, alt, canvas)
+    return finish("froc", title, alt, canvas, _froc_table(lines))
+
+
+def _froc_table(lines: Sequence[tuple[str, str, Floats, Floats | None, FROCCurve | None]]) -> Table:
+    """Rows at eight rates an octave, however many candidates there are; the ends of the interval are pointwise."""
+    rows: list[Sequence[str | float]] = [FROC_COLUMNS]
+    for name, _, line, band, _ in lines:
+        low, high = np.full((2, len(line)), np.nan) if band is None else band
+        rows += [(name, *row) for row in np.stack([_BAND_RATES, line, low, high], 1).tolist()]
+    return rows
 
 
 def _sensitivity_figure(findings: Sequence[str], metrics: Metrics) -> Figure | None:

@@ -22,10 +22,14 @@ def draw_readers(points: Sequence[ReaderPoint]) -> Figure | None:
         return None
     findings, readers = ([*dict.fromkeys(names)] for names in ([p.finding for p in points], [p.reader for p in points]))
     told = []
+    table: list[Sequence[str | float]] = [("finding", "reader", "whose", "false_positives_per_image", "sensitivity")]
     with matplotlib.rc_context(STYLE):
         canvas, axes = panels(findings, 2.4, "False positives per image", "Sensitivity")
         for panel, finding in zip(axes, findings, strict=True):
             for point in (point for point in points if point.finding == finding):
+                curve = zip(point.model_fp_per_image, point.model_sensitivity, strict=True)
+                table.append((finding, point.reader, "reader", point.fp_per_image, point.sensitivity))
+                table += [(finding, point.reader, "network", *place) for place in curve]
                 colour = PALETTE[readers.index(point.reader) % len(PALETTE)]
                 x = np.clip([*point.model_fp_per_image, _RIGHT], _LEFT, _RIGHT)
                 y = [*point.model_sensitivity, point.model_sensitivity[-1]]
@@ -42,4 +46,4 @@ def draw_readers(points: Sequence[ReaderPoint]) -> Figure | None:
         axes[0].legend(loc="lower right", frameon=False, fontsize=8)
     title = "Readers' operating points on the network's FROC curve by the same reference"
     alt = f"Readers' sensitivity at their false positives per image. {'; '.join(told)}."
-    return finish("readers", title, alt, canvas)
+    return finish("readers", title, alt, canvas, table)

@@ -1,15 +1,17 @@
 """The reliability figure: observed share of positives against predicted probability."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 import numpy as np
 
-from bundle.metrics.calibration import reliability_curve
+from bundle.metrics.calibration import ReliabilityCurve, reliability_curve
 from bundle.metrics.records import Records
 from bundle.probability import calibrated
 from bundle.report.figure import STYLE, Figure, finish, panels
 from bundle.results.colours import INK, MUTED, finding_colour
+
+COLUMNS = ("finding", "calibrated", "images", "predicted_probability", "share_of_positives", "share_low", "share_high")
 
 
 def draw_reliability(
@@ -32,6 +34,7 @@ def draw_reliability(
     known = [k for k in range(len(records.findings)) if (~np.isnan(records.images.label[:, k])).any()]
     if not known:
         return None
+    table: list[Sequence[str | float]] = [COLUMNS]
     with matplotlib.rc_context(STYLE):
         names = [records.findings[k] for k in known]
         canvas, axes = panels(names, 2.4, "Predicted probability (mean of the bin)", "Share of positives")
@@ -41,9 +44,11 @@ def draw_reliability(
             probability, point = scores[:, k], points.get(records.findings[k], {})
             if "slope" in point:
                 raw = reliability_curve(scores[:, k], label, bins)
+                table += _rows(records.findings[k], "no", raw)
                 panel.plot(raw.predicted, raw.observed, "o:", color="#8b949e", markersize=3.5, linewidth=1)
                 probability = calibrated(probability, point["slope"], point["offset"])
             curve = reliability_curve(probability, label, bins)
+            table += _rows(records.findings[k], "yes" if "slope" in point else "no", curve)
             panel.vlines(curve.predicted, curve.low, curve.high, color=INK, linewidth=1)
             panel.plot(curve.predicted, curve.observed, "o-", color=colour, markeredgecolor=INK, markersize=5)
         axes[0].set_xlim(-0.03, 1.03)
@@ -52,4 +57,9 @@ def draw_reliability(
         "Observed share of positives against predicted probability, a panel a finding; the dashed diagonal is perfect. "
         "Coloured: calibrated on validation, where it is. Grey and dotted: the network's own score."
     )
-    return finish("reliability", "Reliability of image probabilities", alt, canvas)
+    return finish("reliability", "Reliability of image probabilities", alt, canvas, table)
+
+
+def _rows(finding: str, is_calibrated: str, curve: ReliabilityCurve) -> Iterator[Sequence[str | float]]:
+    columns = (curve.count, curve.predicted, curve.observed, curve.low, curve.high)
+    yield from ((finding, is_calibrated, *row) for row in zip(*(each.tolist() for each in columns), strict=True))

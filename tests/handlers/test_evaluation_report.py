@@ -1,5 +1,6 @@
 """The report of a real evaluation: MONAI's evaluator, real DICOM files, a detector of brightness as the network."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -22,6 +23,7 @@ from bundle.metrics import by_size, load_records, summarise
 from bundle.metrics.image_level import summarise_images
 from bundle.metrics.strata import SIZE_TIERS
 from bundle.precision import Precision
+from bundle.report.figures import FROC_COLUMNS
 from bundle.results import MapsToCandidatesd
 from bundle.transforms import FitToCanvasd, LoadRadiographd
 from tests.tiny import FINDINGS, write_tiny_data
@@ -90,7 +92,8 @@ def test_everything_is_there_and_nothing_half_written(done: Path) -> None:
         for n in ("froc", "sensitivity", "auroc", "reliability", "size")
         for kind in ("png", "svg")
     }
-    assert names == {"metrics.json", "notes.json", "report.html"} | records | figures
+    tables = {"tables/froc.csv", "tables/reliability.csv"}
+    assert names == {"metrics.json", "notes.json", "report.html"} | records | figures | tables
     Image.open(done / "figures" / "froc.png").verify()
 
 
@@ -111,6 +114,24 @@ def test_metrics_follow_from_the_saved_records_and_have_the_agreed_keys(done: Pa
     assert metrics["froc/Mass/sens_at_1fp"] == 1.0
     assert metrics["auroc/Mass"] == 1.0
     assert metrics["n_images/Mass"] == 6
+
+
+def test_the_curves_are_tables_too(done: Path) -> None:
+    metrics = json.loads((done / "metrics.json").read_text())
+    text = (done / "tables" / "froc.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    assert tuple(rows[0]) == FROC_COLUMNS
+    assert len(rows) == 3 * 57
+    for rate in (0.125, 1, 8):
+        at = {row["finding"]: row for row in rows if abs(float(row["false_positives_per_image"]) - rate) < 1e-9}
+        assert at.keys() == {"Mean of findings", *FINDINGS}
+        assert float(at["Effusion"]["sensitivity"]) == pytest.approx(metrics[f"froc/Effusion/sens_at_{rate:g}fp"])
+        assert float(at["Mean of findings"]["sensitivity"]) == pytest.approx(metrics[f"froc/mean/sens_at_{rate:g}fp"])
+        assert all(float(row["sensitivity_low"]) <= float(row["sensitivity_high"]) for row in at.values())
+    bins = list(csv.DictReader((done / "tables" / "reliability.csv").read_text().splitlines()))
+    assert sum(int(row["images"]) for row in bins if row["finding"] == "Mass") == 6
+    assert {row["calibrated"] for row in bins} == {"no"}
+    assert not any(secret in text for secret in ("SecretReport", "SECRET", "patient-", ".dcm"))
 
 
 def test_the_page_shows_images_words_and_the_merged_configuration(done: Path) -> None:

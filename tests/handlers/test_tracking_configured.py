@@ -36,7 +36,7 @@ CONFIGS = {
         },
         "validate": {
             "handlers": [],
-            "evaluator": "$tracked_engines.evaluator(tracked_engines.Details(), *@validate#handlers)",
+            "evaluator": "$tracked_engines.evaluator(tracked_engines.Details(@output_dir), *@validate#handlers)",
         },
         "training": [{"_target_": "bundle.guard.refuse_unknown_overrides"}, "@learnt_from", "$@train#trainer.run()"],
         "evaluating": [{"_target_": "bundle.guard.refuse_unknown_overrides"}, "$@validate#evaluator.run()"],
@@ -71,8 +71,9 @@ def test_the_settings_work_by_configuration(configs: Path, output_dir: Path, pla
     training, evaluating = runs(output_dir)
     assert training.info.run_name != evaluating.info.run_name
     assert {training.info.status, evaluating.info.status} == {"FINISHED"}
-    assert artifacts(training) == {"config.json", "models/model.pt"}
-    assert artifacts(evaluating) == {"config.json"}
+    judged = {"config.json", "metrics.json", "figures/froc.png", "tables/froc.csv"}
+    assert artifacts(training) == judged | {"models/model.pt"}
+    assert artifacts(evaluating) == judged
     assert training.data.params["max_epochs"] == "7"  # the merged configuration, overrides included
     assert training.data.params["ckpt_path"] == f"{output_dir}/model.pt"  # resolved
     (data,) = training.inputs.dataset_inputs

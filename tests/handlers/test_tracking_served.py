@@ -15,15 +15,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
+import torch
 from ignite.engine import Events
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from bundle.handlers.registered_model import DATA, METRIC, VALUE
+from bundle.handlers.run_sender import Sender
 from bundle.handlers.tracking import Tracking
 from scripts import send_tracking
+from tests.handlers.registered_training import outputs, train
 from tests.handlers.tracked_engines import SECRETS, Details, evaluator, trainer, uri
 
+# who loads a registered model: MLflow and onnxruntime, and nothing of the bundle
+LOAD = """
+import json, sys
+import mlflow, numpy as np
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/chest@best")
+np.savez(sys.argv[3], **model.predict({"image": np.load(sys.argv[2])}))
+assert "bundle" not in sys.modules
+print(json.dumps(model.metadata.signature.to_dict()))
+"""
 TERMS = ("iteration/total", "iteration/patch", "iteration/global")
 
 
@@ -200,3 +216,83 @@ def test_trainings_at_the_same_time_do_not_mix(server: Server, output_dir: Path)
         assert server.files(run, "models") == [f"models/model_{epochs}.pt"]
         assert server.read(run, f"models/model_{epochs}.pt") == f"weights of {epochs}".encode()
     assert waiting(output_dir) == []
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place in which a training of the bundle's configs has ended while its server was dead."""
+    folder = tmp_path_factory.mktemp("registered")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        train(folder, tracking_uri="http://127.0.0.1:9", registered_model="chest", max_epochs=1)
+    return folder
+
+
+def model_in(folder: Path) -> Path:
+    (model,) = folder.glob("mlflow_model_*")
+    return model
+
+
+def test_the_best_weights_are_registered_later_and_load_elsewhere(
+    server: Server, trained: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "eval"
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    held = {path.name for path in model_in(output).iterdir()}
+    assert held == {"MLmodel", "model.onnx", "conda.yaml", "python_env.yaml", "requirements.txt"}  # no pickle
+    facts = {prop.key: prop.value for prop in onnx.load(model_in(output) / "model.onnx").metadata_props}
+    assert json.loads(facts["findings"]) == ["Effusion", "Mass"]
+    assert "preprocessing" in facts
+    send_tracking.main(str(output), server.url)
+    assert waiting(output) == list(output.glob("mlflow_model_*")) == []
+    client = MlflowClient(server.url)
+    version = client.get_model_version_by_alias("chest", "best")
+    history = client.get_metric_history(version.run_id, "froc")
+    assert version.tags[METRIC] == "froc"
+    assert float(version.tags[VALUE]) == max(point.value for point in history)
+
+    image = torch.rand(3, 1, 132, 132, generator=torch.Generator().manual_seed(0))
+    np.save(tmp_path / "image.npy", image.numpy())
+    command = [sys.executable, "-c", LOAD, server.url, "image.npy", "found.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    signature = {key: json.loads(value) for key, value in json.loads(done.stdout).items() if value}
+    (given,), wanted = signature["inputs"], outputs(tmp_path, image)
+    assert (given["name"], given["tensor-spec"]) == ("image", {"dtype": "float32", "shape": [-1, 1, 132, 132]})
+    with np.load(tmp_path / "found.npz") as found:
+        assert [spec["name"] for spec in signature["outputs"]] == list(found) == list(wanted)
+        for spec in signature["outputs"]:
+            assert spec["tensor-spec"] == {"dtype": "float32", "shape": [-1, *found[spec["name"]].shape[1:]]}
+            np.testing.assert_allclose(found[spec["name"]], wanted[spec["name"]].numpy(), atol=1e-4)
+
+
+def test_the_alias_moves_to_what_is_better_alone(server: Server, trained: Path, tmp_path: Path) -> None:
+    client = MlflowClient(server.url)
+    sender = Sender(client, tmp_path)
+
+    def sent(token: str, value: float | None, data: str = "a", weights: str = "w") -> str | None:
+        """Who holds the alias when a run's version has been sent."""
+        shutil.copytree(model_in(trained / "eval"), tmp_path / "model")
+        tags = {} if value is None else {METRIC: "froc", VALUE: repr(value), DATA: data}
+        head = {"token": token, "name": token, "experiment": "patch_clip", "began": 1, "tags": {}}
+        names = {"name": "moves", "alias": "candidate", "folder": "model"}
+        sender.send(head, {"op": "register", **names, "weights": weights, "tags": tags})
+        assert not (tmp_path / "model").exists()
+        holder: str | None = client.get_registered_model("moves").aliases.get("candidate")
+        return None if holder is None else str(holder)
+
+    assert sent("no value", None) is None
+    assert sent("first", 0.5) == "2"
+    assert sent("no value again", None) == "2"
+    assert sent("a tie", 0.5) == "2"
+    assert sent("other data", 0.9, data="b") == "2"
+    assert sent("better", 0.6) == "6"
+    assert sent("worse", 0.55) == "6"
+    assert "not above 0.6" in client.get_model_version("moves", "7").tags["alias/candidate"]
+    # what was not confirmed, or ended a second time with the same weights, is there once, and moves nothing
+    client.set_registered_model_alias("moves", "candidate", "2")
+    assert sent("better", 0.6) == "2"
+    assert len(client.search_model_versions("name = 'moves'")) == 7
+    assert sent("better", 0.7, weights="trained on") == "8"
+    client.delete_model_version_tag("moves", "8", VALUE)  # a person's choice
+    assert sent("best of all", 0.99) == "8"

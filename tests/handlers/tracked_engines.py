@@ -64,8 +64,8 @@ def fail_in_epoch_2(engine: Any, error: BaseException) -> Any:
 class Details:
     """Leaves figures as the bundle's metric handlers do, and files as an evaluation report does."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
 
     def attach(self, engine: Any) -> None:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.details)
@@ -80,6 +80,8 @@ class Details:
     def files(self, _: Any) -> None:
         (self.folder / "figures").mkdir(exist_ok=True)
         (self.folder / "figures" / "froc.png").write_bytes(b"a picture")
+        (self.folder / "tables").mkdir(exist_ok=True)
+        (self.folder / "tables" / "froc.csv").write_text("finding,sensitivity\n")
         (self.folder / "metrics.json").write_text(json.dumps({"froc/mean/score": 0.4, "auroc/mean": None}))
         (self.folder / "records.npz").write_bytes(b"not asked for")
 

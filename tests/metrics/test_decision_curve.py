@@ -70,3 +70,5 @@ def test_figures_and_intervals_are_those_of_real_resampling_and_reach_the_report
     assert figure is not None
     assert figure == draw_decisions(records, points)
     assert draw_decisions(records, {}) is None
+    row = next(row for row in figure.table[1:] if row[0] == "A" and row[1] == pytest.approx(0.3))
+    assert row[2:] == pytest.approx((metrics[key], metrics[f"{key}/treat_all"]))

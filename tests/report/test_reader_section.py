@@ -50,6 +50,10 @@ def test_drawn_again_from_the_file(left):
     figure = draw_readers(points)
     assert "R2, Mass: 0.50 at 0.00" in figure.alt
     assert figure.svg.count("R1") >= 2  # described, and in the legend
+    assert "Mass,R2,reader,0.0,0.5\n" in figure.csv()
+    curve = zip(points[-1].model_fp_per_image, points[-1].model_sensitivity, strict=True)
+    network = (f"Mass,R2,network,{x},{y}\n" for x, y in curve)
+    assert "".join(network) in figure.csv()
     write_points([], left)
     assert not (left / "readers.json").exists()
     assert read_points(left) == []
