@@ -53,8 +53,7 @@ def check_one_optimizer(optimizer: Any, trainer: Any, lr_scheduler: Any) -> None
         if getattr(owner, "optimizer", optimizer) is not optimizer:
             raise ValueError(
                 f"{name} has another optimizer than `resumable`. Give the trainer, the schedule and `resumable` the "
-                "same: @sharded_optimizer with configs/multi_gpu_train.json, which comes behind the files that define "
-                "them, else @optimizer."
+                "same, @stepping_optimizer, which is the sharded one where shard_optimizer is true."
             )
 
 
