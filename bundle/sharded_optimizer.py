@@ -9,7 +9,7 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.optim import Optimizer
 
 
-class ShardedOptimizer(ZeroRedundancyOptimizer):  # type: ignore[misc]
+class ShardedOptimizer(ZeroRedundancyOptimizer):
     """torch's ZeroRedundancyOptimizer around an optimizer: of R ranks each has about 1 / R of its states.
 
     A rank steps the parameters that it has states of, by the optimizer's own step, and sends them to the others: the
