@@ -44,6 +44,19 @@ def check_batches(trainer: Any) -> None:
         )
 
 
+def check_one_optimizer(optimizer: Any, trainer: Any, lr_scheduler: Any) -> None:
+    """A schedule of another optimizer, such as the one before it was sharded, would change nothing.
+
+    Raises: ValueError: the trainer or the schedule has another optimizer than the one that is saved.
+    """
+    for name, owner in (("The trainer", trainer), ("The learning rate's schedule", lr_scheduler)):
+        if getattr(owner, "optimizer", optimizer) is not optimizer:
+            raise ValueError(
+                f"{name} has another optimizer than `resumable`. Give the trainer, the schedule and `resumable` the "
+                "same, @stepping_optimizer, which is the sharded one where shard_optimizer is true."
+            )
+
+
 def check_prompts(network: nn.Module) -> None:
     """Without them the loss is finite, and teaches nothing."""
     if not getattr(unwrap(network), "has_prompts", True):

@@ -12,7 +12,7 @@ from torch import nn
 
 from bundle.atomic import remove_leftovers
 from bundle.averaging import AveragedWeights
-from bundle.beginning import check_batches, check_beginning, check_prompts, check_save_every
+from bundle.beginning import check_batches, check_beginning, check_one_optimizer, check_prompts, check_save_every
 from bundle.checkpoints import load_weights as load_weights
 from bundle.checkpoints import previous_of, read_last, save_atomically, save_last, unwrap
 from bundle.comments import without_comments
@@ -121,6 +121,7 @@ class ResumableTraining:
     def _run(self) -> None:
         check_batches(self.trainer)
         check_save_every(self.save_every, self.trainer)
+        check_one_optimizer(self.optimizer, self.trainer, self.lr_scheduler)
         if self._averaged is not None:
             self._averaged.attach(self.trainer, self.evaluator)
         if self.last.is_file():
@@ -233,6 +234,8 @@ class ResumableTraining:
     def _save_last(self, engine: Any) -> None:
         state = engine.state
         ranks = state_of_ranks(engine)
+        if hasattr(self.optimizer, "consolidate_state_dict"):  # a sharded one's states are gathered of all ranks
+            self.optimizer.consolidate_state_dict()
         self._saved_at = state.iteration
         if state.rank != 0:
             return

@@ -30,8 +30,8 @@ NETWORKS = [
 ]
 
 
-def memory(network: Network, batch: int) -> float:
-    """GB of a GPU: weights and gradients in float32, Adam's two states, activations in bf16.
+def memory(network: Network, batch: int, shares: int = 1) -> float:
+    """GB of a GPU: weights and gradients in float32, Adam's two states in so many shares, activations in bf16.
 
     A block keeps about 34 bytes a token and channel (Korthikanti et al., "Reducing Activation Recomputation in Large
     Transformer Models", 2022, with an attention that keeps no matrix), with checkpointing its input's 4, and one
@@ -40,7 +40,7 @@ def memory(network: Network, batch: int) -> float:
     trained = HEADS + TOWER * network.tower_trains
     blocks = BLOCKS * 4 + 34 if network.checkpointing else BLOCKS * 34
     activations = batch * (network.tokens * WIDTH * blocks + 2 * 2 * HIDDEN * network.hidden_side**2)
-    return (4 * (TOWER + HEADS + TEXT) + 12 * trained + activations) / 1e9
+    return (4 * (TOWER + HEADS + TEXT) + (4 + 8 / shares) * trained + activations) / 1e9
 
 
 def computed(network: Network) -> float:
@@ -51,15 +51,23 @@ def computed(network: Network) -> float:
     return (passes * forward + 3 * downscaler) / 1e12
 
 
-def sent(network: Network, ranks: int, batch: int) -> tuple[float, float]:
-    """MB that a rank sends a step: the gradients' all-reduce (ring), and stage 1's embeddings, there and back."""
+def sent(network: Network, ranks: int, batch: int, sharded: bool = False) -> tuple[float, float]:
+    """MB that a rank sends a step: the gradients' all-reduce (ring), and stage 1's embeddings, there and back.
+
+    Where the optimizer is sharded the weights too, which each rank has stepped its share of.
+    """
     share = (ranks - 1) / ranks
-    gradients = 2 * share * 4 * (HEADS + TOWER * network.tower_trains)
+    gradients = (2 + sharded) * share * 4 * (HEADS + TOWER * network.tower_trains)
     return gradients / 1e6, 2 * 2 * share * ranks * batch * EMBEDDING * 4 / 1e6
 
 
 def main(
-    batch: int = 64, ranks: tuple[int, ...] = (1, 8, 64), tflops: float = 400, link: float = 50, markdown: bool = False
+    batch: int = 64,
+    ranks: tuple[int, ...] = (1, 8, 64),
+    tflops: float = 400,
+    link: float = 50,
+    sharded: bool = False,
+    markdown: bool = False,
 ) -> None:
     """Print the model.
 
@@ -68,16 +76,22 @@ def main(
         ranks: numbers of GPUs.
         tflops: that a GPU does of this work in bf16; assumed.
         link: GB a second that a GPU sends; assumed. Nothing is taken to be sent while it computes.
+        sharded: with `--shard_optimizer true`; the gradients' column is then gradients and weights.
         markdown: print a Markdown table.
     """
     table = [("network", "GPUs", "GB", "images/s", "gradients, MB", "embeddings, MB", "efficiency")]
     for network in NETWORKS:
         seconds = batch * computed(network) / tflops
         for number in ranks:
-            gradients, embeddings = sent(network, number, batch)
+            gradients, embeddings = sent(network, number, batch, sharded)
             waiting = gradients / link / 1e3
             rate, share = number * batch / (seconds + waiting), seconds / (seconds + waiting)
-            numbers = f"{memory(network, batch):.0f}", f"{rate:,.0f}", f"{gradients:.0f}", f"{embeddings:.1f}"
+            numbers = (
+                f"{memory(network, batch, number if sharded else 1):.0f}",
+                f"{rate:,.0f}",
+                f"{gradients:.0f}",
+                f"{embeddings:.1f}",
+            )
             table.append((network.name, str(number), *numbers, f"{share:.2f}"))
     print(text_table(table, markdown))
 

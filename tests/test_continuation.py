@@ -68,6 +68,10 @@ class Net(nn.Sequential):
         return super().forward(image + (random.random() + np.random.rand() if self.training else 0))
 
 
+def adamw(network):
+    return torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=0.05)
+
+
 class Training:
     """A real, small training; `figures` are what each epoch logs."""
 
@@ -80,7 +84,7 @@ class Training:
         self.network, self.figures, self.orders = Net(frozen_seed), {}, []
         wrap, accumulation = more.pop("wrap", lambda network: network), more.pop("accumulation_steps", 1)
         wrapped = wrap(self.network)
-        optimizer = torch.optim.AdamW([p for p in self.network.parameters() if p.requires_grad], lr=0.05)
+        optimizer = more.pop("optimizer", adamw)(self.network)
         scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=15)
         evaluator = SupervisedEvaluator(
             device="cpu",
@@ -101,7 +105,7 @@ class Training:
             network=wrapped,
             optimizer=optimizer,
             loss_function=lambda output, _: {"loss": (term := output.square().mean()), "square": term},
-            iteration_update=STEP,
+            iteration_update=more.pop("step", STEP),
             key_train_metric={"loss": Average(output_transform=from_engine(["loss"], first=True))},
             accumulation_steps=accumulation,
             train_handlers=[LossTerms(), ValidationHandler(1, evaluator), LrScheduleHandler(scheduler)],

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from tests.test_continuation import ended, same
 from tests.workflows.conftest import Place
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -39,3 +40,6 @@ def test_training_on_two_processes_is_finite_and_one_writes(tmp_path):
     assert all(torch.isfinite(v).all() for v in last["network"].values() if isinstance(v, torch.Tensor))
     assert output.count("100% done") == 1  # one voice
     assert {p.name for p in place.models.iterdir()} == {"last.pt", "last_but_one.pt", "model.pt"}
+    more = {"batch_size": 2, "shard_optimizer": True, "ckpt_dir": tmp_path / "shared"}
+    place.execute([*TORCHRUN, *place.arguments("training", "train", "multi_gpu_train", **more)])
+    assert same(ended(tmp_path / "shared"), ended(place.models))  # to the bit, the optimizer's states too
