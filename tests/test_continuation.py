@@ -3,26 +3,17 @@
 import errno
 import logging
 import os
-import random
 import resource
 import signal
 import subprocess
 import time
-from copy import deepcopy
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
-from ignite.metrics import Average
 from monai.bundle import ConfigParser
-from monai.data import DataLoader, Dataset
-from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import LrScheduleHandler, ValidationHandler, from_engine
-from monai.transforms import Compose
 from torch import nn
 from torch.utils.data import DistributedSampler
 
@@ -31,135 +22,11 @@ from bundle.checkpoints import previous_of, save_atomically, save_last
 from bundle.continuation import TrainedWeights
 from bundle.data.boxed_sampler import BoxedSampler
 from bundle.data.loading import EpochSampler
-from bundle.engines import TrainingStep
-from bundle.handlers import LossTerms
-from bundle.optim import computed_as
-from bundle.precision import Precision
-from bundle.training import ResumableTraining, better
 from tests.forked_ranks import run_ranks
+from tests.small_training import BATCH, IN_VALIDATION, STEPS, Net, Training, after, ended, same
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[1]
-IMAGES, BATCH, STEPS = 12, 2, 6
-STEP = TrainingStep(Precision("float32", channels_last=False), network_keys=(), full=False)
-
-
-class Epochs:
-    """Changes an image by the epoch, as the augmentations do."""
-
-    def set_epoch(self, epoch):
-        self.epoch = epoch
-
-    def __call__(self, item):
-        noise = np.random.default_rng((self.epoch, item["index"])).normal(size=5)
-        return {"image": torch.as_tensor(item["image"] + noise, dtype=torch.float32), "index": item["index"]}
-
-
-class Net(nn.Sequential):
-    """What draws (dropout), what changes without an optimizer (batch norm), what is frozen, what a name hides."""
-
-    def __init__(self, frozen_seed=1):
-        torch.manual_seed(frozen_seed)
-        frozen = nn.Linear(5, 8).requires_grad_(False)
-        torch.manual_seed(7)
-        super().__init__(frozen, nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))
-
-    def forward(self, image):
-        return super().forward(image + (random.random() + np.random.rand() if self.training else 0))
-
-
-def adamw(network):
-    return torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=0.05)
-
-
-class Training:
-    """A real, small training; `figures` are what each epoch logs."""
-
-    def __init__(self, folder, epochs=3, workers=0, length=None, frozen_seed=1, sampler=EpochSampler, **more):
-        random.seed(5)
-        np.random.seed(5)
-        rng = np.random.default_rng(0)
-        data = [{"image": rng.normal(size=5), "index": i, "boxes": [0] * (i % 3 == 0)} for i in range(IMAGES)]
-        dataset = Dataset(data, Compose([Epochs()]))
-        self.network, self.figures, self.orders = Net(frozen_seed), {}, []
-        wrap, accumulation = more.pop("wrap", lambda network: network), more.pop("accumulation_steps", 1)
-        wrapped = wrap(self.network)
-        optimizer = more.pop("optimizer", adamw)(self.network)
-        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=15)
-        evaluator = SupervisedEvaluator(
-            device="cpu",
-            val_data_loader=DataLoader(dataset, batch_size=4, num_workers=0),
-            network=wrapped,
-            iteration_update=lambda engine, batch: {"loss": engine.network.eval()(batch["image"]).mean()},
-            key_val_metric={"mean": Average(output_transform=lambda output: output["loss"].detach())},
-            metric_cmp_fn=better,
-            decollate=False,
-        )
-        self.trainer = SupervisedTrainer(
-            device="cpu",
-            max_epochs=epochs,
-            train_data_loader=DataLoader(
-                dataset, batch_size=BATCH, sampler=sampler(dataset), num_workers=workers, drop_last=True
-            ),
-            epoch_length=length,
-            network=wrapped,
-            optimizer=optimizer,
-            loss_function=lambda output, _: {"loss": (term := output.square().mean()), "square": term},
-            iteration_update=more.pop("step", STEP),
-            key_train_metric={"loss": Average(output_transform=from_engine(["loss"], first=True))},
-            accumulation_steps=accumulation,
-            train_handlers=[LossTerms(), ValidationHandler(1, evaluator), LrScheduleHandler(scheduler)],
-            decollate=False,
-        )
-        self.trainer.add_event_handler(Events.ITERATION_STARTED, self.look)
-        self.trainer.add_event_handler(Events.EPOCH_COMPLETED, self.note)
-        self.evaluator = evaluator
-        self.resumable = ResumableTraining(
-            self.trainer, wrapped, optimizer, folder, scheduler, evaluator=evaluator, seed=3, **more
-        )
-
-    def look(self, engine):
-        self.orders.append((engine.state.iteration, engine.state.batch["index"].tolist()))
-
-    def note(self, engine):
-        validated = self.evaluator.state.metrics["mean"]
-        self.figures[engine.state.epoch] = {**engine.state.metrics, "validated": validated}
-
-    def run(self):
-        self.resumable.run()
-        return self
-
-    def killed(self, event):
-        """Run until then, and end as a kill does: nothing more is written."""
-
-        def kill(_):
-            raise KeyboardInterrupt
-
-        engine, when = event
-        getattr(self, engine).add_event_handler(when, kill)
-        with pytest.raises(KeyboardInterrupt):
-            self.run()
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
-def ended(folder):
-    return [torch.load(folder / name, weights_only=True) for name in ("last.pt", "model.pt")]
-
-
-def after(iteration):
-    return "trainer", Events.ITERATION_COMPLETED(once=iteration)
-
-
-IN_VALIDATION = ("evaluator", Events.ITERATION_COMPLETED(once=2))  # the next, after its second batch
 
 
 @pytest.mark.parametrize(
@@ -371,31 +238,6 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     assert left == ["mine.pt"]
 
 
-@pytest.mark.parametrize(("steps", "images"), [(2, 4), (3, 6)])
-def test_accumulated_gradients_are_those_of_a_larger_batch(tmp_path, steps, images, monkeypatch):
-    """Of a loss that is a mean over images, of a network without batch norm; an epoch's last step may have fewer."""
-    monkeypatch.setattr(random, "random", lambda: 0.0)
-    monkeypatch.setattr(np.random, "rand", lambda: 0.0)
-    trainings = [Training(tmp_path / "a", epochs=2, accumulation_steps=steps), Training(tmp_path / "b", epochs=2)]
-    gradients = ([], [])
-    for training, seen, each in zip(trainings, gradients, (BATCH, images), strict=True):
-        training.network[1], training.network[2] = nn.Identity(), nn.Identity()
-        training.trainer.data_loader = DataLoader(
-            training.trainer.data_loader.dataset, batch_size=each, sampler=training.trainer.data_loader.sampler
-        )
-        training.trainer.state.epoch_length = len(training.trainer.data_loader)
-        optimizer = training.trainer.optimizer
-        optimizer.register_step_pre_hook(
-            lambda o, *_, seen=seen: seen.append(
-                [p.grad.clone() for g in o.param_groups for p in g["params"] if p.grad is not None]
-            )
-        )
-        training.run()
-    assert len(gradients[0]) == len(gradients[1]) == 2 * IMAGES // images
-    first = zip(gradients[0][0], gradients[1][0], strict=True)
-    assert all(torch.allclose(one, other, rtol=1e-5, atol=1e-7) for one, other in first)
-
-
 def test_a_checkpoint_of_the_demo_is_written_in_no_time(tmp_path):
     parser = ConfigParser()
     parser.read_config([ROOT / "configs" / "train.json", ROOT / "configs" / "demo.json"])
@@ -411,65 +253,3 @@ def test_a_checkpoint_of_the_demo_is_written_in_no_time(tmp_path):
     logger.info(f"{lean:.1f} MB in {seconds:.2f} s; with the frozen weights {whole:.1f} MB")
     assert lean < whole / 3
     assert seconds < 10  # an epoch takes 115
-
-
-def test_averaged_weights_are_judged_kept_and_resumed_to_the_bit(tmp_path):
-    settings = {"average_decay": 0.9, "save_every": 2}
-    whole, means = Training(tmp_path / "whole", **settings), []
-    mean = whole.network[3].weight.detach().clone()
-
-    def follow(_):
-        mean.mul_(0.9).add_(whole.network[3].weight.detach(), alpha=0.1)
-        means.append(mean.clone())
-
-    whole.trainer.add_event_handler(Events.ITERATION_COMPLETED, follow)
-    whole.run()
-    last, best = ended(tmp_path / "whole")
-    torch.testing.assert_close(last["averaged"]["3.weight"], means[-1])
-    torch.testing.assert_close(best["3.weight"], means[last["best_metric_epoch"] * STEPS - 1])
-    assert torch.equal(best["0.weight"], whole.network[0].weight)  # frozen
-    assert "0.weight" not in last["averaged"]
-    plain = Training(tmp_path / "plain").run()
-    assert torch.equal(plain.network[3].weight, whole.network[3].weight)
-    assert plain.figures[1]["validated"] != whole.figures[1]["validated"]
-    Training(tmp_path / "parts", **settings).killed(("trainer", Events.ITERATION_COMPLETED(once=9)))
-    Training(tmp_path / "parts", **settings).run()
-    assert same(ended(tmp_path / "whole"), ended(tmp_path / "parts"))
-    with pytest.raises(ValueError, match=r"trained with average_decay 0\.9, now None"):
-        Training(tmp_path / "parts").run()
-    with pytest.raises(ValueError, match="average_decay is 1; give a number between 0 and 1"):
-        Training(tmp_path / "other", average_decay=1)
-
-
-def test_weights_are_averaged_once_a_step_of_accumulated_gradients(tmp_path):
-    training, seen = Training(tmp_path, epochs=1, average_decay=0.5, accumulation_steps=3), []
-    averaged = training.resumable._averaged.network[3].weight
-    training.trainer.add_event_handler(Events.ITERATION_STARTED, lambda _: seen.append(averaged.detach().clone()))
-    training.run()
-    assert [torch.equal(one, other) for one, other in pairwise(seen)] == [
-        True,
-        True,
-        False,
-        True,
-        True,
-    ]
-
-
-def test_how_steps_are_computed_is_the_configurations_after_a_resume_too():
-    networks = [nn.Linear(3, 2), nn.Linear(3, 2)]
-    networks[1].load_state_dict(networks[0].state_dict())
-    plain = torch.optim.AdamW(networks[0].parameters(), lr=0.1)
-    fused = torch.optim.AdamW(networks[1].parameters(), lr=0.1, fused=True)
-
-    def step(network, optimizer):
-        optimizer.zero_grad()
-        network(torch.ones(1, 3)).square().sum().backward()
-        optimizer.step()
-
-    step(networks[0], plain)
-    networks[1].load_state_dict(networks[0].state_dict())
-    fused.load_state_dict(computed_as(deepcopy(plain.state_dict()), fused))  # torch would share it
-    assert fused.param_groups[0]["fused"] is True
-    for network, optimizer in zip(networks, (plain, fused), strict=True):
-        step(network, optimizer)
-    torch.testing.assert_close(networks[0].weight, networks[1].weight)

@@ -16,7 +16,7 @@ from bundle.optim import parameter_groups
 from bundle.parallel import sharded
 from bundle.precision import Precision
 from tests.forked_ranks import run_ranks
-from tests.test_continuation import Training, adamw, after, ended, same
+from tests.small_training import Training, adamw, after, ended, same
 
 logger = logging.getLogger(__name__)
 CLIPPED = TrainingStep(Precision("float32", channels_last=False), network_keys=(), full=False, max_grad_norm=0.1)

@@ -17,7 +17,7 @@ from monai.bundle import run
 
 from bundle import handlers as handlers  # else each forked process imports them
 from bundle import networks as networks
-from tests.test_continuation import ended, same
+from tests.small_training import ended, same
 from tests.workflows.conftest import ROOT, TINY, Place
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from tests.test_continuation import ended, same
+from tests.small_training import ended, same
 from tests.workflows.conftest import Place
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
