@@ -7,6 +7,7 @@ import pytest
 
 import bundle
 from scripts import publish_experiments, publish_history
+from scripts.benchmark_rows import table_of
 from scripts.publish_figures import KEPT, PAGES, rendered
 
 TABLES = rendered(**json.loads(KEPT.read_text(encoding="utf-8")))
@@ -25,6 +26,13 @@ def test_an_experiments_table_is_what_was_measured(name):
         "again": (None, publish_experiments.EVALUATION, publish_experiments.again_table),
     }[name]
     assert placed(page, name) == table(EXPERIMENTS[name]).strip()
+
+
+def test_the_benchmarks_table_is_what_was_measured():
+    said = json.loads((publish_history.ROOT / "docs" / "benchmarks.json").read_text(encoding="utf-8"))
+    assert placed(publish_history.PAGE, "benchmarks") == table_of(said["rows"], said["not_run"], markdown=True).strip()
+    assert not said["quick"]
+    assert not any(row["busy"] for row in said["rows"])
 
 
 def test_the_history_ends_with_this_version_and_the_demos_figures():

@@ -25,6 +25,7 @@ from tests.lean import environment, needed, stated
 from tests.node.image_node import said_by_the_image
 from tests.workflows.conftest import ROOT, TINY
 
+pytestmark = pytest.mark.slow
 ADDRESS = "https://example.org/cxr"
 
 
