@@ -49,10 +49,16 @@ def again_table(again: dict[str, float]) -> str:
     return text_table(rows, markdown=True)
 
 
-TABLES = {  # its file in the experiment's folder, its page, and what makes the table
-    "seeds": ("label_efficiency.json", EVALUATION, shares_table),
-    "shares": ("label_efficiency.json", EVALUATION, shares_table),
-    "systems": ("systems.json", SYSTEMS, systems_tables),
+TABLES = {  # its files in the experiment's folder, its page, what makes the table, which figures it wants (None: all)
+    "seeds": (("label_efficiency.json",), EVALUATION, shares_table, None),
+    "shares": (("label_efficiency.json",), EVALUATION, shares_table, None),
+    "systems": (("systems.json",), SYSTEMS, systems_tables, None),
+    "again": (
+        ("metrics.json", "comparison.json"),
+        EVALUATION,
+        again_table,
+        [key + end for key in AGAIN for end in ENDS],
+    ),
 }
 
 
@@ -61,18 +67,15 @@ def main(
 ) -> None:
     """Keep and show what these folders of `label_efficiency`, `compare_systems`, the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = {"seeds": seeds, "shares": shares, "systems": systems}
+    given = {"seeds": seeds, "shares": shares, "systems": systems, "again": again}
     for name, folder in given.items():
         if folder is not None:
-            file, page, rendered = TABLES[name]
-            kept[name] = json.loads((Path(folder) / file).read_text(encoding="utf-8"))
+            files, page, rendered, wanted = TABLES[name]
+            figures: dict[str, Any] = {}
+            for file in files:
+                figures |= json.loads((Path(folder) / file).read_text(encoding="utf-8"))
+            kept[name] = figures if wanted is None else {key: figures[key] for key in wanted}
             put_table(page, name, rendered(kept[name]))
-    if again is not None:
-        figures: dict[str, float] = {}
-        for file in ("metrics.json", "comparison.json"):
-            figures |= json.loads((Path(again) / file).read_text(encoding="utf-8"))
-        kept["again"] = {key + end: figures[key + end] for key in AGAIN for end in ENDS}
-        put_table(EVALUATION, "again", again_table(kept["again"]))
     write_file(KEPT, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -1,11 +1,15 @@
 """Two ranks in two processes of a test."""
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
@@ -23,3 +27,10 @@ def run_ranks(work: Callable[..., None], *args: Any, seconds: float = 120) -> No
             for process in processes.processes:
                 process.kill()
             pytest.fail("the ranks wait for each other")
+
+
+def meet(rank: int, folder: Path, world: int = 2) -> None:
+    """A rank joins the others of its folder, as torchrun lets it."""
+    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads, which did not come along
+    os.environ["LOCAL_RANK"] = str(rank)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)

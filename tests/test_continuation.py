@@ -22,7 +22,7 @@ from bundle.checkpoints import previous_of, save_atomically, save_last
 from bundle.continuation import TrainedWeights
 from bundle.data.boxed_sampler import BoxedSampler
 from bundle.data.loading import EpochSampler
-from tests.forked_ranks import run_ranks
+from tests.forked_ranks import meet, run_ranks
 from tests.small_training import BATCH, IN_VALIDATION, STEPS, Net, Training, after, ended, same
 
 logger = logging.getLogger(__name__)
@@ -162,9 +162,7 @@ def of(training):
 
 
 def on_rank(rank, folder):
-    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads
-    os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    meet(rank, folder)
     wrap = nn.parallel.DistributedDataParallel
     whole = Training(folder / "whole", wrap=wrap).run()
     told = Training(folder / "parts", wrap=wrap)

@@ -1,7 +1,6 @@
 """An optimizer that two processes share: the bits of one that each has for itself, in half of the memory."""
 
 import logging
-import os
 import re
 from functools import partial
 
@@ -15,7 +14,7 @@ from bundle.engines import TrainingStep
 from bundle.optim import parameter_groups
 from bundle.parallel import sharded
 from bundle.precision import Precision
-from tests.forked_ranks import run_ranks
+from tests.forked_ranks import meet, run_ranks
 from tests.small_training import Training, adamw, after, ended, same
 
 logger = logging.getLogger(__name__)
@@ -31,14 +30,8 @@ def shared(make, network):
     return sharded(make(network), True)
 
 
-def start(rank, folder):
-    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads
-    os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-
-
 def train_both(rank, folder):
-    start(rank, folder)
+    meet(rank, folder)
     settings = {"wrap": DistributedDataParallel, "save_every": 1}
     more = {"average_decay": 0.9, "accumulation_steps": 2, "step": CLIPPED}
     for name, make, parts in (("sgd", sgd, more), ("adamw", adamw, {})):
@@ -73,7 +66,7 @@ def bytes_of(states):
 
 
 def measure(rank, folder):
-    start(rank, folder)
+    meet(rank, folder)
     torch.manual_seed(0)
     # weights laid out as train.json's convolutions are, which are not contiguous
     network = nn.Sequential(nn.Conv2d(3, 64, 5), nn.Conv2d(64, 32, 5), nn.Conv2d(32, 64, 5), nn.Conv2d(64, 8, 3))

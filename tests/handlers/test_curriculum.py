@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import os
 from functools import partial
 from itertools import pairwise
 
@@ -22,7 +21,7 @@ from bundle.losses import NegativeCaptionLoss, RegionContrastiveLoss, ReportCont
 from bundle.networks.freezing import Freezing
 from bundle.precision import Precision
 from bundle.training import ResumableTraining
-from tests.forked_ranks import run_ranks
+from tests.forked_ranks import meet, run_ranks
 from tests.losses.regions import drawn
 
 STAGES = [
@@ -166,9 +165,7 @@ def test_killed_within_a_stages_first_epoch(tmp_path):
 
 def on_rank(rank, folder):
     """Train on a rank's share of each batch, the images dealt out unevenly."""
-    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads, which did not come along
-    os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    meet(rank, folder)
     share = [slice(0, 3), slice(3, 4)][rank]
     wrap = partial(DistributedDataParallel, find_unused_parameters=True)
     seen = Training(folder / "ranks", epochs=6, dropout=0.0, share=share, wrap=wrap).run().seen

@@ -1,6 +1,5 @@
 """What one of several processes does in the tests of gathered losses: a module of its own, so it can be imported."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from bundle.losses import (
     WeightedLosses,
 )
 from bundle.losses.gather import gather_rows
+from tests.forked_ranks import meet
 
 LOSSES = {
     "report": ReportContrastiveLoss,
@@ -133,9 +133,7 @@ def contrast_once(rank):
 
 def work(rank: int, shards: list[list[list[int]]], folder: str) -> None:
     """One rank: every case of `shards` with every choice of weights in one process group, results saved."""
-    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads, which did not come along
-    os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shards[0]))
+    meet(rank, folder, len(shards[0]))
     results = [[train_once(case[rank], weights) for weights in WEIGHTS] for case in shards]
     torch.save(
         {"losses": results, "gather": gather_once(rank), "contrast": contrast_once(rank)}, Path(folder) / f"{rank}.pt"

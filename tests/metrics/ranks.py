@@ -1,12 +1,12 @@
 """What one of several processes does in the tests of gathering: a module of its own, so that it can be imported."""
 
-import os
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from bundle.metrics import AUROCMetric, FROCMetric
+from tests.forked_ranks import meet
 from tests.metrics.drawn import random_evaluation
 
 FINDINGS = ["A", "B", "C"]
@@ -30,9 +30,7 @@ def evaluate(shard: list[int], images: int) -> dict[str, torch.Tensor]:
 
 def work(rank: int, shards: list[list[list[int]]], images: int, folder: str) -> None:
     """One rank: every case of `shards` after the other in one process group, results saved for the parent."""
-    torch.set_num_threads(1)  # a forked process must not use its parent's OpenMP threads, which did not come along
-    os.environ["LOCAL_RANK"] = str(rank)  # as torchrun sets it
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=len(shards[0]))
+    meet(rank, folder, len(shards[0]))
     results = [evaluate(case[rank], images) for case in shards]
     torch.save(results, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
