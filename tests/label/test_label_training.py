@@ -105,11 +105,11 @@ def test_3_what_is_drawn_is_learnt(drawing, tiny_package, tmp_path):
     _, told = drawing.infer(tmp_path, drawn[0])
     assert told["probability"].startswith("calibrated")
 
-    state = train(drawing, max_epochs=300, learning_rate=0.02)
+    state = train(drawing, max_epochs=60, learning_rate=0.02)
     assert state["status"] == "DONE", "\n".join(state["details"])
 
     after = [value for name in drawn for value in contrast(drawing, name, tmp_path)]  # no restart
-    assert np.mean(after) > np.mean(before) + 0.02
+    assert np.mean(after) > np.mean(before) + 0.05
     _, told = drawing.infer(tmp_path, drawn[0])
     assert told["probability"].startswith("uncalibrated")  # the plan is of the weights before
     figures = drawing.info()["train_stats"]["patch_clip"]

@@ -13,8 +13,8 @@ from scripts.prepare_datalist import commands
 from tests.data.sources.source_files import write_csv
 from tests.workflows.conftest import ENVIRONMENT, Place
 
-FEW, MANY = 400, 2_000
-SIDE = 64
+FEW, MANY = 200, 1_000  # 29 MiB more of pictures
+SIDE = 96
 
 
 def peak(folder, number, epochs=1):
