@@ -16,7 +16,6 @@ from tests.label.server import ENVIRONMENT, LABEL_PYTHON, ROOT, Server, hashes
 from tests.tiny import write_dicom
 from tests.workflows.conftest import TINY, Place
 
-
 # with the paper's mean over patches so small a network hardly learns a drawn box
 LESION_FIRST = {"loss#patch_reduction": "balanced"}
 

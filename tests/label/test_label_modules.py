@@ -1,4 +1,4 @@
-"""Runs the tests of modules that import MONAI Label, label_*.py, in .venv-label: all in one process, the import is dear."""
+"""Runs the tests of modules that import MONAI Label, label_*.py, in .venv-label, all in one process."""
 
 import subprocess
 
