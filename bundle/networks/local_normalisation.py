@@ -51,7 +51,14 @@ class LocalNormalisation(nn.Module):
         return None if settings is None else cls(**arguments_in("local_normalisation", settings, cls))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 1, H, W) float, 0..1 -> the same, float32."""
+        """(B, 1, H, W) float, 0..1 -> the same, float32; computed in it whatever the caller's autocast.
+
+        In bfloat16 squares / number − μ² keeps nothing of a small spread on a bright ground.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            return self._normalised(image)
+
+    def _normalised(self, image: torch.Tensor) -> torch.Tensor:
         height, width = image.shape[-2:]
         image = image.float()
         whole = F.pad(image, (0, -width % self.cell, 0, -height % self.cell))

@@ -70,6 +70,16 @@ def test_the_formula_by_brute_force(images, settings):
     assert float(found[0].std()) > 0.05
 
 
+def test_autocast_changes_nothing():
+    """Of a bright image with a small spread bfloat16 would keep 8 bits of squares / number and of the mean's square."""
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    image, local = 0.8 + 0.02 * noise, LocalNormalisation(4, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = local(image)
+    torch.testing.assert_close(found, local(image), atol=0, rtol=0)
+    assert found.dtype == torch.float32
+
+
 def test_it_is_blind_to_black_and_white(images):
     local = LocalNormalisation(4, 2)
     other = torch.where(images > 0, 0.3 + 0.5 * images, 0)
