@@ -18,33 +18,28 @@ from scripts.text_table import text_table
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "experiments.json"
-EVALUATION, SYSTEMS = ROOT / "docs" / "evaluation.md", ROOT / "docs" / "systems.md"
+README, EVALUATION, SYSTEMS = ROOT / "README.md", ROOT / "docs" / "evaluation.md", ROOT / "docs" / "systems.md"
 AT_1 = "mean/sens_at_1fp"
-AGAIN = {
+OTHER = {
     "auroc/mean": "mean AUROC",
     f"froc/{AT_1}": "sensitivity at 1 FP/image per finding, mean",
-    "froc/Nodule/sens_at_1fp": "... nodules",
     "shown/false_marks_per_image": "false marks an image as shown, all findings",
     "shown/sensitivity": "sensitivity as shown",
     "shown/finding_free_marked": "images without findings that are marked",
     "ece/mean": "expected calibration error, mean",
-    f"compare/no-look marker/{AT_1}/difference": "ahead of the no-look marker at 1 FP/image",
-    f"compare/attention relevance, Patch-CLIP/{AT_1}/difference": "... of attention relevance",
-    f"compare/RT-DETR/{AT_1}/difference": "... of RT-DETR",
-    "compare/RT-DETR/mean/auroc/difference": "... of RT-DETR, AUROC",
-    f"compare/Grad-CAM, trained without boxes/{AT_1}": "Grad-CAM, trained without boxes, at 1 FP/image",
-    f"compare/attention relevance, trained without boxes/{AT_1}": "attention relevance, the same",
 }
 ENDS = ("", "/low", "/high")
 
 
-def again_table(again: dict[str, float]) -> str:
-    """A markdown table: the demo's figures as they are published, and of another run of it."""
+def other_table(other: dict[str, float]) -> str:
+    """A markdown table: the demo's figures as they are published, and of the same images as another machine's."""
     published: dict[str, Any] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    runs = {**published["metrics"], **published["comparison"]}, again
-    rows = [("figure", "the run of README", "once more")]
-    for key, name in AGAIN.items():
-        cells = ("{:.3f} ({:.3f} to {:.3f})".format(*(run[key + end] for end in ENDS)) for run in runs)
+    rows = [("figure", "test section", "as another machine's")]
+    for key, name in OTHER.items():
+        cells = (
+            "{:.3f} ({:.3f} to {:.3f})".format(*(run[key + end] for end in ENDS))
+            for run in (published["metrics"], other)
+        )
         rows.append((name, *cells))
     return text_table(rows, markdown=True)
 
@@ -53,21 +48,16 @@ TABLES = {  # its files in the experiment's folder, its page, what makes the tab
     "seeds": (("label_efficiency.json",), EVALUATION, shares_table, None),
     "shares": (("label_efficiency.json",), EVALUATION, shares_table, None),
     "systems": (("systems.json",), SYSTEMS, systems_tables, None),
-    "again": (
-        ("metrics.json", "comparison.json"),
-        EVALUATION,
-        again_table,
-        [key + end for key in AGAIN for end in ENDS],
-    ),
+    "other": (("metrics.json",), README, other_table, [key + end for key in OTHER for end in ENDS]),
 }
 
 
 def main(
-    seeds: str | None = None, shares: str | None = None, systems: str | None = None, again: str | None = None
+    seeds: str | None = None, shares: str | None = None, systems: str | None = None, other: str | None = None
 ) -> None:
     """Keep and show what these folders of `label_efficiency`, `compare_systems`, the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = {"seeds": seeds, "shares": shares, "systems": systems, "again": again}
+    given = {"seeds": seeds, "shares": shares, "systems": systems, "other": other}
     for name, folder in given.items():
         if folder is not None:
             files, page, rendered, wanted = TABLES[name]
