@@ -109,7 +109,20 @@ def test_only_dicom_can_be_opened_to_other_machines():
     }
     nginx = (DEPLOY / "nginx.conf").read_text()
     assert set(re.findall(r"listen (\d+)", nginx)) == {"3000", "8000"}
-    assert set(re.findall(r"proxy_pass http://([\w:]+)", nginx)) == {"label:8000", "orthanc:8042"}
+    places = dict(re.findall(r"set (\$\w+) http://([\w:]+);", nginx))
+    assert places == {"$label": "label:8000", "$orthanc": "orthanc:8042"}
+    assert set(re.findall(r"proxy_pass (\S+);", nginx)) == places.keys()
+
+
+@pytest.mark.parametrize(("server", "written"), [("127.0.0.11", "127.0.0.11"), ("fd00::1", "[fd00::1]")])
+def test_nginx_asks_the_name_server_of_its_container(server, written, tmp_path):
+    (tmp_path / "resolv.conf").write_text(f"search dns\nnameserver {server}\nnameserver 192.0.2.53\n")
+    script = (DEPLOY / "start_nginx.sh").read_text()
+    for there in ("/etc/resolv.conf", "/tmp/resolver.conf"):
+        script = script.replace(there, str(tmp_path / Path(there).name))
+    subprocess.run(["sh", "-c", script.replace("exec /usr/sbin/nginx", "exec true")], check=True)
+    assert (tmp_path / "resolver.conf").read_text() == f"resolver {written} valid=10s;\n"
+    assert "include /tmp/resolver.conf;" in (DEPLOY / "nginx.conf").read_text()
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -8,6 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+from pydicom.uid import JPEG2000Lossless
 
 from tests.label.conftest import radiograph
 from tests.label.server import ENVIRONMENT, ROOT, Server, plane
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def archive(tiny_package, tmp_path_factory):
-    """A server over an archive with a DX of MONOCHROME1, a CR, and a CT that is none of its business."""
+    """A server over an archive with a DX of MONOCHROME1, a CR in JPEG 2000, and a CT that is none of its business."""
     folder = tmp_path_factory.mktemp("archive")
     kinds = {
         "1.2.3.1": {"Modality": "DX", "PhotometricInterpretation": "MONOCHROME1"},
@@ -31,6 +32,10 @@ def archive(tiny_package, tmp_path_factory):
             path = write_dicom(
                 folder / f"{uid}.dcm", radiograph(150, 120), SeriesInstanceUID=uid, StudyInstanceUID="1.2.3", **tags
             )
+            if tags["Modality"] == "CR":  # which Debian's Orthanc can't decompress
+                compressed = pydicom.dcmread(path)
+                compressed.compress(JPEG2000Lossless, generate_instance_uid=False)
+                compressed.save_as(path)
             requests.post(orthanc.url("instances"), data=path.read_bytes(), timeout=30).raise_for_status()
         command = [
             "bash",
