@@ -18,6 +18,7 @@ from bundle.versions import versions
 from scripts import (  # noqa: F401  they register themselves
     benchmark_datalist,
     benchmark_exports,
+    benchmark_gpu,
     benchmark_loading,
     benchmark_metrics,
     benchmark_reading,

@@ -131,12 +131,13 @@ def loss_against_published(batch: int = 32, patches: int = 49, repeats: int = 3)
 class Step:
     """A fine-tuning step of a network, whole or in part, with train.json's precision."""
 
-    def __init__(self, network: PatchCLIP, batch: int) -> None:
-        self.network, side = network, network.downscaler.in_size
-        self.image, self.target = PRECISION.layout(torch.rand(batch, 1, side, side)), truth(batch, network)
+    def __init__(self, network: PatchCLIP, batch: int, device: torch.device = CPU) -> None:
+        self.network, self.device, side = network.to(device), device, network.downscaler.in_size
+        self.image = PRECISION.layout(torch.rand(batch, 1, side, side, device=device))
+        self.target = {name: value.to(device) for name, value in truth(batch, network).items()}
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.SGD(trained, lr=1e-5, momentum=0.9)
-        self.of = f"{batch} images of {side} px, {network.grid[0] * network.grid[1]} patches, {number_format()}"
+        self.of = f"{batch} images of {side} px, {network.grid[0] * network.grid[1]} patches, {number_format(device)}"
 
     def whole(self) -> None:
         """As a training makes it."""
@@ -158,15 +159,15 @@ class Step:
     def made(self, value: Callable[[], torch.Tensor]) -> None:
         """A step of what is given."""
         self.optimizer.zero_grad()
-        with PRECISION.context(CPU):
+        with PRECISION.context(self.device):
             loss = value()
         loss.backward()
         self.optimizer.step()
 
 
-def number_format() -> str:
-    """In which this machine's steps compute."""
-    return "bfloat16" if PRECISION.uses_bfloat16(CPU) else "float32"
+def number_format(device: torch.device = CPU) -> str:
+    """In which a device's steps compute."""
+    return "bfloat16" if PRECISION.uses_bfloat16(device) else "float32"
 
 
 def against_bare_tower(name: str, tower: str, batch: int, repeats: int) -> list[Row]:
