@@ -1,8 +1,9 @@
 """Many images of one HDF5 file train in the memory that few of them take."""
 
-import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ from scripts.prepare_datalist import commands
 from tests.data.sources.source_files import write_csv
 from tests.workflows.conftest import ENVIRONMENT, Place
 
-FEW, MANY = 200, 1_000  # 29 MiB more of pictures
+FEW, MANY = 200, 1_200  # 35 MiB more of pictures
 SIDE = 96
 
 
@@ -44,16 +45,24 @@ def peak(folder, number, epochs=1):
         "batch_size": 16,
     }
     command = [sys.executable, *place.arguments("training", "train", **settings, cache_rate=0.0)]
-    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    assert status == 0
+    process, most = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL), 0.0
+    while process.poll() is None:
+        most = max(most, high_water(process.pid))
+        time.sleep(0.1)
+    assert process.returncode == 0
+    assert most > 100
     assert (place.models / "model.pt").is_file()
-    return usage.ru_maxrss / 1024
+    return most
+
+
+def high_water(pid):
+    """MiB at the most until now; rusage's count would begin with that of the process that started it, these tests'."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
 @pytest.mark.slow
 def test_peak_memory_does_not_grow_with_the_images(tmp_path):
     """At as many steps: the heap settles in the first thousand."""
     few, many = peak(tmp_path / "few", FEW, epochs=MANY // FEW), peak(tmp_path / "many", MANY)
-    assert many < few + 25, f"{FEW} images: {few:.0f} MiB; {MANY}: {many:.0f} MiB"
+    assert many < few + 20, f"{FEW} images: {few:.0f} MiB; {MANY}: {many:.0f} MiB"
