@@ -85,7 +85,7 @@ def gpu_loader(
     device: str = "cuda",
     workers: int | None = None,
 ) -> list[Row]:
-    """Images a second of the loader from the canvas cache, to the device, against those of the step.
+    """Images a second of the loader from the canvas cache, in memory, against those of the step.
 
     Args:
         images: canvases in the cache.

@@ -11,7 +11,7 @@ import fire
 
 from bundle.atomic import write_file
 from scripts.compare_systems import systems_tables
-from scripts.label_efficiency import shares_table
+from scripts.label_efficiency import NAMES, shares_table
 from scripts.publish_figures import KEPT as PUBLISHED
 from scripts.publish_figures import put_table
 from scripts.text_table import text_table
@@ -19,15 +19,6 @@ from scripts.text_table import text_table
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "experiments.json"
 README, EVALUATION, SYSTEMS = ROOT / "README.md", ROOT / "docs" / "evaluation.md", ROOT / "docs" / "systems.md"
-AT_1 = "mean/sens_at_1fp"
-OTHER = {
-    "auroc/mean": "mean AUROC",
-    f"froc/{AT_1}": "sensitivity at 1 FP/image per finding, mean",
-    "shown/false_marks_per_image": "false marks an image as shown, all findings",
-    "shown/sensitivity": "sensitivity as shown",
-    "shown/finding_free_marked": "images without findings that are marked",
-    "ece/mean": "expected calibration error, mean",
-}
 ENDS = ("", "/low", "/high")
 
 
@@ -35,7 +26,7 @@ def other_table(other: dict[str, float]) -> str:
     """A markdown table: the demo's figures as they are published, and of the same images as another machine's."""
     published: dict[str, Any] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     rows = [("figure", "test section", "as another machine's")]
-    for key, name in OTHER.items():
+    for key, name in NAMES.items():
         cells = (
             "{:.3f} ({:.3f} to {:.3f})".format(*(run[key + end] for end in ENDS))
             for run in (published["metrics"], other)
@@ -44,11 +35,11 @@ def other_table(other: dict[str, float]) -> str:
     return text_table(rows, markdown=True)
 
 
-TABLES = {  # its files in the experiment's folder, its page, what makes the table, which figures it wants (None: all)
-    "seeds": (("label_efficiency.json",), EVALUATION, shares_table, None),
-    "shares": (("label_efficiency.json",), EVALUATION, shares_table, None),
-    "systems": (("systems.json",), SYSTEMS, systems_tables, None),
-    "other": (("metrics.json",), README, other_table, [key + end for key in OTHER for end in ENDS]),
+TABLES = {  # its file in the experiment's folder, its page, what makes the table, which figures it wants (None: all)
+    "seeds": ("label_efficiency.json", EVALUATION, shares_table, None),
+    "shares": ("label_efficiency.json", EVALUATION, shares_table, None),
+    "systems": ("systems.json", SYSTEMS, systems_tables, None),
+    "other": ("metrics.json", README, other_table, [key + end for key in NAMES for end in ENDS]),
 }
 
 
@@ -60,10 +51,8 @@ def main(
     given = {"seeds": seeds, "shares": shares, "systems": systems, "other": other}
     for name, folder in given.items():
         if folder is not None:
-            files, page, rendered, wanted = TABLES[name]
-            figures: dict[str, Any] = {}
-            for file in files:
-                figures |= json.loads((Path(folder) / file).read_text(encoding="utf-8"))
+            file, page, rendered, wanted = TABLES[name]
+            figures = json.loads((Path(folder) / file).read_text(encoding="utf-8"))
             kept[name] = figures if wanted is None else {key: figures[key] for key in wanted}
             put_table(page, name, rendered(kept[name]))
     write_file(KEPT, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")

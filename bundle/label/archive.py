@@ -23,7 +23,7 @@ from bundle.whole_answers import NoWholeAnswerError, TooLargeError, TooLateError
 
 AT_ONCE = 16  # more requests than these do not wait for the archive
 PAGE, MOST_SERIES = 500, 100_000  # of a search: at a time, and in all
-AS_STORED = (("application/dicom", "*"),)  # not every archive decompresses, and not each compression
+ANY_SYNTAX = (("application/dicom", "*"),)  # not every archive decompresses, and not each compression
 # of DICOMweb, and nothing that leads out of it
 _DICOMWEB = re.compile(r"(?:(qido|wado)/)?((?:studies|series|instances)(?:/[\w,-][\w.,-]*)*)/?", re.ASCII)
 
@@ -147,7 +147,7 @@ class ArchiveDatastore(FolderDatastore):
             if study is None:
                 raise RefusedError(404, "the archive has no such series of radiographs")
             with _archives_fault():
-                images = self._client.retrieve_series(study, image_id, media_types=AS_STORED)
+                images = self._client.retrieve_series(study, image_id, media_types=ANY_SYNTAX)
             if len(images) != 1:
                 raise RefusedError(422, f"the series holds {len(images)} images; wanted one radiograph a series")
             with atomic_path(Path(self._datastore.image_path()) / f"{image_id}.dcm") as temporary:
