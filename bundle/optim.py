@@ -7,14 +7,18 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from bundle.comments import without_comments
+from bundle.muon import MATRIX
 
 _NOT_LEARNT = {"params", "foreach", "fused", "capturable", "differentiable"}
 """Keys of an optimizer's parameter group that are not settings of the training but say how steps are computed."""
 
 
-def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: bool = False) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, rates: Mapping[str, float], no_decay: bool = False, matrices: bool = False
+) -> list[dict[str, Any]]:
     """The trainable parameters, grouped by learning rate.
 
     Args:
@@ -22,6 +26,8 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: b
         rates: fnmatch pattern -> learning rate. A parameter takes the first pattern that its name matches; one that
             matches none takes the optimizer's own rate.
         no_decay: exempt biases, norms, tokens, and other vectors and scalars from weight decay.
+        matrices: mark the groups of layers' matrices and kernels, for `bundle.muon.Muon`. Embeddings are none, and
+            neither is what has a single row.
 
     Returns:
         Groups for an optimizer's `params`.
@@ -33,7 +39,8 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: b
     trainable = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("No parameter trains: network_def's `trainable` patterns freeze everything.")
-    groups: dict[tuple[str | None, bool], dict[str, Any]] = {}
+    of_layers = _matrices(network) if matrices else set()
+    groups: dict[tuple[str | None, bool, bool], dict[str, Any]] = {}
     matched = set()
     for name, parameter in trainable:
         pattern = next((p for p in rates if fnmatchcase(name, p)), None)
@@ -44,11 +51,20 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float], no_decay: b
             group["lr"] = rates[pattern]
         if plain:
             group["weight_decay"] = 0.0
-        groups.setdefault((pattern, plain), group)["params"].append(parameter)
+        if matrices:
+            group[MATRIX] = parameter in of_layers
+        groups.setdefault((pattern, plain, parameter in of_layers), group)["params"].append(parameter)
     if idle := [p for p in rates if p not in matched]:
         names = ", ".join(sorted({n.split(".")[0] for n, _ in trainable}))
         raise ValueError(f"learning_rates: {idle} match no trainable parameter; what trains lies under: {names}.")
     return list(groups.values())
+
+
+def _matrices(network: nn.Module) -> set[nn.Parameter]:
+    """Weights of linear, convolutional and attention layers that have more than one row and column."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | _ConvNd | nn.MultiheadAttention)]
+    own = {parameter for layer in layers for parameter in layer.parameters(recurse=False)}
+    return {parameter for parameter in own if parameter.ndim > 1 and min(parameter.flatten(1).shape) > 1}
 
 
 def changed_settings(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[str]:
