@@ -89,5 +89,6 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     wide = wide / wide.norm().clamp_min(1e-7)
     for _ in range(_ITERATIONS):
         square = wide @ wide.T
-        wide = _A * wide + (_B * square + _C * square @ square) @ wide
+        even = torch.addmm(square, square, square, beta=_B, alpha=_C)
+        wide = torch.addmm(wide, even, wide, beta=_A)
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
