@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite import distributed as idist
 from ignite.engine import Events
 from monai.handlers import MLFlowHandler
 
@@ -31,6 +30,7 @@ from bundle.handlers.run_parameters import allowed_name, parameters, recordable,
 from bundle.handlers.run_sender import Sender, artifact_location, limit_requests, sqlite_folder, state_of
 from bundle.handlers.run_source import commit_tags, data_of
 from bundle.handlers.run_system import SystemMetrics
+from bundle.losses.gather import rank_and_world
 from bundle.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -191,7 +191,7 @@ class Tracking(MLFlowHandler):
         numbers = {**versions(), "mlflow": version("mlflow")}
         values = {
             "device": _device_name(state.device),
-            "processes": str(idist.get_world_size()),
+            "processes": str(rank_and_world()[1]),  # ignite's own count asks the other ranks, which have no tracking
             "max_epochs": str(state.max_epochs),
             "epoch_length": str(state.epoch_length),
             **{f"version/{name}": str(number) for name, number in numbers.items()},

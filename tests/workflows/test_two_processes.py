@@ -5,9 +5,10 @@ import sys
 
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from tests.small_training import ended, same
-from tests.workflows.conftest import Place
+from tests.workflows.conftest import ROOT, Place
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
@@ -41,5 +42,9 @@ def test_training_on_two_processes_is_finite_and_one_writes(tmp_path):
     assert output.count("100% done") == 1  # one voice
     assert {p.name for p in place.models.iterdir()} == {"last.pt", "last_but_one.pt", "model.pt"}
     more = {"batch_size": 2, "shard_optimizer": True, "ckpt_dir": tmp_path / "shared"}
-    place.execute([*TORCHRUN, *place.arguments("training", "train", "multi_gpu_train", **more)])
+    tracked = {"tracking": ROOT / "configs" / "tracking_mlflow.json", "output_dir": tmp_path / "tracked"}
+    place.execute([*TORCHRUN, *place.arguments("training", "train", "multi_gpu_train", **more, **tracked)])
     assert same(ended(tmp_path / "shared"), ended(place.models))  # to the bit, the optimizer's states too
+    client = MlflowClient(f"sqlite:///{tmp_path / 'tracked' / 'mlruns.db'}")
+    [run] = client.search_runs([client.get_experiment_by_name("patch_clip").experiment_id])
+    assert (run.info.status, run.data.params["processes"]) == ("FINISHED", "2")
