@@ -9,14 +9,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 started=0  # the set-up counts
 say() { printf '\n== %s (minute %d)\n' "$1" $(((SECONDS - started) / 60)); }
 bundle() { "$PYTHON" -m monai.bundle run "$@"; }
-# files, options: two processes with half of each batch, which on two cores is quicker than two threads; a lone GPU gets the whole
-train() {
-  local processes
-  processes=$("$PYTHON" -c 'import torch; print(1 if torch.cuda.device_count() == 1 else 2)')
-  "$PYTHON" -m torch.distributed.run --standalone --nproc_per_node "$processes" -m monai.bundle run training \
-    --config_file "['configs/train.json','configs/demo.json',$1'configs/multi_gpu_train.json']" \
-    --batch_size $((16 / processes)) --shard_optimizer true "${@:2}"
-}
 
 if [ ! -f data/demo/datalist.json ]; then
   say "Simulating 4,000 chest radiographs from one CT"
@@ -25,19 +17,19 @@ fi
 
 if [ ! -f models/demo/.trained ]; then
   say "Training Patch-CLIP on boxes"
-  train "" --tracking configs/tracking_mlflow.json
+  bundle training --config_file "['configs/train.json','configs/demo.json']" --tracking configs/tracking_mlflow.json
   touch models/demo/.trained
 fi
 
 if [ ! -f models/image_labels_only/.trained ]; then
   say "Training the same network without boxes, for comparison"
-  train "'configs/image_labels_only.json'," --find_unused_parameters true
+  bundle training --config_file "['configs/train.json','configs/demo.json','configs/image_labels_only.json']"
   touch models/image_labels_only/.trained
 fi
 
 if [ ! -f eval/detector/metrics.json ]; then
   say "Training and judging a detector on the same boxes, for comparison"
-  train "'configs/detector.json',"
+  bundle training --config_file "['configs/train.json','configs/demo.json','configs/detector.json']"
   bundle evaluating --replicates 0 --gallery 0 \
     --config_file "['configs/train.json','configs/demo.json','configs/detector.json','configs/evaluate.json']"
 fi
