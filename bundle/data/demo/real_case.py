@@ -10,7 +10,7 @@ from bundle.data.demo.projection import PIXEL, TOP_MM, project_ct
 from bundle.data.demo.source import SPACING, read_ct, read_nodule
 from bundle.data.demo.subjects import LESION, LIDC, Subject, read_subject
 
-_EXPOSURE = Exposure(low=40, high=280, black=300, span=3400, bend=0.3)
+EXPOSURE = Exposure(low=40, high=280, black=300, span=3400, bend=0.3)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def real_case(subject: Subject = LIDC) -> RealCase:
 
 def _projected(hu: NDArray[np.int16]) -> NDArray[np.uint16]:
     water_mm = project_ct(np.clip((hu.astype(np.float32) + 1000) / 1000, 0, 3))
-    return np.rint(_EXPOSURE(water_mm)).astype(np.uint16)
+    return np.rint(EXPOSURE(water_mm)).astype(np.uint16)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

