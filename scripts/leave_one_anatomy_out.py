@@ -19,6 +19,7 @@ from scripts.text_table import text_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 ANATOMIES = ("lidc", "lung1", "lung2")
+SEEN = "... of new images of the anatomies trained on"
 
 
 def make(
@@ -62,7 +63,8 @@ def run(
 def anatomies_tables(summary: dict[str, Any]) -> str:
     """Markdown tables: figures of simulated images of the anatomy that was left out, and what became of its lesion."""
     columns = {name: f"{name} left out" for name in summary}
-    figures = table("figure", NAMES, columns, {name: each["figures"] for name, each in summary.items()})
+    shown = {key: text for figure, name in NAMES.items() for key, text in ((figure, name), (f"{figure}/seen", SEEN))}
+    figures = table("figure", shown, columns, {name: each["figures"] for name, each in summary.items()})
     head = ("real lesion of", "seed", "found", "image probability (threshold)", "score (threshold)", "rank")
     rows = [
         head,

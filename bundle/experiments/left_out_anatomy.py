@@ -10,10 +10,13 @@ from bundle.atomic import write_json
 from bundle.data.demo.dataset import DATALIST, make_demo_radiographs
 from bundle.data.demo.real_dicom import write_real_case
 from bundle.data.demo.subjects import FOLDER, NAMES, chosen_subjects
-from bundle.experiments.label_efficiency import Cell, LabelEfficiency
+from bundle.experiments.label_efficiency import FIGURES, REPLICATES, Cell, LabelEfficiency
 from bundle.experiments.real_lesion import lesion_verdict
+from bundle.experiments.seeds import record_figures, seeds_interval
 from bundle.experiments.workflow import prepared_workflow
 from bundle.export.package import package_bundle
+from bundle.metrics.records import Floats
+from bundle.metrics.records_io import load_records
 
 logger = logging.getLogger(__name__)
 
@@ -81,9 +84,11 @@ class LeftOutAnatomy:
     """Trains and judges a cell for each anatomy left out and each seed, then looks at its real lesion.
 
     A cell is `LabelEfficiency`'s with all boxes: the training workflow of the configurations, its last weights judged
-    on the test section and, with compare.json among `evaluate_files`, a plan frozen on validation. The cell is then
-    packaged, and the package's inference workflow looks at the DICOM file of the real case. What is done is skipped:
-    a training at its last whole epoch, a cell with `metrics.json`, a real case with `real.json`.
+    on the test section and, with compare.json among `evaluate_files`, a plan frozen on validation. The same weights are
+    judged on the validation section, new images of the anatomies they were trained on; nothing was chosen there that
+    AUROC and FROC depend on but the plan's candidates. The cell is then packaged, and the package's inference workflow
+    looks at the DICOM file of the real case. What is done is skipped: a training at its last whole epoch, a cell with
+    `metrics.json`, a validation section with `seen/metrics.json`, a real case with `real.json`.
 
     Args:
         config_files: train.json and overlays.
@@ -128,8 +133,8 @@ class LeftOutAnatomy:
         """All cells, then `left_out_anatomy.json`, whose content is returned.
 
         Returns:
-            Anatomy left out -> `figures`: those of `summarise_cells` with all boxes; `real`: seed -> `lesion_verdict`
-            of its real lesion; `finding`: what that is.
+            Anatomy left out -> `figures`: those of `summarise_cells` with all boxes, and `<figure>/seen` of the
+            validation section; `real`: seed -> `lesion_verdict` of its real lesion; `finding`: what that is.
 
         Raises:
             ValueError: a cell that is there was begun with other settings or data.
@@ -140,11 +145,40 @@ class LeftOutAnatomy:
             logger.info("Without %s.", name)
             overrides = self.overrides | {"dataset_dir": str(set_folder(self.data, name))}
             figures = LabelEfficiency(self._files, self._judging, folder, (1.0,), seeds, overrides).run()["1"]
+            figures |= self._seen(name, folder)
             truth = json.loads((set_folder(self.data, name) / "real" / "truth.json").read_text(encoding="utf-8"))
             verdicts = {f"{cell.seed}": self._real(name, folder / cell.name, truth) for cell in self.cells}
             summary[name] = {"finding": truth["finding"], "figures": figures, "real": verdicts}
         write_json(self.output / SUMMARY, summary)
         return summary
+
+    def _seen(self, name: str, folder: Path) -> dict[str, Any]:
+        """Figures of the validation section, as rows of `summarise_cells`."""
+        cells: list[dict[str, Floats]] = []
+        for cell in self.cells:
+            output = folder / cell.name / "seen"
+            if not (output / "metrics.json").is_file():
+                own = {
+                    "dataset_dir": str(set_folder(self.data, name)),
+                    "test_section": "validation",
+                    "ckpt_dir": str(folder / cell.name),
+                    "ckpt_path": str(folder / cell.name / "model.pt"),
+                    "output_dir": str(output),
+                    "seed": cell.seed,
+                    "replicates": 0,
+                    "gallery": 0,
+                }
+                workflow = prepared_workflow([*self._files, self._judging[0]], "evaluating", self.overrides | own)
+                workflow.initialize()
+                workflow.run()
+                workflow.finalize()
+            cells.append(record_figures(load_records(output / "records"), REPLICATES, 0))
+        rows: dict[str, Any] = {}
+        for figure in FIGURES:
+            values = [float(cell[figure][0]) for cell in cells]
+            low, high = seeds_interval(values, [cell[figure][1:] for cell in cells])
+            rows[f"{figure}/seen"] = {"value": sum(values) / len(values), "low": low, "high": high, "seeds": values}
+        return rows
 
     def _real(self, name: str, cell: Path, truth: Mapping[str, Any]) -> dict[str, Any]:
         """What the cell's package makes of the real case."""
@@ -152,7 +186,8 @@ class LeftOutAnatomy:
             kept: dict[str, Any] = json.loads((cell / REAL).read_text(encoding="utf-8"))
             return kept
         # Its own folders and what the training was run with, as one overlay more.
-        overlay = self.overrides | {"ckpt_dir": str(cell), "output_dir": str(cell)}
+        own = {"dataset_dir": str(set_folder(self.data, name)), "ckpt_dir": str(cell), "output_dir": str(cell)}
+        overlay = self.overrides | own
         write_json(cell / "overlay.json", overlay)
         root = Path(self._files[0]).parent.parent
         package = package_bundle([*self._files, cell / "overlay.json"], root, cell / "package", str(root))
