@@ -24,7 +24,7 @@ LOBE_NAMES = {
 _HEART = 51
 _BONES = (*range(25, 51), *range(69, 75), *range(91, 117), 118)
 _NODULE_LOBE = 11
-_DOME_MM, _APEX_MM = 146.25, 312.0
+_DOME_MM, _APEX_MM = 146.25, 307.5
 """Mean of both halves of the diaphragm, and apices, of LIDC-IDRI-0001; apices of others lie there as well."""
 _SEEN_MM = (332.5, 90.0)
 """Between which a usual view looks at it."""
@@ -186,6 +186,6 @@ def _prepared(subject: Subject) -> Anatomy:
 
 
 def _tall(domes: tuple[float, float], lowest_mm: float) -> float:
-    """From the height of the lungs above the domes, and such that a usual view does not look below what was scanned."""
+    """From the height of the lungs above the domes; a usual view is not moved below what was scanned by that."""
     lungs = (_APEX_MM - 0.5 * (domes[0] + domes[1])) / (_APEX_MM - _DOME_MM)
-    return min(lungs, (_SEEN_MM[0] - lowest_mm) / (_SEEN_MM[0] - _SEEN_MM[1]))
+    return max(1.0, min(lungs, (_SEEN_MM[0] - lowest_mm) / (_SEEN_MM[0] - _SEEN_MM[1])))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bundle.data.demo.anatomy import HALF
-from bundle.data.demo.framing import Framed, lungs_by_threshold
+from bundle.data.demo.framing import Framed, lungs_by_threshold, top_of_lungs
 from bundle.data.demo.source import LOBES, SHAPE, SPACING
 from bundle.data.demo.subjects import BONE, LESION
 
@@ -86,11 +86,12 @@ def _boxes(to: NDArray[np.bool_], of: NDArray[np.bool_]) -> tuple[NDArray, NDArr
 
 def _extent(lungs: NDArray[np.bool_], axis: int) -> tuple[float, float]:
     """First and last voxel of lungs along an axis; along the last, the dome and the apices."""
-    some = np.flatnonzero(lungs.any(axis=tuple({0, 1, 2} - {axis})))
     if axis < 2:
+        some = np.flatnonzero(lungs.any(axis=tuple({0, 1, 2} - {axis})))
         return float(some[0]), float(some[-1])
     right = lungs[: lungs.shape[0] // 2]
-    return float(np.percentile(np.argmax(right, axis=2)[right.any(axis=2)], 75)), float(some[-1])
+    dome = np.percentile(np.argmax(right, axis=2)[right.any(axis=2)], 75)
+    return float(dome), float(top_of_lungs(lungs, (MM, MM)))
 
 
 def _demons(fixed: NDArray[np.float32], moving: NDArray[np.float32]) -> NDArray[np.float32]:

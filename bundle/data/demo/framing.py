@@ -16,10 +16,11 @@ from scipy import ndimage
 from bundle.data.demo.source import SHAPE, SPACING
 
 AIR, TISSUE = -1000, 40
-LUNGS = ((56.0, 304.0), (80.0, 268.0), (56.0, 312.0))
-"""First and last mm of the lungs of LIDC-IDRI-0001, to 4 mm."""
+LUNGS = ((56.0, 304.0), (80.0, 268.0), (56.0, 307.5))
+"""First and last mm of the lungs of LIDC-IDRI-0001, to 4 mm; the last of all is that of :func:`top_of_lungs`."""
 _AIR_BELOW = -400
 _LUNG_LITRES = 0.3
+_APEX_MM2 = 1000.0
 _SIDE_MM = 60.0
 """Within which the repeated side of a body that reaches beyond the scan thins out to air."""
 _TAPER = 0.8
@@ -69,10 +70,10 @@ def frame_ct(hu: NDArray[np.int16], outline: NDArray, spacing: tuple[float, ...]
         spacing: mm of the voxels.
     """
     lungs = lungs_by_threshold(hu[::2, ::2], (2 * spacing[0], 2 * spacing[1], spacing[2]))
-    ends = [np.flatnonzero(lungs.any(axis=other))[[0, -1]] for other in ((1, 2), (0, 2), (0, 1))]
-    at = [(2 * e + 0.5) * s for e, s in zip(ends[:2], spacing[:2], strict=True)]
+    ends = [np.flatnonzero(lungs.any(axis=other))[[0, -1]] for other in ((1, 2), (0, 2))]
+    at = [(2 * e + 0.5) * s for e, s in zip(ends, spacing[:2], strict=True)]
     offset = [float(np.mean(there) - np.mean(here)) for there, here in zip(LUNGS[:2], at, strict=True)]
-    offset.append(LUNGS[2][1] - float(ends[2][1]) * spacing[2])
+    offset.append(LUNGS[2][1] - top_of_lungs(lungs, (2 * spacing[0], 2 * spacing[1])) * spacing[2])
     resampled = np.clip(_resample(hu, spacing, offset), hu.min(), hu.max())
     before, behind = _inside(1, offset, spacing, hu.shape)
     resampled[:, :before], resampled[:, behind:] = AIR, AIR
@@ -87,6 +88,17 @@ def frame_ct(hu: NDArray[np.int16], outline: NDArray, spacing: tuple[float, ...]
     lesion[:, :, :lowest] = False
     size = tuple(n * s for n, s in zip(hu.shape, spacing, strict=True))
     return Framed(np.rint(resampled).astype(np.int16), lesion, tuple(offset), size, spacing, lowest)
+
+
+def top_of_lungs(lungs: NDArray[np.bool_], spacing: tuple[float, float]) -> int:
+    """The slice of the apices: the highest that shows 10 square cm of lungs, more than a trachea has.
+
+    Args:
+        lungs: (X, Y, Z).
+        spacing: mm of the voxels along the first two axes.
+    """
+    areas = lungs.sum(axis=(0, 1)) * spacing[0] * spacing[1]
+    return int(np.flatnonzero(areas >= _APEX_MM2)[-1])
 
 
 def _inside(axis: int, offset: list[float], spacing: tuple[float, ...], shape: tuple[int, ...]) -> tuple[int, int]:
