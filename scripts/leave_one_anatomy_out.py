@@ -74,7 +74,7 @@ def anatomies_tables(summary: dict[str, Any]) -> str:
 
 
 def _row(name: str, finding: str, seed: str, verdict: dict[str, Any]) -> tuple[str, ...]:
-    found = "yes" if verdict["found"] else f"as {verdict['found_as']}" if verdict["found_as"] else "no"
+    found = "yes" if verdict["found"] else f"no, marked {verdict['found_as']}" if verdict["found_as"] else "no"
     score = "-" if verdict["score"] is None else f"{verdict['score']:.3f}"
     rank = "-" if verdict["rank"] is None else f"{verdict['rank']} of {verdict['candidates']}"
     return (

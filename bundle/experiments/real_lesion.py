@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BOXED_FIRST = ("Nodule", "Mass")
-"""Round opacities, told apart by 30 mm: a hit under the other's name is told beside."""
-
 
 def lesion_verdict(
     document: Mapping[str, Any], finding: str, boxes: Sequence[Sequence[float]]
@@ -27,7 +24,7 @@ def lesion_verdict(
         - `rank`: its place among the image's candidates of the finding, 1 the best; None where none hits.
         - `candidates`: of the finding, on the image.
         - `shown_elsewhere`: candidates of the finding that are shown and miss it.
-        - `found_as`: another round opacity's name under which a candidate that hits is shown, or None.
+        - `found_as`: another finding as which it is marked: that of the best shown candidate that hits, or None.
 
     Raises:
         ValueError: the file has no such finding, or the image was not assessed.
@@ -42,7 +39,7 @@ def lesion_verdict(
     others = [
         each["finding"]
         for each in document["candidates"]
-        if each["finding"] in BOXED_FIRST and each["finding"] != finding and each["shown"] and _in(each["peak"], boxes)
+        if each["finding"] != finding and each["shown"] and _in(each["peak"], boxes)
     ]
     return {
         "found": any(mine[place]["shown"] for place in hits),

@@ -55,7 +55,7 @@ def test_what_is_not_shown_is_not_found_but_ranked():
     assert (nothing["found"], nothing["named"], nothing["rank"], nothing["score"]) == (False, None, None, None)
 
 
-def test_the_other_round_opacitys_name_is_told():
+def test_another_name_under_which_it_is_marked_is_told():
     marked = document(("Nodule", 0.8, 120, 60, True), ("Mass", 0.5, 10, 10, True))
     verdict = lesion_verdict(marked, "Mass", BOXES)
     assert (verdict["found"], verdict["found_as"], verdict["shown_elsewhere"]) == (False, "Nodule", 1)
