@@ -12,6 +12,7 @@ import fire
 from bundle.atomic import write_file
 from scripts.compare_systems import systems_tables
 from scripts.label_efficiency import NAMES, shares_table
+from scripts.leave_one_anatomy_out import anatomies_tables
 from scripts.publish_figures import KEPT as PUBLISHED
 from scripts.publish_figures import put_table
 from scripts.text_table import text_table
@@ -19,6 +20,7 @@ from scripts.text_table import text_table
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "docs" / "experiments.json"
 README, EVALUATION, SYSTEMS = ROOT / "README.md", ROOT / "docs" / "evaluation.md", ROOT / "docs" / "systems.md"
+DATA = ROOT / "docs" / "data.md"
 ENDS = ("", "/low", "/high")
 
 
@@ -39,16 +41,21 @@ TABLES = {  # its file in the experiment's folder, its page, what makes the tabl
     "seeds": ("label_efficiency.json", EVALUATION, shares_table, None),
     "shares": ("label_efficiency.json", EVALUATION, shares_table, None),
     "systems": ("systems.json", SYSTEMS, systems_tables, None),
+    "anatomies": ("left_out_anatomy.json", DATA, anatomies_tables, None),
     "other": ("metrics.json", README, other_table, [key + end for key in NAMES for end in ENDS]),
 }
 
 
 def main(
-    seeds: str | None = None, shares: str | None = None, systems: str | None = None, other: str | None = None
+    seeds: str | None = None,
+    shares: str | None = None,
+    systems: str | None = None,
+    anatomies: str | None = None,
+    other: str | None = None,
 ) -> None:
-    """Keep and show what these folders of `label_efficiency`, `compare_systems`, the demo hold; others stay."""
+    """Keep and show what these folders of experiments and of the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = {"seeds": seeds, "shares": shares, "systems": systems, "other": other}
+    given = {"seeds": seeds, "shares": shares, "systems": systems, "anatomies": anatomies, "other": other}
     for name, folder in given.items():
         if folder is not None:
             file, page, rendered, wanted = TABLES[name]

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bundle.data.demo.source import SPACING, read_ct, read_nodule
+from bundle.data.demo.removal import around, remove_lesion
+from bundle.data.demo.source import LOBES, SPACING, read_ct, read_nodule
+from bundle.data.demo.subjects import LIDC, NAMES, Subject, read_subject
 
 HALF = (2 * SPACING[0], 2 * SPACING[1], SPACING[2])
 """Size in mm of a voxel of the half-resolution volumes (axes 0 and 1 halved)."""
 LEFT, RIGHT = 0, 1
-LOBES = (10, 11, 12, 13, 14)
 LOBE_NAMES = {
     10: "left upper lobe",
     11: "left lower lobe",
@@ -23,6 +24,10 @@ LOBE_NAMES = {
 _HEART = 51
 _BONES = (*range(25, 51), *range(69, 75), *range(91, 117), 118)
 _NODULE_LOBE = 11
+_DOME_MM, _APEX_MM = 146.25, 307.5
+"""Mean of both halves of the diaphragm, and apices, of LIDC-IDRI-0001; apices of others lie there as well."""
+_SEEN_MM = (332.5, 90.0)
+"""Between which a usual view looks at it."""
 _NODULE_MARGIN_MM = 6.0
 
 
@@ -38,7 +43,9 @@ class Anatomy:
         depth: (2, 256, 256, 133) mm from the surface of the left and of the right lung, 0 outside it.
         heart: (256, 256, 133) mm from the heart, 0 inside it; stretched so that a growing heart grows leftwards.
         dome: mm of the height of the left and of the right half of the diaphragm.
-        nodule: (512, 512, 133) True where the real nodule was taken out.
+        nodule: (512, 512, 133) True where the real lesion was taken out.
+        tall: by how much more of it than of LIDC-IDRI-0001 an image shows from head to foot: a chest in deep breath is
+            taller, and should not be stretched as that one is.
     """
 
     tissue: NDArray[np.float32]
@@ -49,6 +56,7 @@ class Anatomy:
     heart: NDArray[np.float32]
     dome: tuple[float, float]
     nodule: NDArray[np.bool_]
+    tall: float = 1.0
 
 
 def _body(hu: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -81,7 +89,7 @@ def remove_nodule(
         The mended Hounsfield units, the mended labels (the place is left lower lobe), and the region.
     """
     union = np.logical_or.reduce(readers)
-    cut = _around(union, (40, 40, 12))
+    cut = around(union, (40, 40, 12))
     near = ndimage.distance_transform_edt(~union[cut], sampling=SPACING) <= _NODULE_MARGIN_MM
     # The chest wall is what no lobe label covers and no reader drew: it stays, or the pleura would get a dent.
     region = near & (np.isin(labels[cut], LOBES) | union[cut])
@@ -103,23 +111,14 @@ def remove_nodule(
     return hu, labels, whole
 
 
-def _around(mask: NDArray[np.bool_], margin: tuple[int, int, int]) -> tuple[slice, ...]:
-    """The smallest box that holds a mask, widened by a margin in voxels."""
-    cut = []
-    for axis, more in enumerate(margin):
-        some = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
-        cut.append(slice(max(int(some[0]) - more, 0), int(some[-1]) + 1 + more))
-    return tuple(cut)
-
-
 def _distances(lobe: NDArray[np.uint8], heart: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     depth = np.zeros((2, *lobe.shape), np.float32)
     for k, side in enumerate((LOBES[:2], LOBES[2:])):
         lung = np.isin(lobe, side)
-        cut = _around(lung, (1, 1, 1))
+        cut = around(lung, (1, 1, 1))
         depth[k][cut] = ndimage.distance_transform_edt(lung[cut], sampling=HALF)
     far = np.full(lobe.shape, 99, np.float32)
-    cut = _around(heart, (40, 40, 20))
+    cut = around(heart, (40, 40, 20))
     centre = [
         np.average(np.arange(n), weights=heart.sum(axis=other))
         for n, other in zip(heart.shape[::2], ((1, 2), (0, 1)), strict=True)
@@ -139,18 +138,33 @@ def _dome(inside: NDArray[np.bool_]) -> float:
     return float(np.percentile(floor, 85)) * HALF[2]
 
 
-@lru_cache(maxsize=1)
-def load_anatomy() -> Anatomy:
-    """Prepare the chest, once per process (some 8 s, 0.4 GB).
+def load_anatomy(subject: Subject = LIDC) -> Anatomy:
+    """Prepare a chest, once per process (some 8 s, 0.4 GB).
+
+    Args:
+        subject: whose.
 
     Returns:
-        The anatomy, with the CT's own nodule removed.
+        The anatomy, with the CT's own lesion removed.
 
     Raises:
-        ModuleNotFoundError, FileNotFoundError, ValueError: see :func:`~bundle.data.demo.source.read_ct`.
+        ModuleNotFoundError, FileNotFoundError, ValueError: see :func:`~bundle.data.demo.source.read_ct` and
+            :func:`~bundle.data.demo.subjects.read_subject`.
     """
-    hu, labels = read_ct()
-    hu, labels, nodule = remove_nodule(hu, labels, read_nodule())
+    return _prepared(subject)
+
+
+@lru_cache(maxsize=len(NAMES))
+def _prepared(subject: Subject) -> Anatomy:
+    lowest = 0.0
+    if subject == LIDC:
+        hu, labels = read_ct()
+        hu, labels, nodule = remove_nodule(hu, labels, read_nodule())
+    else:
+        volumes = read_subject(subject)
+        lowest = volumes.guessed_below
+        hu, labels, nodule = remove_lesion(volumes.hu, volumes.labels)
+        del volumes
     bones = np.isin(labels, _BONES)
     # The scan was made with contrast agent, which a plain radiograph does not show: what is denser than muscle is
     # taken down to blood unless it is bone (label maps cut bones short, hence the dilation).
@@ -167,4 +181,11 @@ def load_anatomy() -> Anatomy:
     half = np.ascontiguousarray(ndimage.gaussian_filter(pairs, (1, 1, 0)))
     # The upper lobe rests on the heart and would pass for a high diaphragm.
     domes = (_dome(lobe == 11), _dome((lobe == 13) | (lobe == 14)))
-    return Anatomy(tissue, half, bone, lobe, depth, heart, domes, nodule)
+    tall = 1.0 if subject == LIDC else _tall(domes, lowest)
+    return Anatomy(tissue, half, bone, lobe, depth, heart, domes, nodule, tall)
+
+
+def _tall(domes: tuple[float, float], lowest_mm: float) -> float:
+    """From the height of the lungs above the domes; a usual view is not moved below what was scanned by that."""
+    lungs = (_APEX_MM - 0.5 * (domes[0] + domes[1])) / (_APEX_MM - _DOME_MM)
+    return max(1.0, min(lungs, (_SEEN_MM[0] - lowest_mm) / (_SEEN_MM[0] - _SEEN_MM[1])))

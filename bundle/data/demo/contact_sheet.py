@@ -14,14 +14,17 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
+from bundle.data.demo.subjects import LIDC, PACKAGE
+
 COLOURS = ("#e6b800", "#ff5c5c", "#4da6ff", "#5cd65c", "#ff8c1a", "#ff66d9", "#b380ff", "#33d6d6")
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 _TILE_INCHES = 2.2
 _DPI = 120
 _CAPTION = (
-    "Simulated radiographs, not patients: projections of one CT (LIDC-IDRI-0001, LIDC-IDRI collection, CC BY 3.0) with "
-    "computer-inserted findings; number: contrast-to-noise ratio"
+    "Simulated radiographs, not patients: projections of {cts} with computer-inserted findings; number: "
+    "contrast-to-noise ratio"
 )
+_LIDC = "LIDC-IDRI-0001, LIDC-IDRI collection, CC BY 3.0"
 
 
 def contact_sheet(datalist: str | Path, output: str | Path, rows: int = 4, columns: int = 6) -> Path:
@@ -64,7 +67,7 @@ def contact_sheet(datalist: str | Path, output: str | Path, rows: int = 4, colum
             axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=0.7))
             name = f"{item['finding']} {item['attributes']['cnr']:.1f}"
             axis.text(x0 + 3, y0 - 4, name, color=colour, fontsize=5.5, va="bottom", clip_on=True, path_effects=OUTLINE)
-    figure.text(0.5, 0.014, _CAPTION, color="white", fontsize=7, ha="center", va="center")
+    figure.text(0.5, 0.014, _caption(content["generator"]), color="white", fontsize=7, ha="center", va="center")
     canvas.draw()
     sheet = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     buffer = io.BytesIO()
@@ -73,6 +76,15 @@ def contact_sheet(datalist: str | Path, output: str | Path, rows: int = 4, colum
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(buffer.getvalue())
     return output
+
+
+def _caption(generator: dict[str, Any]) -> str:
+    """Whose CTs a test split projects."""
+    names = generator.get("test_anatomies") or generator.get("anatomies") or [LIDC.name]
+    if names == [LIDC.name]:
+        return _CAPTION.format(cts=f"one CT ({_LIDC})")
+    each = [_LIDC if name == LIDC.name else f"{name} of {PACKAGE}" for name in names]
+    return _CAPTION.format(cts=f"{len(names)} CT{'s' * (len(names) > 1)} ({'; '.join(each)})")
 
 
 def _palette() -> Image.Image:

@@ -14,7 +14,7 @@ from pydicom.uid import (
 
 from bundle.atomic import atomic_path
 from bundle.data.demo.simulate import MAXIMUM, Radiograph
-from bundle.data.demo.source import ATTRIBUTION
+from bundle.data.demo.subjects import LIDC, attribution
 
 BITS = 12
 _DATE, _TIME = "20000101", "120000"
@@ -29,9 +29,9 @@ def _code(value: str, scheme: str, meaning: str) -> Sequence:
 def to_dicom(radiograph: Radiograph, version: str, compress: bool = False) -> Dataset:
     """Build the DICOM data set of a radiograph.
 
-    Pixels are 12 bits in 16, unsigned; MONOCHROME1 stores bright as low. UIDs are derived from version and seed, so
-    that the same radiograph always is the same instance. Patient, dates and device are made up, and the image says
-    that it is simulated in ImageComments, DerivationDescription and ImageType.
+    Pixels are 12 bits in 16, unsigned; MONOCHROME1 stores bright as low. UIDs are derived from version, seed and
+    anatomy, so that the same radiograph always is the same instance. Patient, dates and device are made up, and the
+    image says that it is simulated in ImageComments, DerivationDescription and ImageType.
 
     Args:
         radiograph: what to store.
@@ -43,13 +43,14 @@ def to_dicom(radiograph: Radiograph, version: str, compress: bool = False) -> Da
     """
     rng = np.random.default_rng([radiograph.seed, 100])
     number = f"{radiograph.seed:06d}"
+    whose = [] if radiograph.anatomy == LIDC.name else [radiograph.anatomy]
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
     ds.SOPClassUID = DigitalXRayImageStorageForPresentation
     study, series, instance = (
-        generate_uid(entropy_srcs=[version, number, part]) for part in ("study", "series", "image")
+        generate_uid(entropy_srcs=[version, number, part, *whose]) for part in ("study", "series", "image")
     )
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = instance
     ds.StudyInstanceUID, ds.SeriesInstanceUID = study, series
@@ -68,8 +69,7 @@ def to_dicom(radiograph: Radiograph, version: str, compress: bool = False) -> Da
         version,
     )
     ds.StudyDescription, ds.SeriesDescription = "Simulated chest PA", "Simulated, not a patient"
-    ds.DerivationDescription = ATTRIBUTION
-    ds.ImageComments = ATTRIBUTION
+    ds.DerivationDescription = ds.ImageComments = attribution(radiograph.anatomy)
     ds.PatientName, ds.PatientID = f"Simulated^{number}", f"SIM-{number}"
     ds.PatientBirthDate, ds.PatientSex, ds.PatientAge = "", radiograph.sex, f"{radiograph.age:03d}Y"
     ds.PatientIdentityRemoved, ds.DeidentificationMethod = "YES", "Simulated image; there is no patient"

@@ -7,11 +7,12 @@ drawn on the detector, as the lung's thickness along each ray times a patchy den
 
 import numpy as np
 
-from bundle.data.demo.anatomy import LEFT, LOBES, RIGHT
+from bundle.data.demo.anatomy import LEFT, RIGHT
 from bundle.data.demo.projection import Patch, Rays, project
 from bundle.data.demo.sampling import Array
 from bundle.data.demo.scene import SIDES, Lesion, Scene, box_around, draw_place, draw_radii, is_clear, side_of
 from bundle.data.demo.shapes import lumpy_distance, random_waves, soft_step, texture
+from bundle.data.demo.source import LOBES
 
 TISSUE = 1.03
 """Attenuation of solid tissue relative to water."""

@@ -15,7 +15,7 @@ _HILUM_ABOVE_DOME_MM = 35.0
 def effusion(rng: np.random.Generator, scene: Scene) -> Lesion | None:
     """Free fluid in the dependent pleural space: a level that rises to a meniscus along the chest wall."""
     side = int(rng.integers(2))
-    low, high = corners(side)
+    low, high = corners(side, scene.subject)
     # The deep recess behind the abdomen is taken as closed: fluid there would not be seen, but would enlarge the box.
     bottom = scene.anatomy.dome[side] - _RECESS_MM
     fluid = rng.uniform(-15, 50)
@@ -38,7 +38,7 @@ def effusion(rng: np.random.Generator, scene: Scene) -> Lesion | None:
 def pneumothorax(rng: np.random.Generator, scene: Scene) -> Lesion | None:
     """Air between chest wall and lung at the apex and the side, bounded by the thin line of the visceral pleura."""
     side = int(rng.integers(2))
-    low, high = corners(side)
+    low, high = corners(side, scene.subject)
     # The lung shrinks towards its root, sideways and downwards: the gap is widest at the apex and the side.
     root = (low[0] if side == LEFT else high[0], scene.anatomy.dome[side] + _HILUM_ABOVE_DOME_MM)
     reach = high[2] - root[1]

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bundle.data.demo.anatomy import HALF, LOBES, load_anatomy
+from bundle.data.demo.anatomy import HALF, load_anatomy
 from bundle.data.demo.sampling import Array, bilinear, resized
-from bundle.data.demo.source import SHAPE, SPACING
+from bundle.data.demo.source import LOBES, SHAPE, SPACING
+from bundle.data.demo.subjects import LIDC, NAMES, Subject
 
 PIXEL = SPACING[0]
 TOP_MM = (SHAPE[2] - 1) * SPACING[2]
@@ -145,20 +146,24 @@ def _sharpened(image: Array, amount: float) -> Array:
     return image + np.float32(amount) * (image - ndimage.gaussian_filter(image, 1.5))
 
 
-@lru_cache(maxsize=1)
-def _slab_volumes() -> tuple[Array, Array]:
+@lru_cache(maxsize=len(NAMES))
+def _slab_volumes(subject: Subject) -> tuple[Array, Array]:
     """Slabs of the body at full and of bone, left lung, right lung, lung tissue and heart at half resolution."""
-    anatomy = load_anatomy()
+    anatomy = load_anatomy(subject)
     left, right = (np.isin(anatomy.lobe, lobes).astype(np.float32) for lobes in (LOBES[:2], LOBES[2:]))
     organs = (anatomy.bone, left, right, np.where(anatomy.lobe > 0, anatomy.half, 0), anatomy.heart <= 0)
     coarse = np.stack([_slabs(np.asarray(organ, np.float32), _SLAB // 2) for organ in organs], axis=1)
     return _slabs(anatomy.tissue, _SLAB), coarse
 
 
-@lru_cache(maxsize=len(POSES))
-def base_projection(pose: Pose) -> BaseProjection:
-    """Project the lesion-free chest (about 0.4 s, kept per process)."""
-    fine, coarse = _slab_volumes()
+def base_projection(pose: Pose, subject: Subject = LIDC) -> BaseProjection:
+    """Project a lesion-free chest (about 0.4 s, kept per process)."""
+    return _projected(pose, subject)
+
+
+@lru_cache(maxsize=len(POSES) * len(NAMES))
+def _projected(pose: Pose, subject: Subject) -> BaseProjection:
+    fine, coarse = _slab_volumes(subject)
     body = _to_detector(_sheared_sum(fine, pose, (SPACING[0], _SLAB * SPACING[1], SPACING[2])))
     small = _sheared_sum(coarse, pose, (HALF[0], _SLAB * SPACING[1], SPACING[2]))
     bone, left, right, air, heart = (_flat_to_detector(part) for part in small)
@@ -167,7 +172,7 @@ def base_projection(pose: Pose) -> BaseProjection:
         bone=bone,
         lungs=np.stack([left, right]),
         air=air,
-        heart=_heart_growth(pose),
+        heart=_heart_growth(pose, subject),
         heart_shadow=np.ascontiguousarray(heart[: ROWS // 2 * 2 : 2, ::2]),
     )
 
@@ -178,18 +183,18 @@ def forget_volumes() -> None:
     _heart_rim.cache_clear()
 
 
-@lru_cache(maxsize=1)
-def _heart_rim() -> tuple[Array, Array, Array, Array, Array]:
+@lru_cache(maxsize=len(NAMES))
+def _heart_rim(subject: Subject) -> tuple[Array, Array, Array, Array, Array]:
     """Lung voxels a growing heart can reach: x, y, z in mm, distance from the heart in mm, attenuation to add."""
-    anatomy = load_anatomy()
+    anatomy = load_anatomy(subject)
     near = np.nonzero((anatomy.heart < HEART_STEPS[-1] + 2) & (anatomy.lobe > 0))
     x, y, z = ((index * spacing).astype(np.float32) for index, spacing in zip(near, HALF, strict=True))
     return x, y, z, anatomy.heart[near], np.clip(1.04 - anatomy.half[near], 0, None)
 
 
-def _heart_growth(pose: Pose) -> Array:
+def _heart_growth(pose: Pose, subject: Subject) -> Array:
     """What a heart grown by each of :data:`HEART_STEPS` adds, (9, ROWS // 2, 256)."""
-    x, y, z, distance, values = _heart_rim()
+    x, y, z, distance, values = _heart_rim(subject)
     dy = y - np.float32(_CENTRE_Y)
     columns, lines = COLUMNS // 2, SHAPE[2]
     column = np.clip(np.rint((x + pose.yaw * dy) / (2 * PIXEL)).astype(int), 0, columns - 1)

