@@ -44,7 +44,10 @@ def test_training_on_two_processes_is_finite_and_one_writes(tmp_path):
     more = {"batch_size": 2, "shard_optimizer": True, "ckpt_dir": tmp_path / "shared"}
     tracked = {"tracking": ROOT / "configs" / "tracking_mlflow.json", "output_dir": tmp_path / "tracked"}
     place.execute([*TORCHRUN, *place.arguments("training", "train", "multi_gpu_train", **more, **tracked)])
-    assert same(ended(tmp_path / "shared"), ended(place.models))  # to the bit, the optimizer's states too
+    (last, model), (shared_last, shared_model) = ended(place.models), ended(tmp_path / "shared")
+    assert last.pop("tracked_run") is None
+    assert shared_last.pop("tracked_run") is not None
+    assert same([shared_last, shared_model], [last, model])  # to the bit, the optimizer's states too
     client = MlflowClient(f"sqlite:///{tmp_path / 'tracked' / 'mlruns.db'}")
     [run] = client.search_runs([client.get_experiment_by_name("patch_clip").experiment_id])
     assert (run.info.status, run.data.params["processes"]) == ("FINISHED", "2")
