@@ -9,10 +9,11 @@ import sys
 import fire
 
 from bundle.data.demo.fetch import fetch_anatomies
-from bundle.data.demo.sdist import DistributionError
+from bundle.data.demo.sdist import CTS, DistributionError
+from bundle.data.demo.subjects import FOLDER
 
 
-def main(output: str = "data/anatomies", names: str = "lung1,lung2", sdist: str | None = None) -> None:
+def main(output: str = FOLDER, names: str | tuple[str, ...] = CTS, sdist: str | None = None) -> None:
     """Make a folder for each of `names` in `output`; `sdist` is the distribution, if it has been downloaded already.
 
     Prints the Dice coefficient of the lungs that the registration carries over and those that a threshold finds.

@@ -12,13 +12,14 @@ from typing import Any
 
 import fire
 
+from bundle.data.demo.subjects import FOLDER
+from bundle.data.demo.subjects import NAMES as ANATOMIES
 from bundle.experiments.left_out_anatomy import LeftOutAnatomy, make_sets
 from scripts.compare_systems import table
 from scripts.label_efficiency import NAMES
 from scripts.text_table import text_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-ANATOMIES = ("lidc", "lung1", "lung2")
 SEEN = "... of new images of the anatomies trained on"
 
 
@@ -27,7 +28,7 @@ def make(
     images: int = 4000,
     seed: int = 0,
     anatomies: str | Sequence[str] = ANATOMIES,
-    anatomies_dir: str = "data/anatomies",
+    anatomies_dir: str = FOLDER,
     workers: int | None = None,
 ) -> None:
     """Simulate a set for each anatomy that is left out: data/loo/without_lung2 and so on."""

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from monai.bundle import ConfigWorkflow
 from monai.data import CacheDataset
 from scipy.stats import norm
 
 from bundle.atomic import write_json
-from bundle.experiments.seeds import interval_over_seeds, record_figures, seeds_interval
+from bundle.experiments.seeds import interval_over_seeds, record_figures, seeds_interval, seeds_row
 from bundle.experiments.unseeing_rows import UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.metrics.records import Floats
@@ -251,4 +250,4 @@ def _row(
 ) -> dict[str, Any]:
     """A mean over seeds with its interval."""
     ends = seeds_interval(values, draws, least) if draws else interval_over_seeds(values, patients, least, most=most)
-    return {"value": float(np.mean(values)), "low": ends[0], "high": ends[1], "seeds": list(values)}
+    return seeds_row(values, ends)

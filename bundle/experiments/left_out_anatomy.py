@@ -12,8 +12,8 @@ from bundle.data.demo.real_dicom import write_real_case
 from bundle.data.demo.subjects import FOLDER, NAMES, chosen_subjects
 from bundle.experiments.label_efficiency import FIGURES, REPLICATES, Cell, LabelEfficiency
 from bundle.experiments.real_lesion import lesion_verdict
-from bundle.experiments.seeds import record_figures, seeds_interval
-from bundle.experiments.workflow import prepared_workflow
+from bundle.experiments.seeds import record_figures, seeds_interval, seeds_row
+from bundle.experiments.workflow import run_workflow
 from bundle.export.package import package_bundle
 from bundle.metrics.records import Floats
 from bundle.metrics.records_io import load_records
@@ -168,16 +168,12 @@ class LeftOutAnatomy:
                     "replicates": 0,
                     "gallery": 0,
                 }
-                workflow = prepared_workflow([*self._files, self._judging[0]], "evaluating", self.overrides | own)
-                workflow.initialize()
-                workflow.run()
-                workflow.finalize()
+                run_workflow([*self._files, self._judging[0]], "evaluating", self.overrides | own)
             cells.append(record_figures(load_records(output / "records"), REPLICATES, 0))
         rows: dict[str, Any] = {}
         for figure in FIGURES:
             values = [float(cell[figure][0]) for cell in cells]
-            low, high = seeds_interval(values, [cell[figure][1:] for cell in cells])
-            rows[f"{figure}/seen"] = {"value": sum(values) / len(values), "low": low, "high": high, "seeds": values}
+            rows[f"{figure}/seen"] = seeds_row(values, seeds_interval(values, [cell[figure][1:] for cell in cells]))
         return rows
 
     def _real(self, name: str, cell: Path, truth: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,10 +192,7 @@ class LeftOutAnatomy:
             "dataset_dir": str(set_folder(self.data, name) / "real" / "images"),
             "output_dir": str(cell / "real"),
         }
-        workflow = prepared_workflow([str(package / "configs" / "inference.json")], "inferring", places)
-        workflow.initialize()
-        workflow.run()
-        workflow.finalize()
+        run_workflow([str(package / "configs" / "inference.json")], "inferring", places)
         document = json.loads((cell / "real" / f"{name}.json").read_text(encoding="utf-8"))
         verdict = lesion_verdict(document, truth["finding"], truth["boxes"])
         write_json(cell / REAL, verdict)

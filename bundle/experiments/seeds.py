@@ -1,6 +1,7 @@
 """Intervals that include the seeds: another training gives other figures, and an honest interval says so."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student
@@ -56,6 +57,11 @@ def interval_over_seeds(
     freedom = (len(values) - 1) * (total / between) ** 2 if between > _NOTHING else np.inf
     half = float(student.ppf((1 + level) / 2, freedom) * np.sqrt(total))
     return max(least, mean - half), min(most, mean + half)
+
+
+def seeds_row(values: Sequence[float], ends: tuple[float | None, float | None]) -> dict[str, Any]:
+    """A figure's row of a summary: the `value`, mean over the trainings, with `low` and `high`, and each's, `seeds`."""
+    return {"value": float(np.mean(values)), "low": ends[0], "high": ends[1], "seeds": list(values)}
 
 
 def record_figures(records: Records, replicates: int, seed: int, score: str | None = None) -> dict[str, Floats]:

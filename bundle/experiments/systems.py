@@ -10,7 +10,7 @@ import numpy as np
 from monai.bundle import ConfigWorkflow
 
 from bundle.atomic import atomic_path, write_json
-from bundle.experiments.seeds import answer_figures, record_figures, seeds_interval
+from bundle.experiments.seeds import answer_figures, record_figures, seeds_interval, seeds_row
 from bundle.experiments.unseeing_rows import FIGURE, NAMES, UnseeingRows
 from bundle.experiments.workflow import cell_settings, check_overrides, keep_settings, prepared_workflow, reseed
 from bundle.handlers.curriculum import read_stages
@@ -270,8 +270,7 @@ def summarise_systems(output: Path, seeds: Sequence[int], unseeing: UnseeingRows
 
 
 def _figure(values: Sequence[float], draws: Sequence[Floats], least: float) -> dict[str, Any]:
-    low, high = seeds_interval(values, draws, least)
-    return {"value": float(np.mean(values)), "low": low, "high": high, "seeds": list(values)}
+    return seeds_row(values, seeds_interval(values, draws, least))
 
 
 def _difference(

@@ -31,6 +31,14 @@ def prepared_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str,
     return workflow
 
 
+def run_workflow(files: Sequence[str], run_id: str, overrides: Mapping[str, Any]) -> None:
+    """`prepared_workflow`, from its initialisation to its end."""
+    workflow = prepared_workflow(files, run_id, overrides)
+    workflow.initialize()
+    workflow.run()
+    workflow.finalize()
+
+
 def check_overrides(files: Sequence[str], overrides: Mapping[str, Any], set_here: Collection[str] = ()) -> None:
     """Refuse an override that none of the files names, or that would have no effect.
 

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from bundle.data.demo.subjects import LIDC, PACKAGE
+from bundle.data.demo.subjects import DISTRIBUTION, LIDC
 
 COLOURS = ("#e6b800", "#ff5c5c", "#4da6ff", "#5cd65c", "#ff8c1a", "#ff66d9", "#b380ff", "#33d6d6")
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
@@ -83,7 +83,7 @@ def _caption(generator: dict[str, Any]) -> str:
     names = generator.get("test_anatomies") or generator.get("anatomies") or [LIDC.name]
     if names == [LIDC.name]:
         return _CAPTION.format(cts=f"one CT ({_LIDC})")
-    each = [_LIDC if name == LIDC.name else f"{name} of {PACKAGE}" for name in names]
+    each = [_LIDC if name == LIDC.name else f"{name} of {DISTRIBUTION}" for name in names]
     return _CAPTION.format(cts=f"{len(names)} CT{'s' * (len(names) > 1)} ({'; '.join(each)})")
 
 

@@ -9,7 +9,7 @@ from bundle.atomic import atomic_path, write_json
 from bundle.data.demo.dicom import to_dicom
 from bundle.data.demo.real_case import EXPOSURE, real_case
 from bundle.data.demo.simulate import Radiograph
-from bundle.data.demo.subjects import NAMES, PACKAGE, Subject
+from bundle.data.demo.subjects import DISTRIBUTION, NAMES, Subject
 
 _WHAT = (
     "Parallel projection of the untouched chest CT {ct}, with a lesion that is really there; no radiograph, not for "
@@ -54,7 +54,7 @@ def write_real_case(subject: Subject, folder: Path) -> tuple[Path, Path]:
     data.PatientName, data.PatientID, data.PatientAge = f"Projection^{subject.name}", f"CT-{subject.name}", ""
     data.AccessionNumber = data.StudyID = ""
     data.StudyDescription, data.SeriesDescription = "Projection of a CT, PA", "Untouched, with its real lesion"
-    ct = "LIDC-IDRI-0001 (CC BY 3.0)" if subject.name == NAMES[0] else f"{subject.name} of {PACKAGE}"
+    ct = "LIDC-IDRI-0001 (CC BY 3.0)" if subject.name == NAMES[0] else f"{subject.name} of {DISTRIBUTION}"
     data.ImageComments = data.DerivationDescription = _WHAT.format(ct=ct)
     study, series, image = (generate_uid(entropy_srcs=["real case", subject.name, part]) for part in "123")
     data.StudyInstanceUID, data.SeriesInstanceUID, data.SOPInstanceUID = study, series, image

@@ -18,6 +18,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.data.demo.sdist import CTS, PACKAGE, VERSION
 from bundle.data.demo.source import ATTRIBUTION, SHAPE
 
 FOLDER = "data/anatomies"
@@ -25,7 +26,7 @@ FORMAT = 1
 """Of the folders; raised with every change of what is written there."""
 BONE, LESION = 118, 255
 """Labels of a further CT: bone by threshold, one of the numbers of bones; the lesion that the CT really shows."""
-PACKAGE = "pyradiomics 3.0.1"
+DISTRIBUTION = f"{PACKAGE} {VERSION}"
 FILES = CT, LABELS, ABOUT = "ct.nii.gz", "labels.nii.gz", "about.json"
 
 
@@ -48,7 +49,7 @@ class Subject:
 
 
 LIDC = Subject()
-NAMES = (LIDC.name, "lung1", "lung2")
+NAMES = (LIDC.name, *CTS)
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ def attribution(name: str) -> str:
     if name == LIDC.name:
         return ATTRIBUTION
     return (
-        f"Simulated from the CT {name} of the package {PACKAGE} (BSD-3-Clause; the image's own licence is not stated "
-        "there), with lobes and heart carried over from LIDC-IDRI-0001 (The Cancer Imaging Archive, CC BY 3.0, "
+        f"Simulated from the CT {name} of the package {DISTRIBUTION} (BSD-3-Clause; the image's own licence is not "
+        "stated there), with lobes and heart carried over from LIDC-IDRI-0001 (The Cancer Imaging Archive, CC BY 3.0, "
         "Armato et al. 2011, doi:10.1118/1.3528204), with computer-inserted findings; not a patient, not for clinical "
         "use."
     )
