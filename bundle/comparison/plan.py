@@ -26,6 +26,7 @@ from bundle.saliency import scale_by_constant, scale_by_probability
 logger = logging.getLogger(__name__)
 
 FIFTHS = 5  # parts of the validation patients by which thresholds are tried on others
+REPLICATES = 1000  # of the bootstrap that says how roughly validation knows false marks
 SCALINGS = ("none", "raw", "probability", "calibrated")
 
 
@@ -165,14 +166,16 @@ def _calibration(observed: Observed, truths: Sequence[Truth]) -> tuple[tuple[flo
 def choose_points(records: Records, score: str, false_marks: float) -> dict[str, dict[str, float]]:
     """Calibration and thresholds of each finding on these images.
 
-    Thresholds look better on the images that they were chosen on than on others. So they are aimed at
-    false_marks² / m where m > false_marks is what those chosen for `false_marks` on four fifths of the patients give on
-    the fifth left out, in the mean over the fifths.
+    `false_marks` is to hold on other patients, which a section of a few hundred knows roughly. So thresholds are chosen
+    for false_marks / (o·u) instead: o = m / false_marks, at least 1, where m is what those chosen for `false_marks` on
+    four fifths of the patients give on the fifth left out, in the mean over the fifths (thresholds look better on the
+    images they were chosen on than on others); u how far the upper end of the 95% interval (bootstrap of patients) of
+    the section's false marks lies above them. So about that end of the interval is at `false_marks`, not its middle.
 
     Args:
         records: of the validation section.
         score: name of the image score.
-        false_marks: wanted an image, of all findings together (`bundle.metrics.shown.box_thresholds`).
+        false_marks: at the most an image, of all findings together (`bundle.metrics.shown.box_thresholds`).
 
     Returns:
         Finding -> what `choose_operating_points` gives, and `box`, the threshold of its candidates, `NEVER` where none
@@ -182,10 +185,12 @@ def choose_points(records: Records, score: str, false_marks: float) -> dict[str,
         if not len(of_finding(records, k).lesion_score):
             logger.warning("%s has no lesions on validation: none of its candidates will be shown.", name)
     elsewhere = _false_marks_elsewhere(records, score, false_marks)
-    aim = false_marks**2 / elsewhere if elsewhere > false_marks else false_marks
+    above = _upper_end(records, score, false_marks)
+    aim = false_marks / above * (min(1.0, false_marks / elsewhere) if elsewhere > 0 else 1.0)
     logger.info(
-        "Thresholds for %.3g false marks an image give %.3g on validation images left out: aimed at %.3g.",
-        *(false_marks, elsewhere, aim),
+        "Thresholds for %.3g false marks an image give %.3g on validation images left out, and the upper end of their "
+        "interval is %.3g times as high: aimed at %.3g.",
+        *(false_marks, elsewhere, above, aim),
     )
     return _points_for(records, score, aim)
 
@@ -197,6 +202,12 @@ def _points_for(records: Records, score: str, false_marks: float) -> dict[str, d
     return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
 
 
+def _upper_end(records: Records, score: str, false_marks: float) -> float:
+    """Upper end of the interval of false marks over their number, at thresholds chosen for `false_marks`; 1 of none."""
+    middle, high = _counted(records, _points_for(records, score, false_marks), score, REPLICATES)
+    return high / middle if middle and high else 1.0
+
+
 def _false_marks_elsewhere(records: Records, score: str, false_marks: float) -> float:
     """What the thresholds of four fifths of the patients give on the others, mean over fifths; NaN of too few."""
     fifth = np.unique(records.images.group, return_inverse=True)[1] % FIFTHS
@@ -205,10 +216,18 @@ def _false_marks_elsewhere(records: Records, score: str, false_marks: float) -> 
         taught, left = (records.of_images((fifth == number) == held) for held in (False, True))
         if not len(taught.images.index) or not len(left.images.index):
             return float("nan")
-        limits = as_shown(left.findings, _points_for(taught, score, false_marks), left.images.scores[score])
-        found.append(summarise_shown(left, *limits, replicates=0)[0]["shown/false_marks_per_image"])
+        found.append(_counted(left, _points_for(taught, score, false_marks), score, 0)[0])
     known = [value for value in found if value is not None]
     return float(np.mean(known)) if known else float("nan")
+
+
+def _counted(
+    records: Records, points: Mapping[str, Mapping[str, float]], score: str, replicates: int
+) -> tuple[float | None, float | None]:
+    """False marks an image, and the upper end of their interval; None where nothing counts."""
+    limits = as_shown(records.findings, points, records.images.scores[score])
+    found = summarise_shown(records, *limits, replicates)[0]
+    return found["shown/false_marks_per_image"], found.get("shown/false_marks_per_image/high")
 
 
 def as_setting(content: Mapping[str, Any]) -> Setting:

@@ -138,29 +138,43 @@ def test_what_a_map_says_of_the_pad_changes_nothing(scaling: str) -> None:
 
 def false_marks(points: dict[str, Any], records: Any) -> float:
     """An image, counted candidate by candidate."""
+    return float(marks_by_image(points, records).sum())
+
+
+def marks_by_image(points: dict[str, Any], records: Any) -> np.ndarray:
+    """What each image adds to false marks an image."""
     rule = OperatingPoints(records.findings, shown_points(points))
     probability = rule.probability(torch.from_numpy(records.images.scores["image"])).numpy()
     marked = shown(records, probability, rule.image, rule.box, rule.max_per_finding).candidate
-    total = 0.0
+    total = np.zeros(len(records.images.index))
     for k in range(len(records.findings)):
         counting = records.images.index[records.images.status[:, k] == COUNTED]
         own = records.candidates
         wrong = marked & (own.finding == k) & (own.lesion < 0) & np.isin(own.index, counting)
-        total += wrong.sum() / len(counting)
+        place = np.searchsorted(records.images.index, own.index[wrong])
+        total += np.bincount(place, minlength=len(total)) / len(counting)
     return total
 
 
-def test_thresholds_are_aimed_at_what_they_give_on_patients_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    """Sections of 30 patients, two images each: never aimed above what is wanted, below where they look too good."""
+def upper_end(marks: np.ndarray, group: np.ndarray) -> float:
+    """Of the 95% interval of their sum over it, by the normal distribution of patients' sums."""
+    patient = np.bincount(np.unique(group, return_inverse=True)[1], marks)
+    return float(1 + 1.96 * patient.std() * len(patient) ** 0.5 / patient.sum())
+
+
+def test_thresholds_are_aimed_so_that_the_interval_ends_at_what_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    """Sections of 60 patients, two images each: below what is wanted, more so where they look too good."""
     caplog.set_level("INFO")
-    aims = []
+    others = []
     for seed in range(4):
-        tables, truths, scores = random_evaluation(60, seed=seed)
+        tables, truths, scores = random_evaluation(120, seed=seed)
         scores = [{"image": each["image"].clamp(0, 1)} for each in scores]
         records = drawn_records(tables, truths, scores)
         points = choose_points(records, "image", 0.2)
-        wanted, elsewhere, aim = caplog.records[-1].args
-        assert (wanted, aim) == (0.2, pytest.approx(min(0.2, 0.04 / elsewhere)))
+        wanted, elsewhere, above, aim = caplog.records[-1].args
+        assert (wanted, aim) == (0.2, pytest.approx(min(0.2, 0.04 / elsewhere) / above))
+        plain = marks_by_image(_points_for(records, "image", 0.2), records)
+        assert above == pytest.approx(upper_end(plain, records.images.group), rel=0.1)
         assert false_marks(points, records) <= aim + 1e-9
         fifth = np.unique(records.images.group, return_inverse=True)[1] % FIFTHS
         counted = [
@@ -168,8 +182,8 @@ def test_thresholds_are_aimed_at_what_they_give_on_patients_left_out(caplog: pyt
             for part in range(FIFTHS)
         ]
         assert elsewhere == pytest.approx(np.mean(counted))
-        aims.append(aim)
-    assert min(aims) < 0.2
+        others.append(elsewhere)
+    assert max(others) > 0.2
 
 
 def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
