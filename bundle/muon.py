@@ -87,8 +87,12 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     """U Vᵀ of a matrix (m, n) = U S Vᵀ, nearly: its singular values, S, become 0.7 to 1.2, but for those next to 0."""
     wide = matrix.float() if matrix.shape[0] <= matrix.shape[1] else matrix.float().T
     wide = wide / wide.norm().clamp_min(1e-7)
+    # X ← P X with P = a + b X Xᵀ + c (X Xᵀ)²: P needs X Xᵀ alone, which becomes P X Xᵀ P, so X is multiplied once
+    square = wide @ wide.T
+    product = torch.eye(len(square), device=square.device)
     for _ in range(_ITERATIONS):
-        square = wide @ wide.T
         even = torch.addmm(square, square, square, beta=_B, alpha=_C)
-        wide = torch.addmm(wide, even, wide, beta=_A)
+        even.diagonal().add_(_A)
+        product, square = even @ product, even @ square @ even
+    wide = product @ wide
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)

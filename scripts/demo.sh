@@ -21,17 +21,32 @@ if [ ! -f models/demo/.trained ]; then
   touch models/demo/.trained
 fi
 
-if [ ! -f models/image_labels_only/.trained ]; then
-  say "Training the same network without boxes, for comparison"
+without_boxes() {
   bundle training --config_file "['configs/train.json','configs/demo.json','configs/image_labels_only.json']"
   touch models/image_labels_only/.trained
-fi
+}
 
-if [ ! -f eval/detector/metrics.json ]; then
-  say "Training and judging a detector on the same boxes, for comparison"
+detector() {
   bundle training --config_file "['configs/train.json','configs/demo.json','configs/detector.json']"
   bundle evaluating --replicates 0 --gallery 0 \
     --config_file "['configs/train.json','configs/demo.json','configs/detector.json','configs/evaluate.json']"
+}
+
+# two trainings with half of the cores each end sooner than one after the other with all
+rivals=()
+[ -f models/image_labels_only/.trained ] || rivals+=(without_boxes)
+[ -f eval/detector/metrics.json ] || rivals+=(detector)
+if [ ${#rivals[@]} -gt 0 ]; then
+  say "Training for comparison, side by side: the same network without boxes, and a detector on the same boxes"
+  threads=$(($(nproc) / ${#rivals[@]}))
+  set -m  # each in a process group of its own, which ends as a whole where one of them fails
+  trap 'for job in $(jobs -p); do kill -- "-$job"; done 2> /dev/null' EXIT
+  for rival in "${rivals[@]}"; do
+    OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) "$rival" > >(sed -u "s/^/$rival: /") 2>&1 &
+  done
+  for _ in "${rivals[@]}"; do wait -n; done
+  set +m
+  trap - EXIT
 fi
 
 if [ ! -f eval/demo/metrics.json ]; then

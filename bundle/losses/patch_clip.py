@@ -11,6 +11,8 @@ from bundle.prompt_pair import FINDING, NEGATIVE
 PatchReduction = Literal["mean", "sum", "balanced", "focal"]
 # Lin et al.'s γ
 FOCUS = 2.0
+# shares of the best patch's probability: from the first on a patch is taken for the finding's, below the other for none
+INSIDE, OUTSIDE = 0.5, 0.1
 
 
 class PatchCLIPLoss(nn.Module):
@@ -27,6 +29,15 @@ class PatchCLIPLoss(nn.Module):
     Each term divides by the number of (image, finding) pairs that count, at least 1: unknown contributes nothing, and
     a batch in which all is unknown gives a finite zero. Source: Patch-CLIP, Scientific Reports 16, 14688 (2026).
 
+    Where boxes are few a fifth term, ours, w_u U, teaches patches where a label is 1 and no box is known, by the
+    network's own map: with f_j the focal loss below, p_j the patches' probabilities and c the best of them (through p
+    and c goes no gradient), R = {p_j ≥ c / 2} is taken for the finding and N = {p_j < c / 10} for none, and
+
+        U = c (Σ_R f_j / √|R| + Σ_N f_j), averaged over those pairs.
+
+    By c it counts as much as the map is sure, and needs no schedule. It is self-training within what the label says
+    (Lee, "Pseudo-Label", ICML workshop 2013).
+
     Args:
         global_weight: w_g.
         pooled_weight: w_l.
@@ -41,6 +52,7 @@ class PatchCLIPLoss(nn.Module):
             boxed patches of Σ f_j / √n over their n boxed patches, and F⁻ the mean over the pairs that count of Σ f_j
             over their other patches. Neither grows where few images of a batch have boxes (Lin et al., "Focal Loss for
             Dense Object Detection", 2017; the division is ours).
+        pseudo_weight: w_u; 0, the paper's, leaves the term out.
 
     Raises:
         ValueError: an unknown `patch_reduction`.
@@ -54,6 +66,7 @@ class PatchCLIPLoss(nn.Module):
         sparse_weight: float = 0.5,
         image_weight: float = 1.0,
         patch_reduction: PatchReduction = "mean",
+        pseudo_weight: float = 0.0,
     ) -> None:
         super().__init__()
         if patch_reduction not in get_args(PatchReduction):
@@ -64,6 +77,7 @@ class PatchCLIPLoss(nn.Module):
             "patch": patch_weight,
             "sparse": sparse_weight,
             "image": image_weight,
+            "pseudo": pseudo_weight,
         }
         self.patch_reduction = patch_reduction
 
@@ -76,7 +90,8 @@ class PatchCLIPLoss(nn.Module):
                 True where the boxes are complete.
 
         Returns:
-            The unweighted terms `global`, `pooled`, `patch`, `sparse`, `image`, and their weighted sum `loss`.
+            The unweighted terms `global`, `pooled`, `patch`, `sparse`, `image`, with a weight `pseudo`, and their
+            weighted sum `loss`.
         """
         label, boxed = target["label"], target["boxed"].bool()
         mask = target["patch_mask"].flatten(2).bool()  # (B, K, P)
@@ -93,6 +108,8 @@ class PatchCLIPLoss(nn.Module):
             ),
             "image": _masked_mean(_probability_cross_entropy(output["scores"]["image"], positive), known),
         }
+        if self.weights["pseudo"]:
+            terms["pseudo"] = _masked_mean(_pseudo_labelled(output["patch_logits"]), positive & ~has_box)
         return {**terms, "loss": sum((self.weights[name] * term for name, term in terms.items()), label.new_zeros(()))}
 
     def _patch_term(self, ce: torch.Tensor, mask: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
@@ -104,7 +121,7 @@ class PatchCLIPLoss(nn.Module):
             present = sides[0].any(2).any(0) | sides[1].any(2).any(0)
             return (means[0] + means[1]).sum() / 2 / present.sum().clamp(min=1)
         if self.patch_reduction == "focal":
-            focal = (1 - torch.exp(-ce)) ** FOCUS * ce  # 0 where not judged
+            focal = _focal(ce)  # 0 where not judged
             boxed = (judged & mask).sum(-1)  # (B, K)
             inside = (focal * mask).sum(-1) / boxed.clamp(min=1).to(ce.dtype).sqrt()
             return _masked_mean(inside, boxed > 0) + _masked_mean((focal * ~mask).sum(-1), judged.any(-1))
@@ -112,6 +129,19 @@ class PatchCLIPLoss(nn.Module):
         if self.patch_reduction == "mean":
             per_pair = per_pair / judged.sum(-1).clamp(min=1)
         return _masked_mean(per_pair, judged.any(-1))
+
+
+def _pseudo_labelled(logits: torch.Tensor) -> torch.Tensor:
+    """(B, K, P, 2) -> (B, K): the term of each pair, were it one of those that count."""
+    probability = logits.detach().softmax(-1)[..., FINDING]
+    best = probability.amax(-1, keepdim=True)
+    inside, outside = probability >= INSIDE * best, probability < OUTSIDE * best
+    focal = _focal(_pair_cross_entropy(logits, inside))
+    return best[..., 0] * ((focal * inside).sum(-1) / inside.sum(-1).to(focal.dtype).sqrt() + (focal * outside).sum(-1))
+
+
+def _focal(ce: torch.Tensor) -> torch.Tensor:
+    return (1 - torch.exp(-ce)) ** FOCUS * ce
 
 
 def _pair_cross_entropy(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ class LocalNormalisation(nn.Module):
         variance = (squares / number - mean.square()).clamp(min=0)
         overall = (count * variance).sum((2, 3), keepdim=True) / count.sum((2, 3), keepdim=True).clamp(min=1e-6)
         slope = self.gain / (variance.sqrt() + self.floor * overall.sqrt() + 1e-4)
-        line = torch.cat([slope, 0.5 - slope * mean], 1)
+        line = torch.cat([slope, 0.5 - slope * mean], 1).contiguous()  # of channels_last the CPU interpolates slowly
         line = F.interpolate(line, scale_factor=float(self.cell), mode="bilinear", align_corners=False)
         slope, offset = line[..., :height, :width].split(1, 1)
         out = torch.addcmul(offset, slope, image).clamp_(0, 1)  # in place from here: passes over memory are its cost

@@ -154,3 +154,42 @@ def test_weights_and_names():
 def test_unknown_reduction_is_refused():
     with pytest.raises(ValueError, match=r"'avg'; give one of \('mean', 'sum', 'balanced', 'focal'\)"):
         PatchCLIPLoss(patch_reduction="avg")
+
+
+def slow_pseudo(logits, label, mask):
+    """U by the formula, one image and finding at a time."""
+    terms = []
+    for b in range(label.shape[0]):
+        for k in range(label.shape[1]):
+            if label[b, k] != 1 or mask[b, k].any():
+                continue
+            p = torch.softmax(logits[b, k].detach(), -1)[:, 1].tolist()
+            ce = [(cross_entropy(z, False), cross_entropy(z, True)) for z in logits[b, k]]
+            focal = [[(1 - torch.exp(-each)) ** 2 * each for each in pair] for pair in ce]
+            inside = [j for j in range(len(p)) if p[j] >= max(p) / 2]
+            outside = [j for j in range(len(p)) if p[j] < max(p) / 10]
+            found = sum(focal[j][1] for j in inside) / math.sqrt(len(inside))
+            terms.append(max(p) * (found + sum(focal[j][0] for j in outside)))
+    return sum(terms) / max(1, len(terms))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_has_a_label_and_no_box_learns_from_its_own_map(seed):
+    output, target = case(8, seed)
+    plain = PatchCLIPLoss(patch_reduction="focal")(output, target)
+    terms = PatchCLIPLoss(patch_reduction="focal", pseudo_weight=0.5)(output, target)
+    slow = slow_pseudo(output["patch_logits"], target["label"], target["patch_mask"])
+    assert abs(float(terms["pseudo"].detach()) - float(slow.detach())) < 1e-9
+    assert float(terms["loss"].detach()) == pytest.approx(float(plain["loss"].detach() + 0.5 * slow.detach()))
+    gradients = [torch.autograd.grad(each, output["patch_logits"])[0] for each in (terms["pseudo"], slow)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-9)
+    taught = (target["label"] == 1) & ~target["patch_mask"].flatten(2).any(-1)
+    assert taught.any()
+    assert gradients[0][taught].abs().sum() > 0
+    assert gradients[0][~taught].abs().sum() == 0
+
+
+def test_pseudo_labels_count_for_nothing_where_all_boxes_are_known():
+    output, target = case(8, 0)
+    target["patch_mask"] = target["patch_mask"] | (target["label"] == 1)[..., None, None]
+    assert PatchCLIPLoss(pseudo_weight=1.0)(output, target)["pseudo"] == 0
