@@ -109,7 +109,8 @@ class PatchCLIPLoss(nn.Module):
             "image": _masked_mean(_probability_cross_entropy(output["scores"]["image"], positive), known),
         }
         if self.weights["pseudo"]:
-            terms["pseudo"] = _masked_mean(_pseudo_labelled(output["patch_logits"]), positive & ~has_box)
+            unboxed = _pseudo_labelled(output["patch_logits"][positive & ~has_box])
+            terms["pseudo"] = unboxed.sum() / max(1, len(unboxed))
         return {**terms, "loss": sum((self.weights[name] * term for name, term in terms.items()), label.new_zeros(()))}
 
     def _patch_term(self, ce: torch.Tensor, mask: torch.Tensor, judged: torch.Tensor) -> torch.Tensor:
@@ -132,7 +133,7 @@ class PatchCLIPLoss(nn.Module):
 
 
 def _pseudo_labelled(logits: torch.Tensor) -> torch.Tensor:
-    """(B, K, P, 2) -> (B, K): the term of each pair, were it one of those that count."""
+    """(n, P, 2) -> (n,), the term of each pair."""
     probability = logits.detach().softmax(-1)[..., FINDING]
     best = probability.amax(-1, keepdim=True)
     inside, outside = probability >= INSIDE * best, probability < OUTSIDE * best

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from bundle.networks.planar_batch_norm import PlanarBatchNorm
+
 
 class Downscaler(nn.Module):
     """Two strided convolutions with batch normalisation and ReLU, 1 -> hidden -> 3 channels.
@@ -47,10 +49,10 @@ class Downscaler(nn.Module):
         self.strides, self.hidden_size = tuple(strides), self.output_size(in_size, strides[:1])
         self.layers = nn.Sequential(
             self._convolution(1, hidden_channels, strides[0]),
-            nn.BatchNorm2d(hidden_channels),
+            PlanarBatchNorm(hidden_channels),
             nn.ReLU(inplace=True),
             self._convolution(hidden_channels, 3, strides[1]),
-            nn.BatchNorm2d(3),
+            PlanarBatchNorm(3),
             nn.ReLU(inplace=True),
         )
 

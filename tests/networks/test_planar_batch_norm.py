@@ -1,0 +1,44 @@
+"""PlanarBatchNorm is nn.BatchNorm2d: values, gradients, statistics, layout, and where it steps aside."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from bundle.networks.planar_batch_norm import PlanarBatchNorm
+
+
+def _both(layout: torch.memory_format, dtype: torch.dtype) -> list[tuple[torch.Tensor, ...]]:
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    drawn, gradient = (torch.randn(3, 5, 9, 11, generator=generator, dtype=torch.float64) for _ in range(2))
+    for kind in (PlanarBatchNorm, nn.BatchNorm2d):
+        norm = kind(5).to(torch.float64 if dtype is torch.float64 else torch.float32)
+        with torch.no_grad():
+            norm.weight.copy_(torch.arange(1, 6))
+        images = (2 + 3 * drawn).to(dtype).contiguous(memory_format=layout).requires_grad_()
+        out = norm(images)
+        out.backward(gradient.to(dtype))
+        found.append((out.detach(), images.grad, norm.weight.grad, norm.bias.grad, norm.running_mean, norm.running_var))
+    return found
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.bfloat16, 0.05)])
+def test_it_is_batch_normalisation_in_training(
+    layout: torch.memory_format, dtype: torch.dtype, tolerance: float
+) -> None:
+    ours, theirs = _both(layout, dtype)
+    for mine, wanted in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=tolerance, atol=tolerance)
+    assert ours[0].is_contiguous(memory_format=layout)
+    assert ours[1].is_contiguous(memory_format=layout)
+
+
+def test_outside_training_it_is_the_same_to_the_bit() -> None:
+    norm = PlanarBatchNorm(5).eval()
+    plain = nn.BatchNorm2d(5).eval()
+    plain.load_state_dict(copy.deepcopy(norm.state_dict()))
+    images = torch.randn(2, 5, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(norm(images), plain(images))
