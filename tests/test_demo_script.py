@@ -1,0 +1,61 @@
+"""scripts/demo.sh: the trainings for comparison run side by side, and end together where one fails."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# stands for the interpreter: says what it was asked; training without boxes takes as long as is said
+INTERPRETER = """#!/usr/bin/env bash
+case "$*" in
+  *training*image_labels_only*) touch labels_began; sleep "$LABELS_SECONDS"; touch labels_ended ;;
+  *training*detector*) until [ -e labels_began ]; do sleep 0.05; done; exit "$DETECTOR_STATUS" ;;
+esac
+echo "threads ${OMP_NUM_THREADS:-all}: $*"
+"""
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """A folder in which all is done but what is trained for comparison and what follows."""
+    for name in ("scripts", "data/demo", "models/demo", "models/image_labels_only"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("data/demo/datalist.json", "models/demo/.trained"):
+        (tmp_path / name).touch()
+    shutil.copy(ROOT / "scripts" / "demo.sh", tmp_path / "scripts")
+    (tmp_path / "scripts" / "setup.sh").write_text(f"root={tmp_path}; cd $root; PYTHON=$root/python\n")
+    (tmp_path / "python").write_text(INTERPRETER)
+    (tmp_path / "python").chmod(0o755)
+    return tmp_path
+
+
+def _run(demo: Path, labels_seconds: int, detector_status: int) -> subprocess.CompletedProcess[str]:
+    settings = {"LABELS_SECONDS": str(labels_seconds), "DETECTOR_STATUS": str(detector_status)}
+    command = ["bash", str(demo / "scripts" / "demo.sh")]
+    return subprocess.run(
+        command, env={"PATH": "/usr/bin:/bin", **settings}, capture_output=True, text=True, timeout=50
+    )
+
+
+def test_two_trainings_share_the_cores_and_then_it_goes_on(demo: Path) -> None:
+    done = _run(demo, 0, 0)
+    assert done.returncode == 0, done.stderr
+    assert (demo / "models/image_labels_only/.trained").exists()
+    assert "detector: threads " in done.stdout
+    assert "without_boxes: threads " in done.stdout
+    assert "detector: threads all" not in done.stdout
+    assert "\nthreads all: -m monai.bundle run evaluating" in done.stdout
+
+
+def test_where_one_fails_the_other_ends_and_the_demo_with_its_status(demo: Path) -> None:
+    start = time.monotonic()
+    done = _run(demo, 40, 3)
+    assert done.returncode == 3
+    assert time.monotonic() - start < 40
+    assert "evaluating" not in done.stdout
+    assert (demo / "labels_began").exists()
+    assert not (demo / "labels_ended").exists()
+    assert not (demo / "models/image_labels_only/.trained").exists()
