@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"  # of the code; a package keeps that of the code that made it
+__version__ = "0.2.0"  # of the code; a package keeps that of the code that made it
 
 # MLflow reports its usage to its makers unless told not to; nothing here may call out unasked.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
