@@ -89,10 +89,16 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     wide = wide / wide.norm().clamp_min(1e-7)
     # X ← P X with P = a + b X Xᵀ + c (X Xᵀ)²: P needs X Xᵀ alone, which becomes P X Xᵀ P, so X is multiplied once
     square = wide @ wide.T
-    product = torch.eye(len(square), device=square.device)
-    for _ in range(_ITERATIONS):
-        even = torch.addmm(square, square, square, beta=_B, alpha=_C)
-        even.diagonal().add_(_A)
-        product, square = even @ product, even @ square @ even
+    product = even = _polynomial(square)
+    for _ in range(_ITERATIONS - 1):
+        square = even @ square @ even
+        even = _polynomial(square)
+        product = even @ product
     wide = product @ wide
     return (wide if matrix.shape[0] <= matrix.shape[1] else wide.T).to(matrix.dtype)
+
+
+def _polynomial(square: torch.Tensor) -> torch.Tensor:
+    found = torch.addmm(square, square, square, beta=_B, alpha=_C)
+    found.diagonal().add_(_A)
+    return found

@@ -37,10 +37,10 @@ rivals=()
 [ -f models/image_labels_only/.trained ] || rivals+=(without_boxes)
 [ -f eval/detector/metrics.json ] || rivals+=(detector)
 if [ ${#rivals[@]} -gt 0 ]; then
-  say "Training for comparison, side by side: the same network without boxes, and a detector on the same boxes"
+  say "Training for comparison, side by side with $(nproc) cores: ${rivals[*]}"
   threads=$(($(nproc) / ${#rivals[@]}))
   set -m  # each in a process group of its own, which ends as a whole where one of them fails
-  trap 'for job in $(jobs -p); do kill -- "-$job"; done 2> /dev/null' EXIT
+  trap 'for job in $(jobs -p); do kill -- "-$job" || true; done 2> /dev/null; wait || true' EXIT  # they save first
   for rival in "${rivals[@]}"; do
     OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) "$rival" > >(sed -u "s/^/$rival: /") 2>&1 &
   done

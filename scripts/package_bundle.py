@@ -2,7 +2,7 @@
 
 python -m scripts.package_bundle --config_file "['configs/train.json','configs/demo.json']" --output models/demo
 python -m scripts.package_bundle --config_file "['configs/train.json']" --output models/package \
-    --zip models/patch_clip_v0.1.0.zip --weights_url https://host/patch_clip
+    --zip models/patch_clip_v0.2.0.zip --weights_url https://host/patch_clip
 """
 
 import tempfile

@@ -163,11 +163,12 @@ class Comparison:
                 logger.info("%s: %s, FROC score %.3f on validation.", name, _words(chosen[name]), score)
             own = self._records(self.reference, chosen[self.reference], seen[self.reference], truths)
             # records call a method's image score "image", whichever of the network's it is
-            points = choose_points(own, "image", self.false_marks)
+            points, aim = choose_points(own, "image", self.false_marks)
             content = {
                 "images": len(truths),
                 "methods": chosen,
                 "points": points,
+                "false_marks": aim._asdict(),
                 "score": self.score,
                 "candidates": self._candidates(chosen),
             }
@@ -258,7 +259,7 @@ class Comparison:
             "methods": {name: {"scalings": m.scalings, "score": m.score} for name, m in self.methods.items()},
             "grid": asdict(self.grid),
             "criterion": str(self.criterion),
-            "false_marks": self.false_marks,
+            "false_marks": {"upper end": self.false_marks},
             "image_score": self.image_score,
             "planned": {name: asdict(each) for name, each in self.planned.items()} or None,
         }

@@ -4,7 +4,7 @@ import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -163,36 +163,56 @@ def _calibration(observed: Observed, truths: Sequence[Truth]) -> tuple[tuple[flo
     return tuple(1.0 if why else a for a, _, why in fits), tuple(0.0 if why else b for _, b, why in fits)
 
 
-def choose_points(records: Records, score: str, false_marks: float) -> dict[str, dict[str, float]]:
+class Aim(NamedTuple):
+    """What thresholds of candidates were chosen for, in false marks an image.
+
+    Attributes:
+        wanted: what was asked for.
+        left_out: what thresholds for `wanted` give on patients who did not choose them; None of fewer than five.
+        above: how far the upper end of the interval lies above the section's false marks, as a ratio; None where there
+            is no interval, of one patient or no false mark.
+        aimed: wanted / (max(1, left_out / wanted) · above), a factor that is not known being 1.
+    """
+
+    wanted: float
+    left_out: float | None
+    above: float | None
+    aimed: float
+
+
+def choose_points(records: Records, score: str, false_marks: float) -> tuple[dict[str, dict[str, float]], Aim]:
     """Calibration and thresholds of each finding on these images.
 
-    `false_marks` is to hold on other patients, which a section of a few hundred knows roughly. So thresholds are chosen
-    for false_marks / (o·u) instead: o = m / false_marks, at least 1, where m is what those chosen for `false_marks` on
-    four fifths of the patients give on the fifth left out, in the mean over the fifths (thresholds look better on the
-    images they were chosen on than on others); u how far the upper end of the 95% interval (bootstrap of patients) of
-    the section's false marks lies above them. So about that end of the interval is at `false_marks`, not its middle.
+    `false_marks` is meant for other patients of the same kind, and a section of a few hundred knows it roughly. So
+    thresholds are chosen for false_marks / (o·u) instead: o = m / false_marks, at least 1, where m is what those chosen
+    for `false_marks` on four fifths of the patients give on the fifth left out, in the mean over the fifths (thresholds
+    look better on the images they were chosen on than on others); u how far the upper end of the 95% interval
+    (bootstrap of patients) of the section's false marks lies above them. So about that end of the interval is at
+    `false_marks`, not its middle; other sites and machines are not in it.
 
     Args:
         records: of the validation section.
         score: name of the image score.
-        false_marks: at the most an image, of all findings together (`bundle.metrics.shown.box_thresholds`).
+        false_marks: wanted an image, of all findings together (`bundle.metrics.shown.box_thresholds`).
 
     Returns:
         Finding -> what `choose_operating_points` gives, and `box`, the threshold of its candidates, `NEVER` where none
-        is worth its false marks. `bundle.frozen_plan.shown_points` makes of them what inference takes.
+        is worth its false marks. `bundle.frozen_plan.shown_points` makes of them what inference takes. And the aim.
     """
     for k, name in enumerate(records.findings):
         if not len(of_finding(records, k).lesion_score):
             logger.warning("%s has no lesions on validation: none of its candidates will be shown.", name)
-    elsewhere = _false_marks_elsewhere(records, score, false_marks)
+    left_out = _false_marks_elsewhere(records, score, false_marks)
     above = _upper_end(records, score, false_marks)
-    aim = false_marks / above * (min(1.0, false_marks / elsewhere) if elsewhere > 0 else 1.0)
-    logger.info(
-        "Thresholds for %.3g false marks an image give %.3g on validation images left out, and the upper end of their "
-        "interval is %.3g times as high: aimed at %.3g.",
-        *(false_marks, elsewhere, above, aim),
-    )
-    return _points_for(records, score, aim)
+    if left_out is None or above is None:
+        logger.warning(
+            "Too few patients or false marks on validation to say how far %.3g false marks an image hold on others.",
+            false_marks,
+        )
+    over = max(1.0, (left_out or 0.0) / false_marks) if false_marks else 1.0
+    aim = Aim(false_marks, left_out, above, false_marks / (over * (above or 1.0)))
+    logger.info("Thresholds of candidates, in false marks an image: %s.", aim)
+    return _points_for(records, score, aim.aimed), aim
 
 
 def _points_for(records: Records, score: str, false_marks: float) -> dict[str, dict[str, float]]:
@@ -202,23 +222,23 @@ def _points_for(records: Records, score: str, false_marks: float) -> dict[str, d
     return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
 
 
-def _upper_end(records: Records, score: str, false_marks: float) -> float:
-    """Upper end of the interval of false marks over their number, at thresholds chosen for `false_marks`; 1 of none."""
+def _upper_end(records: Records, score: str, false_marks: float) -> float | None:
+    """Upper end of the interval of false marks over their number, at thresholds chosen for `false_marks`."""
     middle, high = _counted(records, _points_for(records, score, false_marks), score, REPLICATES)
-    return high / middle if middle and high else 1.0
+    return high / middle if middle and high else None
 
 
-def _false_marks_elsewhere(records: Records, score: str, false_marks: float) -> float:
-    """What the thresholds of four fifths of the patients give on the others, mean over fifths; NaN of too few."""
+def _false_marks_elsewhere(records: Records, score: str, false_marks: float) -> float | None:
+    """What the thresholds of four fifths of the patients give on the others, mean over fifths."""
     fifth = np.unique(records.images.group, return_inverse=True)[1] % FIFTHS
     found = []
     for number in range(FIFTHS):
         taught, left = (records.of_images((fifth == number) == held) for held in (False, True))
         if not len(taught.images.index) or not len(left.images.index):
-            return float("nan")
+            return None
         found.append(_counted(left, _points_for(taught, score, false_marks), score, 0)[0])
     known = [value for value in found if value is not None]
-    return float(np.mean(known)) if known else float("nan")
+    return float(np.mean(known)) if known else None
 
 
 def _counted(

@@ -35,8 +35,9 @@ class PatchCLIPLoss(nn.Module):
 
         U = c (Σ_R f_j / √|R| + Σ_N f_j), averaged over those pairs.
 
-    By c it counts as much as the map is sure, and needs no schedule. It is self-training within what the label says
-    (Lee, "Pseudo-Label", ICML workshop 2013).
+    By c it counts as much as the best patch is sure, so at first, when it is about the prior, for little. On its own it
+    would raise a flat map as a whole: what holds it are boxes, if few, and images without the finding. It is
+    self-training within what the label says (Lee, "Pseudo-Label", ICML workshop 2013).
 
     Args:
         global_weight: w_g.
@@ -109,7 +110,8 @@ class PatchCLIPLoss(nn.Module):
             "image": _masked_mean(_probability_cross_entropy(output["scores"]["image"], positive), known),
         }
         if self.weights["pseudo"]:
-            unboxed = _pseudo_labelled(output["patch_logits"][positive & ~has_box])
+            # complete boxes without a patch lie off the canvas: there is nothing to be found
+            unboxed = _pseudo_labelled(output["patch_logits"][positive & ~has_box & ~boxed])
             terms["pseudo"] = unboxed.sum() / max(1, len(unboxed))
         return {**terms, "loss": sum((self.weights[name] * term for name, term in terms.items()), label.new_zeros(()))}
 

@@ -6,17 +6,20 @@ import torch
 from torch import nn
 
 
+MOST_CHANNELS = 16
+
+
 class PlanarBatchNorm(nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d`, computed plane by plane where channels-last images train on the CPU.
 
-    There PyTorch's kernel for channels-last memory takes several times as long for a handful of channels, forwards and
-    backwards, as the kernel for planes and two copies. The result is laid out as the images came.
+    There PyTorch's kernel for channels-last memory takes longer for a handful of channels, forwards and backwards, than
+    the kernel for planes and two copies. The result is laid out as the images came.
     """
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) -> the same."""
-        last = images.is_contiguous(memory_format=torch.channels_last)
-        if not (self.training and last and images.device.type == "cpu"):
+        last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+        if not (self.training and last and images.device.type == "cpu" and self.num_features <= MOST_CHANNELS):
             return super().forward(images)
         planes = super().forward(_Laid.apply(images, torch.contiguous_format, torch.channels_last))
         return _Laid.apply(planes, torch.channels_last, torch.contiguous_format)

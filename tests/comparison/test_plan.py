@@ -162,16 +162,14 @@ def upper_end(marks: np.ndarray, group: np.ndarray) -> float:
     return float(1 + 1.96 * patient.std() * len(patient) ** 0.5 / patient.sum())
 
 
-def test_thresholds_are_aimed_so_that_the_interval_ends_at_what_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+def test_thresholds_are_aimed_so_that_the_interval_ends_at_what_is_wanted() -> None:
     """Sections of 60 patients, two images each: below what is wanted, more so where they look too good."""
-    caplog.set_level("INFO")
     others = []
     for seed in range(4):
         tables, truths, scores = random_evaluation(120, seed=seed)
         scores = [{"image": each["image"].clamp(0, 1)} for each in scores]
         records = drawn_records(tables, truths, scores)
-        points = choose_points(records, "image", 0.2)
-        wanted, elsewhere, above, aim = caplog.records[-1].args
+        points, (wanted, elsewhere, above, aim) = choose_points(records, "image", 0.2)
         assert (wanted, aim) == (0.2, pytest.approx(min(0.2, 0.04 / elsewhere) / above))
         plain = marks_by_image(_points_for(records, "image", 0.2), records)
         assert above == pytest.approx(upper_end(plain, records.images.group), rel=0.1)
@@ -184,6 +182,19 @@ def test_thresholds_are_aimed_so_that_the_interval_ends_at_what_is_wanted(caplog
         assert elsewhere == pytest.approx(np.mean(counted))
         others.append(elsewhere)
     assert max(others) > 0.2
+
+
+@pytest.mark.parametrize(("patients", "known"), [(2, (False, False)), (8, (False, True)), (120, (True, True))])
+def test_of_too_few_patients_it_is_said_that_nothing_is_known(
+    patients: int, known: tuple[bool, bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two images a patient."""
+    tables, truths, scores = random_evaluation(patients, seed=0)
+    records = drawn_records(tables, truths, [{"image": each["image"].clamp(0, 1)} for each in scores])
+    _, aim = choose_points(records, "image", 0.2)
+    assert (aim.left_out is not None, aim.above is not None) == known
+    assert aim.aimed == pytest.approx(0.2 / max(1, (aim.left_out or 0) / 0.2) / (aim.above or 1))
+    assert ("Too few patients or false marks" in caplog.text) == (not all(known))
 
 
 def test_a_plan_is_kept_and_guarded(tmp_path: Path) -> None:
