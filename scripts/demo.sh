@@ -32,6 +32,20 @@ detector() {
     --config_file "['configs/train.json','configs/demo.json','configs/detector.json','configs/evaluate.json']"
 }
 
+# what is stopped writes on while it saves
+prefixed() {
+  trap '' TERM
+  exec sed -u "s/^/$1/"
+}
+
+# end what runs beside a training that failed, and wait until it has saved
+stop() {
+  local groups
+  groups="$(jobs -p)"
+  for group in $groups; do kill -- "-$group" || true; done
+  for group in $groups; do while kill -0 -- "-$group"; do sleep 0.2; done; done
+} 2> /dev/null
+
 # two trainings with half of the cores each end sooner than one after the other with all
 rivals=()
 [ -f models/image_labels_only/.trained ] || rivals+=(without_boxes)
@@ -39,10 +53,10 @@ rivals=()
 if [ ${#rivals[@]} -gt 0 ]; then
   say "Training for comparison, side by side with $(nproc) cores: ${rivals[*]}"
   threads=$(($(nproc) / ${#rivals[@]}))
-  set -m  # each in a process group of its own, which ends as a whole where one of them fails
-  trap 'for job in $(jobs -p); do kill -- "-$job" || true; done 2> /dev/null; wait || true' EXIT  # they save first
+  set -m  # each in a process group of its own
+  trap stop EXIT
   for rival in "${rivals[@]}"; do
-    OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) "$rival" > >(sed -u "s/^/$rival: /") 2>&1 &
+    OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) "$rival" > >(prefixed "$rival: ") 2>&1 &
   done
   for _ in "${rivals[@]}"; do wait -n; done
   set +m

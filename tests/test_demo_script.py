@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INTERPRETER = """#!/usr/bin/env bash
 case "$*" in
   *training*image_labels_only*)
-    trap 'sleep 0.5; touch labels_saved; exit 143' TERM
+    trap 'sleep 0.5; echo saving; touch labels_saved; exit 143' TERM
     touch labels_began
     until [ -e detector_began ]; do sleep 0.05; done
     sleep "$LABELS_SECONDS" & wait $!
@@ -68,6 +68,7 @@ def test_where_one_fails_the_other_ends_and_the_demo_with_its_status(demo: Path)
     assert done.returncode == 3
     assert time.monotonic() - start < 40
     assert "evaluating" not in done.stdout
+    assert "without_boxes: saving\n" in done.stdout
     assert (demo / "labels_began").exists()
     assert (demo / "labels_saved").exists(), "the script has not waited for the other's end"
     assert not (demo / "labels_ended").exists()

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import nn
 
-
 MOST_CHANNELS = 16
 
 
