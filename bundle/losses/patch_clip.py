@@ -35,8 +35,8 @@ class PatchCLIPLoss(nn.Module):
 
         U = c (Σ_R f_j / √|R| + Σ_N f_j), averaged over those pairs.
 
-    By c it counts as much as the best patch is sure: at first, with a prior (`patch_prior`), for little; without one, for
-    half. On its own it would raise a flat map as a whole: what holds it are boxes, if few, and images without the
+    By c it counts as much as the best patch is sure: at first, with a prior (`patch_prior`), for little; without one,
+    for half. On its own it would raise a flat map as a whole: what holds it are boxes, if few, and images without the
     finding. It is self-training within what the label says (Lee, "Pseudo-Label", ICML workshop 2013).
 
     Args:
