@@ -1,6 +1,9 @@
 """few_boxes.json: half of each batch boxed, and pseudo-labels teach what is not."""
 
+import json
 import re
+
+from tests.workflows.conftest import ROOT
 
 
 def test_few_boxes_trains_with_pseudo_labels(place):
@@ -11,3 +14,15 @@ def test_few_boxes_trains_with_pseudo_labels(place):
     assert "loss/pseudo" not in place.run(
         "training", "train", boxed_share=0.3, max_epochs=1, ckpt_dir=place.folder / "plain"
     )
+
+
+def test_over_the_demo_it_is_what_was_judged():
+    """The command of docs/evaluation.md overrides what this overlay changes, and else only the number of epochs."""
+    configs = [json.loads((ROOT / "configs" / f"{name}.json").read_text()) for name in ("demo", "few_boxes")]
+    demo, overlay = configs
+    demo |= {f"{part}#{key}": value for part in ("loss", "augmentation") for key, value in demo[part].items()}
+    changed = {key: value for key, value in overlay.items() if key != "_desc_" and demo.get(key) != value}
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    command = re.search(r"label_efficiency [^`]*?--shares 0\.1 .*?\n\n", text, re.DOTALL).group()
+    overrides = {key: float(value) for key, value in re.findall(r"--([a-z_#]+) ([0-9.]+)", command)}
+    assert overrides == {**changed, "shares": 0.1, "max_epochs": 6}
