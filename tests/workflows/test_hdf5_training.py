@@ -14,8 +14,9 @@ from scripts.prepare_datalist import commands
 from tests.data.sources.source_files import write_csv
 from tests.workflows.conftest import ENVIRONMENT, Place
 
-FEW, MANY = 200, 1_200  # 35 MiB more of pictures
-SIDE = 96
+FEW, MANY = 200, 1_200  # 141 MiB more of pictures
+SIDE = 192
+NOISE = 80  # MiB; two trainings on a busy machine differed by 56
 # setup.sh has freed memory kept for the next step: what a training then holds differs by more from run to run
 PLAIN = {name: value for name, value in ENVIRONMENT.items() if not name.startswith("MALLOC_")}
 
@@ -67,4 +68,4 @@ def high_water(pid):
 def test_peak_memory_does_not_grow_with_the_images(tmp_path):
     """At as many steps: the heap settles in the first thousand."""
     few, many = peak(tmp_path / "few", FEW, epochs=MANY // FEW), peak(tmp_path / "many", MANY)
-    assert many < few + 20, f"{FEW} images: {few:.0f} MiB; {MANY}: {many:.0f} MiB"
+    assert many < few + NOISE, f"{FEW} images: {few:.0f} MiB; {MANY}: {many:.0f} MiB"
