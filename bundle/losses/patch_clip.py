@@ -125,9 +125,9 @@ class PatchCLIPLoss(nn.Module):
             return (means[0] + means[1]).sum() / 2 / present.sum().clamp(min=1)
         if self.patch_reduction == "focal":
             focal = _focal(ce)  # 0 where not judged
-            boxed = (judged & mask).sum(-1)  # (B, K)
-            inside = (focal * mask).sum(-1) / boxed.clamp(min=1).to(ce.dtype).sqrt()
-            return _masked_mean(inside, boxed > 0) + _masked_mean((focal * ~mask).sum(-1), judged.any(-1))
+            boxed = judged & mask
+            inside = _masked_mean(_of_a_lesion(focal, boxed), boxed.any(-1))
+            return inside + _masked_mean((focal * ~mask).sum(-1), judged.any(-1))
         per_pair = ce.sum(-1)  # (B, K)
         if self.patch_reduction == "mean":
             per_pair = per_pair / judged.sum(-1).clamp(min=1)
@@ -140,11 +140,16 @@ def _pseudo_labelled(logits: torch.Tensor) -> torch.Tensor:
     best = probability.amax(-1, keepdim=True)
     inside, outside = probability >= INSIDE * best, probability < OUTSIDE * best
     focal = _focal(_pair_cross_entropy(logits, inside))
-    return best[..., 0] * ((focal * inside).sum(-1) / inside.sum(-1).to(focal.dtype).sqrt() + (focal * outside).sum(-1))
+    return best[..., 0] * (_of_a_lesion(focal, inside) + (focal * outside).sum(-1))
 
 
 def _focal(ce: torch.Tensor) -> torch.Tensor:
     return (1 - torch.exp(-ce)) ** FOCUS * ce
+
+
+def _of_a_lesion(focal: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """Σ f_j / √n over the n patches inside: (..., P) -> (...); 0 of none."""
+    return (focal * inside).sum(-1) / inside.sum(-1).clamp(min=1).to(focal.dtype).sqrt()
 
 
 def _pair_cross_entropy(logits: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
