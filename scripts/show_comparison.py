@@ -14,6 +14,7 @@ COLUMNS = (
     "compare/{}/mean/sens_at_1fp",
     "compare/{}/mean/sens_at_1fp/difference",
     "compare/{}/mean/fp_at_reference_sens_at_1fp",
+    "compare/{}/mean/fp_at_own_sens_at_1fp/ratio",
     "compare/{}/mean/auroc",
     "compare/{}/mean/auroc/difference",
     "localization/{}/mean/pointing",
@@ -53,7 +54,7 @@ def methods_table(metrics: Mapping[str, float | None], about: Mapping[str, Any])
     lines = [f"| method | boxes | {' | '.join(map(name_of, COLUMNS))} |", f"|{'---|' * (len(COLUMNS) + 2)}"]
     for name, method in about["methods"].items():
         own = name == about["reference"]
-        cells = ["" if own and key.endswith("/difference") else show(key.format(name)) for key in COLUMNS]
+        cells = ["" if own and key.endswith(("/difference", "/ratio")) else show(key.format(name)) for key in COLUMNS]
         lines.append(f"| {name} | {method['supervision']} | {' | '.join(cells)} |")
     chance = [show("localization/chance/mean/pointing") if "pointing" in key else "" for key in COLUMNS]
     return "\n".join([*lines, f"| a point drawn anywhere | none | {' | '.join(chance)} |"])

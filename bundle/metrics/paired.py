@@ -65,6 +65,9 @@ def compare(
     - `compare/<m>/<f>/fp_at_reference_sens_at_<x>fp`: the same at the sensitivity that the reference has at x false
       positives per image, the claim of Patch-CLIP. In each replicate the reference's sensitivity in it is matched, not
       its first estimate;
+    - `compare/<m>/<f>/fp_at_own_sens_at_<x>fp`, for all but the reference: the same at the sensitivity that the method
+      itself has at x, and `/reference`, what the reference needs for it: a match within reach of a method whose curve
+      ends below the reference's sensitivity;
     - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, in patches of the reference,
       where its records know their area; `compare/<m>/mean/<tier>/sens_at_<x>fp_pooled`: of all lesions together
       (`bundle.metrics.strata.put_pooled`);
@@ -143,6 +146,13 @@ def compare(
                 table.notes[full] = mine.notes[key]
             if name != reference and key.rsplit("/", 1)[-1] not in _UNPAIRED:
                 _put_pair(table, full, key, standard, mine, reference, name)
+        if name != reference:
+            theirs, ours = judge.at_own_sensitivity(each, truth, mine)
+            for key in theirs.values:
+                full = f"compare/{name}/{key}"
+                for target, side in ((full, theirs), (f"{full}/reference", ours)):
+                    table.put(target, side.columns(key), side.notes.get(key))
+                _put_pair(table, full, key, ours, theirs, reference, name)
     put_planned(table, planned or {})
     return table.finish()
 
@@ -172,6 +182,22 @@ class _Judge:
             self._put_false_positives(table, finding, [data], standard, no_lesions(data))
         self._put_false_positives(table, "mean", selections, standard, "undefined for every finding")
         return table
+
+    def at_own_sensitivity(
+        self, records: Records, reference: Records, mine: FigureTable
+    ) -> tuple[FigureTable, FigureTable]:
+        """False positives of a method and of the reference at the sensitivities of the method, `mine`; same keys."""
+        tables = FigureTable(records.findings), FigureTable(records.findings)
+        whole = range(len(records.findings))
+        for finding, chosen in [*((f, [k]) for k, f in enumerate(records.findings)), ("mean", list(whole))]:
+            for rate in self.operating_rates:
+                wanted = mine.columns(f"{finding}/sens_at_{rate:g}fp")
+                for table, each in zip(tables, (records, reference), strict=True):
+                    parts = [data for k in chosen if len((data := of_finding(each, k)).lesion_score)]
+                    figure = fp_at_sensitivities(self.draws, parts, wanted[None])[0] if parts else math.nan
+                    reason = "plus infinity: the sensitivity is never reached" if parts else "no lesions"
+                    table.put(f"{finding}/fp_at_own_sens_at_{rate:g}fp", figure, reason)
+        return tables
 
     def _put_sizes(self, table: FigureTable, selections: Sequence[FindingRecords]) -> None:
         if self.tiers is None:

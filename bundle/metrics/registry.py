@@ -183,6 +183,18 @@ FIGURES = (
         _FP_AT,
         PERCENTILES,
     ),
+    Figure(
+        "compare/{m}/{f}/fp_at_own_sens_at_{x}fp",
+        "FP/image at the method's own sensitivity",
+        _FP_AT,
+        PERCENTILES,
+    ),
+    Figure(
+        "compare/{m}/{f}/fp_at_own_sens_at_{x}fp/reference",
+        "the reference's FP/image at the method's own sensitivity",
+        _FP_AT,
+        PERCENTILES,
+    ),
     Figure("compare/{m}/{f}/fp_at_{s}sens", "FP/image at sensitivity {s}", _FP_AT, PERCENTILES),
     Figure("compare/{m}/{f}/curve_end", "most sensitivity of all candidates", "metrics.paired.compare"),
     Figure("compare/{m}/{f}/fp_at_curve_end", "FP/image of all candidates", "metrics.paired.compare"),

@@ -148,7 +148,7 @@ def comparison_section(
     def cells(name: str, keys: Sequence[str]) -> list[Cell]:
         return [
             words("reference")
-            if name == reference and key.endswith(("/difference", "/ratio"))
+            if name == reference and (key.endswith(("/difference", "/ratio")) or "/fp_at_own_" in key)
             else figure_cell(metrics, notes, key.format(name))
             for key in keys
         ]
@@ -158,6 +158,9 @@ def comparison_section(
         "compare/{}/mean/sens_at_1fp/difference",
         "compare/{}/mean/fp_at_reference_sens_at_1fp",
         "compare/{}/mean/fp_at_reference_sens_at_1fp/ratio",
+        "compare/{}/mean/fp_at_own_sens_at_1fp",
+        "compare/{}/mean/fp_at_own_sens_at_1fp/reference",
+        "compare/{}/mean/fp_at_own_sens_at_1fp/ratio",
     )
     areas = [f"compare/{{}}/mean/{area}{end}" for area in ("score", "wafroc") for end in ("", "/difference")]
     sizes = [(f"compare/{{}}/mean/{tier}/sens_at_1fp", [*_lesions(metrics, tier).values()]) for tier in SIZE_TIERS]

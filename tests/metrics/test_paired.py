@@ -20,6 +20,7 @@ FINDINGS = ["A", "B", "C"]
 BOX = (0, 10, 10, 20, 20)
 INF = math.inf
 R, SEED = 40, 3
+OWN = "fp_at_own_sens_at_1fp"
 SENSITIVITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -93,13 +94,17 @@ def replicates(methods) -> dict[str, dict[str, list[float]]]:
                 own[f"{finding}/fp_at_0.5sens"] = fp_needed(*part, 0.5)
                 matched = sensitivity_of(*ours, 1)
                 own[f"{finding}/fp_at_reference_sens_at_1fp"] = fp_needed(*part, matched)
+                theirs = parts["theirs"][FINDINGS.index(finding)]
+                own[f"{finding}/{OWN}"] = fp_needed(*part, sensitivity_of(*theirs, 1))
             if defined:
                 own["mean/sens_at_1fp"] = np.mean([sensitivity_of(*part, 1) for part in mine])
                 own["mean/fp_at_0.5sens"] = mean_fp_needed(mine, 0.5)
                 matched = np.mean([sensitivity_of(*part, 1) for part in parts["ours"]])
                 own["mean/fp_at_reference_sens_at_1fp"] = mean_fp_needed(mine, matched)
+                matched = np.mean([sensitivity_of(*part, 1) for part in parts["theirs"]])
+                own[f"mean/{OWN}"] = mean_fp_needed(mine, matched)
             for finding in [*FINDINGS, "mean"]:
-                for kind in ("sens_at_1fp", "fp_at_0.5sens", "fp_at_reference_sens_at_1fp"):
+                for kind in ("sens_at_1fp", "fp_at_0.5sens", "fp_at_reference_sens_at_1fp", OWN):
                     key = f"{finding}/{kind}"
                     figures[name].setdefault(key, []).append(own.get(key, math.nan))
     return figures
@@ -119,6 +124,9 @@ class TestAgainstResampling:
             ends, share = outer_quantiles(values), shares.get(key.partition("/")[2])
             if share is not None:
                 ends = share_interval(metrics[f"compare/{key}"], np.array(values), share)
+            if ends[0] == ends[1] and OWN in key:  # ours needs none for what theirs finds of B
+                assert metrics[f"compare/{key}/low"] is metrics[f"compare/{key}/high"] is None
+                return
             assert ends[0] < ends[1] or math.isinf(ends[1]), key
             for end, bound in zip(("low", "high"), ends, strict=True):
                 expected = pytest.approx(bound, abs=1e-12) if math.isfinite(bound) else None
@@ -128,7 +136,7 @@ class TestAgainstResampling:
 
         for key, ours in replicates["ours"].items():
             theirs = replicates["theirs"][key]
-            same(f"ours/{key}", ours)
+            same(f"theirs/{key}/reference" if key.endswith(OWN) else f"ours/{key}", ours)
             same(f"theirs/{key}", theirs)
             with np.errstate(invalid="ignore", divide="ignore"):
                 if metrics[f"compare/theirs/{key}/difference"] is not None:
@@ -191,6 +199,20 @@ class TestDrawn:
         assert metrics["compare/theirs/Mass/sens_at_0.5fp/difference"] == 0.5
         assert metrics["compare/theirs/mean/fp_at_0.9sens/ratio"] == 0.5
         assert not [key for key in metrics if key.startswith("compare/ours") and "difference" in key]
+
+    def test_false_positives_at_the_sensitivity_that_the_other_reaches(self):
+        ours = scored((0.9, [0.95, 0.92]), (0.8, [0.85]))
+        theirs = scored((0.9, [0.99, 0.95, 0.92, 0.91]), (None, [0.85]))  # never finds the second
+        metrics, notes = compare({"ours": ours, "theirs": theirs}, "ours", operating_rates=(2.0,))
+        key = "compare/theirs/Mass/fp_at_own_sens_at_2fp"
+        assert [metrics[key + end] for end in ("", "/reference", "/difference", "/ratio")] == [2.0, 1.0, -1.0, 0.5]
+        assert metrics["compare/theirs/mean/fp_at_own_sens_at_2fp/ratio"] == 0.5
+        assert metrics["compare/theirs/Mass/fp_at_reference_sens_at_2fp"] is None  # out of its reach
+        assert not [key for key in metrics if key.startswith("compare/ours") and "own" in key]
+        metrics, notes = compare({"ours": ours, "theirs": theirs}, "theirs", operating_rates=(2.0,))
+        assert metrics["compare/ours/Mass/fp_at_own_sens_at_2fp/reference"] is None
+        assert "never reached" in notes["compare/ours/Mass/fp_at_own_sens_at_2fp/reference"]
+        assert notes["compare/ours/Mass/fp_at_own_sens_at_2fp/ratio"].startswith("plus infinity: theirs never")
 
     def test_a_method_held_against_itself_differs_by_nothing(self):
         records = two_methods(20)["ours"]
