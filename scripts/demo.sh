@@ -11,8 +11,8 @@ say() { printf '\n== %s (minute %d)\n' "$1" $(((SECONDS - started) / 60)); }
 bundle() { "$PYTHON" -m monai.bundle run "$@"; }
 
 if [ ! -f data/demo/datalist.json ]; then
-  say "Simulating 4,000 chest radiographs from one CT"
-  "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --seed 0
+  say "Simulating 6,400 chest radiographs from one CT"
+  "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0
 fi
 
 if [ ! -f models/demo/.trained ]; then

@@ -254,6 +254,10 @@ def test_a_set_says_whose_chest_each_image_shows(lung2, tmp_path):
     before = first.stat().st_mtime_ns
     assert make_demo_radiographs(tmp_path, **options) == datalist
     assert first.stat().st_mtime_ns == before, "nothing is made again"
+    make_demo_radiographs(tmp_path, **options, more_training=1)
+    more = json.loads(datalist.read_text())
+    assert [entry["anatomy"] for entry in more["training"]] == ["lidc"] * 4
+    assert more["test"] == content["test"]
     make_demo_radiographs(tmp_path, **options | {"test_anatomies": None})
     alone = json.loads(datalist.read_text())
     assert "anatomies" not in alone["generator"]

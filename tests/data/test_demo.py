@@ -386,6 +386,16 @@ def test_other_parameters_are_made_again(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "images").glob("*.dcm")) == [f"{1_000_000 + k}.dcm" for k in range(4)]
 
 
+def test_more_images_for_training_leave_the_other_splits_as_they_are(finished: Path, tmp_path: Path) -> None:
+    more = make_demo_radiographs(tmp_path, images=IMAGES, more_training=2, seed=3, workers=1, progress=False)
+    before, after = _entries(finished), _entries(more)
+    added = after["training"][len(before["training"]) :]
+    assert [entry["image"] for entry in added] == [f"images/{3_000_000 + IMAGES + k}.dcm" for k in range(2)]
+    assert {**after, "training": after["training"][: -len(added)]} == before
+    assert json.loads(more.read_text())["generator"]["more_training"] == 2
+    assert "more_training" not in json.loads(finished.read_text())["generator"]
+
+
 def test_other_stages_are_said_and_made_again(tmp_path: Path) -> None:
     """And what is as in version 3 leaves no trace."""
     (tmp_path / "stages.json").write_text('{"presentation": {"collimated": 0.0}, "processing": {"black": [300, 300]}}')
@@ -403,6 +413,8 @@ def test_other_stages_are_said_and_made_again(tmp_path: Path) -> None:
 def test_empty_splits_are_refused(tmp_path: Path, images: int, options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="wanted at least one in each"):
         make_demo_radiographs(tmp_path, images=images, **options)
+    with pytest.raises(ValueError, match="-1 for training alone"):
+        make_demo_radiographs(tmp_path, images=3, more_training=-1)
     assert not list(tmp_path.iterdir())
 
 

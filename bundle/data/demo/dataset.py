@@ -39,6 +39,7 @@ def make_demo_radiographs(
     workers: int | None = None,
     validation: int | None = None,
     test: int | None = None,
+    more_training: int = 0,
     progress: bool = True,
     sheet: str | Path | None = None,
     stages: Stages | Mapping[str, Mapping[str, Any]] | str | Path | None = None,
@@ -62,6 +63,7 @@ def make_demo_radiographs(
         seed: of the whole set; sets of different seeds share no radiograph.
         workers: processes; as many as there are processors where None. Does not change the result.
         validation, test: sizes of those splits, a tenth each where None; the rest is training.
+        more_training: radiographs beyond `images`, all for training: validation and test stay those of `images`.
         progress: show a progress bar.
         sheet: PNG file for a contact sheet of the test split; none is drawn where None.
         stages: what chest, detector, processing and presentation are drawn from, where it is not as in version 3: a
@@ -75,7 +77,7 @@ def make_demo_radiographs(
         Path of the datalist.
 
     Raises:
-        ValueError: numbers that leave a split empty, a negative seed, or stages that do not exist.
+        ValueError: numbers that leave a split empty, negative ones, or stages that do not exist.
         ModuleNotFoundError: diffdrr or pylidc is missing; the message says how to install them.
         FileNotFoundError: an anatomy has not been fetched; the message says how to.
     """
@@ -87,9 +89,10 @@ def make_demo_radiographs(
             f"Found {images} images split into {training} training, {validation} validation and {test} test; "
             "wanted at least one in each. Mend: more images, or smaller validation and test."
         )
-    if not 0 <= seed < SEEDS_PER_SET or images > SEEDS_PER_SET:
+    if not 0 <= seed < SEEDS_PER_SET or images + more_training > SEEDS_PER_SET or more_training < 0:
         raise ValueError(
-            f"Found seed {seed} and {images} images, wanted a seed of 0..999999 and at most 1000000 images."
+            f"Found seed {seed}, {images} images and {more_training} for training alone; wanted a seed of 0..999999, "
+            "none below 0, and at most 1000000 images."
         )
     drawn = Stages.of(_read_stages(stages) if isinstance(stages, str | Path) else stages)
     subjects = chosen_subjects(anatomies, anatomies_dir)
@@ -105,6 +108,8 @@ def make_demo_radiographs(
         "validation": validation,
         "test": test,
     }
+    if more_training:
+        parameters["more_training"] = more_training
     if changed := drawn.changed():
         parameters["stages"] = changed
     named = (*subjects, *of_test) != (LIDC, LIDC)
@@ -114,21 +119,23 @@ def make_demo_radiographs(
     if of_test != subjects:
         parameters["test_anatomies"] = [subject.name for subject in of_test]
     if _read_json(datalist).get("generator") == parameters:
-        _LOG.info("%s is complete (%d images, seed %d); nothing to do.", datalist, images, seed)
+        _LOG.info("%s is complete (%d images, seed %d); nothing to do.", datalist, images + more_training, seed)
         return _with_sheet(datalist, sheet)
     _prepare_folder(folder, parameters)
-    tasks = [(seed * SEEDS_PER_SET + k, subjects if k < training + validation else of_test) for k in range(images)]
+    in_test = range(training + validation, images)
+    numbers = range(images + more_training)
+    tasks = [(seed * SEEDS_PER_SET + k, of_test if k in in_test else subjects) for k in numbers]
     entries = _make_all(tasks, partial(_make_one, folder, drawn, named), workers, progress)
     content = {
         "description": _description(list(dict.fromkeys((*subjects, *of_test)))),
         "generator": parameters,
         "findings": list(FINDINGS),
-        "training": entries[:training],
+        "training": entries[:training] + entries[images:],
         "validation": entries[training : training + validation],
-        "test": entries[training + validation :],
+        "test": entries[training + validation : images],
     }
     write_json(datalist, content)
-    _LOG.info("Made %d radiographs in %s.", images, folder)
+    _LOG.info("Made %d radiographs in %s.", len(entries), folder)
     return _with_sheet(datalist, sheet)
 
 
@@ -150,7 +157,7 @@ def _prepare_folder(folder: Path, parameters: dict[str, Any]) -> None:
     (folder / DATALIST).unlink(missing_ok=True)
     decisive = ["version", "seed", "stages", "anatomies", "anatomies_format"]
     if "test_anatomies" in parameters:  # then an image's split decides whose chest it shows
-        decisive += ["test_anatomies", "training", "validation"]
+        decisive += ["test_anatomies", "training", "validation", *(["images"] if "more_training" in parameters else [])]
     about_images = {key: parameters[key] for key in decisive if key in parameters}
     if _read_json(folder / _PARAMETERS) != about_images:
         for old in (folder / "images").glob("*.[dj][cs][mo]*"):
