@@ -9,11 +9,11 @@ from bundle.report.figure import DOT, STYLE, Figure, Metrics, finish, percent, w
 from bundle.results.colours import INK, MUTED, PALETTE
 
 _SENSITIVITY = "compare/{}/mean/sens_at_1fp"
-_FALSE_POSITIVES = "compare/{}/mean/fp_at_reference_sens_at_1fp"
+_OWN = "compare/{}/mean/fp_at_own_sens_at_1fp"
 
 
 def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) -> Figure:
-    """Left, mean sensitivity at one false positive per image; right, false positives at the reference's sensitivity.
+    """Left, mean sensitivity at 1 FP/image per finding; right, the reference's FP there over those of the method.
 
     Args:
         methods: names, in the order of rows.
@@ -24,22 +24,22 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
         The figure.
     """
     with matplotlib.rc_context(STYLE):
-        height = 0.34 * len(methods) + 1.1
+        height = 0.34 * len(methods) + 1.25
         canvas = Canvas(figsize=(9.6, height))
         left, right = canvas.subplots(1, 2, sharey=True)
-        canvas.subplots_adjust(left=0.37, right=0.98, bottom=0.6 / height, top=1 - 0.15 / height, wspace=0.08)
-        ends = [metrics.get(_FALSE_POSITIVES.format(name) + "/high") or 0.0 for name in methods]
-        values = [metrics.get(_FALSE_POSITIVES.format(name)) or 0.0 for name in methods]
-        most = max(2.0, 1.1 * max([*ends, *values]))
+        canvas.subplots_adjust(left=0.37, right=0.98, bottom=0.75 / height, top=1 - 0.15 / height, wspace=0.08)
+        ratio = f"{_OWN}/ratio"
+        found = [metrics.get(ratio.format(name) + end) or 0.0 for name in methods for end in ("", "/high")]
+        most = max(1.2, 1.1 * max(found))
         for y, name in enumerate(methods):
             colour = PALETTE[5] if name == reference else PALETTE[1]
-            for panel, key in ((left, _SENSITIVITY), (right, _FALSE_POSITIVES)):
+            for panel, key in ((left, _SENSITIVITY), (right, ratio)):
+                if panel is right and name == reference:
+                    continue
                 value, low, high = (metrics.get(key.format(name) + end) for end in ("", "/low", "/high"))
                 if value is None:
-                    # a sensitivity is always defined but without lesions
-                    text = "no lesions" if metrics.get(_SENSITIVITY.format(name)) is None else "never reached"
-                    panel.text(0.98, y, text, transform=panel.get_yaxis_transform(), ha="right", va="center",
-                               fontsize=8, color=MUTED)  # fmt: skip
+                    panel.text(0.98, y, _why(metrics, name, reference), transform=panel.get_yaxis_transform(),
+                               ha="right", va="center", fontsize=8, color=MUTED)  # fmt: skip
                     continue
                 if low is not None and high is None:  # the interval has no end: it leaves the panel
                     high = most
@@ -52,10 +52,10 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
         left.set_xlabel("Sensitivity at 1 FP per image and finding", fontsize=9)
         right.set_xscale("symlog", linthresh=1, base=2)
         right.set_xlim(0, most)
-        ticks = [0, *(2**n for n in range(12) if 2**n <= most)]
-        right.set_xticks(ticks, [str(tick) for tick in ticks])
+        ticks = [0, 0.25, 0.5, 0.75, *(2**n for n in range(12) if 2**n <= most)]
+        right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         right.minorticks_off()
-        right.set_xlabel(f"FP per image at {reference}'s sensitivity", fontsize=9)
+        right.set_xlabel(f"Ratio of FP at that sensitivity:\n{reference} over the method", fontsize=9)
         for panel in (left, right):
             panel.grid(True, axis="x")
             panel.set_axisbelow(True)
@@ -63,3 +63,10 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
     text = "; ".join(f"{name} {percent(metrics.get(_SENSITIVITY.format(name)))}" for name in methods)
     alt = f"Mean sensitivity at one false positive per image: {text}."
     return finish("comparison", "Comparison of methods, means of the findings with 95% intervals", alt, canvas)
+
+
+def _why(metrics: Metrics, name: str, reference: str) -> str:
+    """What stands in place of a number; a sensitivity is always defined but without lesions."""
+    if metrics.get(_SENSITIVITY.format(name)) is None:
+        return "no lesions"
+    return "no FP" if metrics.get(_OWN.format(name)) == 0 else f"not reached by {reference}"
