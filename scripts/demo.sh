@@ -10,7 +10,7 @@ started=0  # the set-up counts
 say() { printf '\n== %s (minute %d)\n' "$1" $(((SECONDS - started) / 60)); }
 bundle() { "$PYTHON" -m monai.bundle run "$@"; }
 
-if [ ! -f data/demo/datalist.json ]; then
+if [ ! -f data/demo/datalist.json ] || [ ! -f models/demo/.trained ]; then  # a smaller set of before is added to
   say "Simulating 6,400 chest radiographs from one CT"
   "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0
 fi
