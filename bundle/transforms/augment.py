@@ -132,7 +132,8 @@ def augment(
     u, inside = u.double().cpu(), exposed_rectangle(image)
     if ranges.rotate or ranges.scale or ranges.translate or ranges.flip:
         move = moves(u, ranges, (image.shape[-2], image.shape[-1]))
-        image, inside = warp(image, move), warp(inside.to(image), move) > 0
+        image, inside = warp(torch.cat([image, inside.to(image)], 1), move).split(1, 1)
+        inside = inside > 0
     u = u.to(image)
     if ranges.gamma:
         image = image.clamp(min=1e-6) ** torch.exp(ranges.gamma * _each(u[:, 5]))
