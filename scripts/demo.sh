@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Patch-CLIP from nothing to a FROC curve and a real DICOM radiograph: simulated training images, training, evaluation
 # against saliency maps and a detector, inference. Leaves eval/demo/ (metrics.json, comparison.json, report.html, rg1/)
-# and models/demo/ (a self-contained bundle). What is done already is skipped; delete eval/demo, models/demo or data/demo
-# to do it again.
+# and models/demo/ (a self-contained bundle). What is done already is skipped; to begin anew, move or delete data/demo,
+# models/ and eval/.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
@@ -10,7 +10,17 @@ started=0  # the set-up counts
 say() { printf '\n== %s (minute %d)\n' "$1" $(((SECONDS - started) / 60)); }
 bundle() { "$PYTHON" -m monai.bundle run "$@"; }
 
-if [ ! -f data/demo/datalist.json ] || [ ! -f models/demo/.trained ]; then  # a smaller set of before is added to
+# networks of other data must not be compared with each other
+if ! grep -qs '"more_training": 2400' data/demo/datalist.json; then
+  found=()
+  for each in data/demo/datalist.json {models,eval}/{demo,detector} models/image_labels_only; do
+    [ ! -e "$each" ] || found+=("$each")
+  done
+  if [ ${#found[@]} -gt 0 ]; then
+    echo "demo.sh: found ${found[*]}, but in data/demo no datalist of today's 6,400 radiographs: an earlier version made" \
+      "them, or data/demo is gone. To begin anew, move or delete data/demo, models/ and eval/." >&2
+    exit 1
+  fi
   say "Simulating 6,400 chest radiographs from one CT"
   "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0
 fi

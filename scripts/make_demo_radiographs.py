@@ -1,4 +1,4 @@
-"""Make the simulated demo radiographs: `python -m scripts.make_demo_radiographs --output data/demo --images 4000`.
+"""Make simulated radiographs: `python -m scripts.make_demo_radiographs --output data/simulated --images 4000`.
 
 `--sheet docs/images/demo_radiographs.png` also draws a contact sheet; `--help` lists every option.
 """

@@ -42,6 +42,8 @@ def methods_table(metrics: Mapping[str, float | None], about: Mapping[str, Any])
     def show(key: str) -> str:
         value, low, high = (metrics.get(k) for k in (key, f"{key}/low", f"{key}/high"))
         if value is None and "plus infinity" in about["notes"].get(key, ""):
+            if key.endswith("/ratio"):
+                return "∞"
             end, price = (metrics.get(key.rsplit("/", 1)[0] + ending) for ending in ("/curve_end", "/fp_at_curve_end"))
             return "never" if end is None else f"never: ends at {end:.2f} with {price:.1f}"
         if value is None:

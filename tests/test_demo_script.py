@@ -35,8 +35,8 @@ def demo(tmp_path: Path) -> Path:
     """A folder in which all is done but what is trained for comparison and what follows."""
     for name in ("scripts", "data/demo", "models/demo", "models/image_labels_only"):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("data/demo/datalist.json", "models/demo/.trained"):
-        (tmp_path / name).touch()
+    (tmp_path / "data/demo/datalist.json").write_text('{"generator": {"more_training": 2400}}')
+    (tmp_path / "models/demo/.trained").touch()
     shutil.copy(ROOT / "scripts" / "demo.sh", tmp_path / "scripts")
     (tmp_path / "scripts" / "setup.sh").write_text(f"root={tmp_path}; cd $root; PYTHON=$root/python\n")
     (tmp_path / "python").write_text(INTERPRETER)
@@ -73,3 +73,24 @@ def test_where_one_fails_the_other_ends_and_the_demo_with_its_status(demo: Path)
     assert (demo / "labels_saved").exists(), "the script has not waited for the other's end"
     assert not (demo / "labels_ended").exists()
     assert not (demo / "models/image_labels_only/.trained").exists()
+
+
+def test_what_an_earlier_version_left_is_not_compared_with_today_s(demo: Path) -> None:
+    (demo / "data/demo/datalist.json").write_text('{"generator": {"images": 4000}}')
+    done = _run(demo, 0, 0)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    said = (
+        "demo.sh: found data/demo/datalist.json models/demo models/image_labels_only, but in data/demo no datalist of"
+    )
+    assert done.stderr.startswith(said)
+    (demo / "data/demo/datalist.json").unlink()
+    assert "found models/demo models/image_labels_only" in _run(demo, 0, 0).stderr
+
+
+def test_an_empty_folder_gets_the_data_first(demo: Path) -> None:
+    for name in ("data", "models"):
+        shutil.rmtree(demo / name)
+    done = _run(demo, 0, 3)  # ends at the detector
+    simulated = "-m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0"
+    assert done.stdout.index(simulated) < done.stdout.index("monai.bundle run training")

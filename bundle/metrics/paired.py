@@ -66,8 +66,8 @@ def compare(
       positives per image, the claim of Patch-CLIP. In each replicate the reference's sensitivity in it is matched, not
       its first estimate;
     - `compare/<m>/<f>/fp_at_own_sens_at_<x>fp`, for all but the reference: the same at the sensitivity that the method
-      itself has at x, and `/reference`, what the reference needs for it: a match within reach of a method whose curve
-      ends below the reference's sensitivity;
+      itself has at x, in each replicate anew, and `/reference`, what the reference needs for it. The method reaches
+      this sensitivity, also where its curve ends below the reference's;
     - `compare/<m>/<f>/<tier>/sens_at_<x>fp`, x of the operating rates: by lesion size, in patches of the reference,
       where its records know their area; `compare/<m>/mean/<tier>/sens_at_<x>fp_pooled`: of all lesions together
       (`bundle.metrics.strata.put_pooled`);
@@ -151,7 +151,9 @@ def compare(
             for key in theirs.values:
                 full = f"compare/{name}/{key}"
                 for target, side in ((full, theirs), (f"{full}/reference", ours)):
-                    table.put(target, side.columns(key), side.notes.get(key))
+                    table.put(target, side.columns(key))
+                    if key in side.notes:
+                        table.notes[target] = side.notes[key]
                 _put_pair(table, full, key, ours, theirs, reference, name)
     put_planned(table, planned or {})
     return table.finish()
@@ -188,15 +190,19 @@ class _Judge:
     ) -> tuple[FigureTable, FigureTable]:
         """False positives of a method and of the reference at the sensitivities of the method, `mine`; same keys."""
         tables = FigureTable(records.findings), FigureTable(records.findings)
-        whole = range(len(records.findings))
-        for finding, chosen in [*((f, [k]) for k, f in enumerate(records.findings)), ("mean", list(whole))]:
-            for rate in self.operating_rates:
-                wanted = mine.columns(f"{finding}/sens_at_{rate:g}fp")
-                for table, each in zip(tables, (records, reference), strict=True):
-                    parts = [data for k in chosen if len((data := of_finding(each, k)).lesion_score)]
-                    figure = fp_at_sensitivities(self.draws, parts, wanted[None])[0] if parts else math.nan
-                    reason = "plus infinity: the sensitivity is never reached" if parts else "no lesions"
-                    table.put(f"{finding}/fp_at_own_sens_at_{rate:g}fp", figure, reason)
+        for table, each in zip(tables, (records, reference), strict=True):
+            selections = [of_finding(each, k) for k in range(len(each.findings))]
+            named = {finding: [data] for finding, data in zip(each.findings, selections, strict=True)}
+            for finding, parts in {**named, "mean": selections}.items():
+                defined = [data for data in parts if len(data.lesion_score)]
+                for rate in self.operating_rates:
+                    key, own = (f"{finding}/{kind}sens_at_{rate:g}fp" for kind in ("fp_at_own_", ""))
+                    wanted = mine.columns(own)
+                    figure = fp_at_sensitivities(self.draws, defined, wanted[None])[0] if defined else math.nan
+                    never = f"plus infinity: sensitivity {wanted[0]:.3g} is never reached"
+                    table.put(key, figure, never if defined else mine.notes.get(own))
+                    if finding == "mean" and defined and (left_out := mine.notes.get("mean/score")):
+                        table.notes[key] = "; ".join([left_out, *([table.notes[key]] if key in table.notes else [])])
         return tables
 
     def _put_sizes(self, table: FigureTable, selections: Sequence[FindingRecords]) -> None:

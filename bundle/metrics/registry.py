@@ -185,13 +185,13 @@ FIGURES = (
     ),
     Figure(
         "compare/{m}/{f}/fp_at_own_sens_at_{x}fp",
-        "FP/image at the method's own sensitivity",
+        "FP/image at the method's own sensitivity at {x} FP/image",
         _FP_AT,
         PERCENTILES,
     ),
     Figure(
         "compare/{m}/{f}/fp_at_own_sens_at_{x}fp/reference",
-        "the reference's FP/image at the method's own sensitivity",
+        "the reference's FP/image at the method's own sensitivity at {x} FP/image",
         _FP_AT,
         PERCENTILES,
     ),

@@ -13,7 +13,10 @@ _OWN = "compare/{}/mean/fp_at_own_sens_at_1fp"
 
 
 def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) -> Figure:
-    """Left, mean sensitivity at 1 FP/image per finding; right, the reference's FP there over those of the method.
+    """Left, mean sensitivity at 1 FP/image per finding; right, the ratio of false positives at that sensitivity.
+
+    The ratio is the reference's false positives over the method's, both at the sensitivity that the *method* has at 1
+    FP/image.
 
     Args:
         methods: names, in the order of rows.
@@ -52,7 +55,8 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
         left.set_xlabel("Sensitivity at 1 FP per image and finding", fontsize=9)
         right.set_xscale("symlog", linthresh=1, base=2)
         right.set_xlim(0, most)
-        ticks = [0, 0.25, 0.5, 0.75, *(2**n for n in range(12) if 2**n <= most)]
+        parts = [0.25, 0.5, 0.75] if most <= 4 else []  # else their labels overlap
+        ticks = [0, *parts, *(2**n for n in range(12) if 2**n <= most)]
         right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         right.minorticks_off()
         right.set_xlabel(f"Ratio of FP at that sensitivity:\n{reference} over the method", fontsize=9)
@@ -61,7 +65,12 @@ def draw_comparison(methods: Sequence[str], reference: str, metrics: Metrics) ->
             panel.set_axisbelow(True)
             panel.tick_params(axis="y", length=0, labelcolor=INK)
     text = "; ".join(f"{name} {percent(metrics.get(_SENSITIVITY.format(name)))}" for name in methods)
-    alt = f"Mean sensitivity at one false positive per image: {text}."
+    shares = "; ".join(
+        f"{name} {percent(share)}"
+        for name in methods
+        if (share := metrics.get(f"{_OWN}/ratio".format(name))) is not None
+    )
+    alt = f"Mean sensitivity at one false positive per image: {text}. {reference}'s false positives there: {shares}."
     return finish("comparison", "Comparison of methods, means of the findings with 95% intervals", alt, canvas)
 
 
@@ -69,4 +78,7 @@ def _why(metrics: Metrics, name: str, reference: str) -> str:
     """What stands in place of a number; a sensitivity is always defined but without lesions."""
     if metrics.get(_SENSITIVITY.format(name)) is None:
         return "no lesions"
-    return "no FP" if metrics.get(_OWN.format(name)) == 0 else f"not reached by {reference}"
+    needed = f"{_OWN}/reference".format(name)
+    if needed not in metrics:  # of a comparison made before there was the figure
+        return "not computed"
+    return f"not reached by {reference}" if metrics[needed] is None else "no FP"

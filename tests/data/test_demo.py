@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -387,7 +388,11 @@ def test_other_parameters_are_made_again(tmp_path: Path) -> None:
 
 
 def test_more_images_for_training_leave_the_other_splits_as_they_are(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.parent, tmp_path, dirs_exist_ok=True)
+    first = tmp_path / _entries(finished)["training"][0]["image"]
+    made = first.stat().st_mtime_ns
     more = make_demo_radiographs(tmp_path, images=IMAGES, more_training=2, seed=3, workers=1, progress=False)
+    assert first.stat().st_mtime_ns == made, "what is there is added to"
     before, after = _entries(finished), _entries(more)
     added = after["training"][len(before["training"]) :]
     assert [entry["image"] for entry in added] == [f"images/{3_000_000 + IMAGES + k}.dcm" for k in range(2)]

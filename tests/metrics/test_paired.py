@@ -303,6 +303,10 @@ class TestOutOfReach:
         metrics, notes = compare({"a": records, "b": records}, "a", 0, sensitivities=SENSITIVITIES)
         assert metrics["compare/a/mean/fp_at_0.5sens"] == metrics["compare/a/Mass/fp_at_0.5sens"] == 0.5
         assert notes["compare/a/mean/fp_at_0.5sens"] == "mean of 1 of 2 findings, undefined for: Nodule"
+        for end in ("", "/reference", "/difference"):
+            assert metrics[f"compare/b/mean/{OWN}{end}"] == metrics[f"compare/b/Mass/{OWN}{end}"]
+            assert notes[f"compare/b/Nodule/{OWN}{end}"] == "no lesions among the images that count"
+        assert notes[f"compare/b/mean/{OWN}"] == "mean of 1 of 2 findings, undefined for: Nodule"
         assert metrics["compare/b/Nodule/fp_at_0.5sens/difference"] is None
         assert notes["compare/b/Nodule/fp_at_0.5sens/difference"] == "no lesions among the images that count"
 
