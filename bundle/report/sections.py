@@ -148,7 +148,7 @@ def comparison_section(
     def cells(name: str, keys: Sequence[str]) -> list[Cell]:
         return [
             words("reference")
-            if name == reference and (key.endswith(("/difference", "/ratio")) or "/fp_at_own_" in key)
+            if name == reference and key.endswith(("/difference", "/ratio"))
             else figure_cell(metrics, notes, key.format(name))
             for key in keys
         ]
@@ -158,10 +158,9 @@ def comparison_section(
         "compare/{}/mean/sens_at_1fp/difference",
         "compare/{}/mean/fp_at_reference_sens_at_1fp",
         "compare/{}/mean/fp_at_reference_sens_at_1fp/ratio",
-        "compare/{}/mean/fp_at_own_sens_at_1fp",
-        "compare/{}/mean/fp_at_own_sens_at_1fp/reference",
-        "compare/{}/mean/fp_at_own_sens_at_1fp/ratio",
     )
+    own = "compare/{}/mean/fp_at_own_sens_at_1fp"
+    within_reach = (own, f"{own}/reference", f"{own}/ratio")
     areas = [f"compare/{{}}/mean/{area}{end}" for area in ("score", "wafroc") for end in ("", "/difference")]
     sizes = [(f"compare/{{}}/mean/{tier}/sens_at_1fp", [*_lesions(metrics, tier).values()]) for tier in SIZE_TIERS]
     maps = [f"localization/{{}}/mean/{measure}" for measure in ("pointing", "iou", "dice", "cnr")]
@@ -187,6 +186,11 @@ def comparison_section(
                 "Means of the findings. Boxes: what box supervision the method had.",
                 ("Method", "Boxes", *map(heading, main)),
                 [(name, [words(about["supervision"]), *cells(name, main)]) for name, about in methods.items()],
+            ),
+            Table(
+                "False positives at the sensitivity of the method, where its curve may end below the reference's.",
+                ("Method", *map(heading, within_reach)),
+                [(name, cells(name, within_reach)) for name in methods if name != reference],
             ),
             Table(
                 "FROC score, the mean sensitivity over 1/8 to 8 FP per image, and area under the wAFROC curve.",
