@@ -91,5 +91,8 @@ def test_the_figure_says_where_there_are_no_lesions_and_is_the_same_each_time() 
 def test_the_comparison_says_where_there_are_no_lesions() -> None:
     for records, wanted in ((sized(1e4), "no lesions"), (sized(np.nan), "not defined")):
         metrics, notes = compare(dict.fromkeys(METHODS, records), "ours", 20)
-        sizes = comparison_section(metrics, notes, METHODS, "ours").tables[2]
+        tables = comparison_section(metrics, notes, METHODS, "ours").tables
+        (sizes,) = (table for table in tables if "by lesion size" in table.caption)
+        (matched,) = (table for table in tables if "sensitivity of the method" in table.caption)
+        assert [name for name, _ in matched.rows] == [name for name in METHODS if name != "ours"]
         assert [cells[1]["text"] for _, cells in sizes.rows] == [wanted] * 2
