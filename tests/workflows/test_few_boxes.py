@@ -23,6 +23,6 @@ def test_over_the_demo_it_is_what_was_judged():
     demo |= {f"{part}#{key}": value for part in ("loss", "augmentation") for key, value in demo[part].items()}
     changed = {key: value for key, value in overlay.items() if key != "_desc_" and demo.get(key) != value}
     text = (ROOT / "docs" / "evaluation.md").read_text()
-    command = re.search(r"label_efficiency [^`]*?--rival_file .*?\n\n", text, re.DOTALL).group()
+    command = re.search(r"label_efficiency [^`]*?--shares \"\[.*?\n\n", text, re.DOTALL).group()
     overrides = {key: float(value) for key, value in re.findall(r"--([a-z_#]+) ([0-9.]+)", command)}
     assert overrides == {**changed, "max_epochs": 6}
