@@ -15,7 +15,7 @@ from bundle.metrics.froc import FP_RATES
 from bundle.metrics.froc_figures import fp_at_sensitivities, sensitivities
 from bundle.metrics.intervals import Difference
 from bundle.metrics.planned import Planned, put_planned
-from bundle.metrics.records import FindingRecords, Integers, Records, of_finding
+from bundle.metrics.records import FindingRecords, Floats, Integers, Records, of_finding
 from bundle.metrics.records_check import check_records, check_same_truth
 from bundle.metrics.strata import (
     NO_SIZES,
@@ -141,19 +141,17 @@ def compare(
         mine = standard if name == reference else judge.figures(each, standard)
         for key in mine.values:
             full = f"compare/{name}/{key}"
-            table.put(full, mine.columns(key), None, mine.kinds.get(key))
-            if key in mine.notes:
-                table.notes[full] = mine.notes[key]
+            _copy(table, full, mine, key)
             if name != reference and key.rsplit("/", 1)[-1] not in _UNPAIRED:
                 _put_pair(table, full, key, standard, mine, reference, name)
         if name != reference:
-            theirs, ours = judge.at_own_sensitivity(each, truth, mine)
+            theirs, ours = (judge.at_sensitivity_of(mine, side) for side in (each, truth))
             for key in theirs.values:
+                if key.rsplit("/", 1)[-1] in _UNPAIRED:
+                    continue
                 full = f"compare/{name}/{key}"
-                for target, side in ((full, theirs), (f"{full}/reference", ours)):
-                    table.put(target, side.columns(key))
-                    if key in side.notes:
-                        table.notes[target] = side.notes[key]
+                _copy(table, full, theirs, key)
+                _copy(table, f"{full}/reference", ours, key)
                 _put_pair(table, full, key, ours, theirs, reference, name)
     put_planned(table, planned or {})
     return table.finish()
@@ -179,31 +177,26 @@ class _Judge:
             table.mean("{}/" + kind)
         self._put_sizes(table, selections)
         self._put_auroc(table, records)
-        standard = reference or table
-        for finding, data in zip(records.findings, selections, strict=True):
-            self._put_false_positives(table, finding, [data], standard, no_lesions(data))
-        self._put_false_positives(table, "mean", selections, standard, "undefined for every finding")
+        standard, columns = reference or table, self.draws.counts.shape[1]
+        for finding in (*records.findings, "mean"):
+            wanted = {f"{finding}/fp_at_{s:g}sens": np.full(columns, s) for s in self.sensitivities}
+            wanted |= self._matched(finding, "reference", standard)
+            self._put_false_positives(table, finding, selections, wanted, table.notes)
         return table
 
-    def at_own_sensitivity(
-        self, records: Records, reference: Records, mine: FigureTable
-    ) -> tuple[FigureTable, FigureTable]:
-        """False positives of a method and of the reference at the sensitivities of the method, `mine`; same keys."""
-        tables = FigureTable(records.findings), FigureTable(records.findings)
-        for table, each in zip(tables, (records, reference), strict=True):
-            selections = [of_finding(each, k) for k in range(len(each.findings))]
-            named = {finding: [data] for finding, data in zip(each.findings, selections, strict=True)}
-            for finding, parts in {**named, "mean": selections}.items():
-                defined = [data for data in parts if len(data.lesion_score)]
-                for rate in self.operating_rates:
-                    key, own = (f"{finding}/{kind}sens_at_{rate:g}fp" for kind in ("fp_at_own_", ""))
-                    wanted = mine.columns(own)
-                    figure = fp_at_sensitivities(self.draws, defined, wanted[None])[0] if defined else math.nan
-                    never = f"plus infinity: sensitivity {wanted[0]:.3g} is never reached"
-                    table.put(key, figure, never if defined else mine.notes.get(own))
-                    if finding == "mean" and defined and (left_out := mine.notes.get("mean/score")):
-                        table.notes[key] = "; ".join([left_out, *([table.notes[key]] if key in table.notes else [])])
-        return tables
+    def at_sensitivity_of(self, method: FigureTable, records: Records) -> FigureTable:
+        """False positives of `records` at the sensitivities that the method with these figures has."""
+        table = FigureTable(records.findings)
+        selections = [of_finding(records, k) for k in range(len(records.findings))]
+        for finding in (*records.findings, "mean"):
+            wanted = self._matched(finding, "own", method)
+            self._put_false_positives(table, finding, selections, wanted, method.notes)
+        return table
+
+    def _matched(self, finding: str, whose: str, figures: FigureTable) -> dict[str, Floats]:
+        """The sensitivities of `figures` at the operating rates, by the key of the false positives that they cost."""
+        kinds = [f"sens_at_{rate:g}fp" for rate in self.operating_rates]
+        return {f"{finding}/fp_at_{whose}_{kind}": figures.columns(f"{finding}/{kind}") for kind in kinds}
 
     def _put_sizes(self, table: FigureTable, selections: Sequence[FindingRecords]) -> None:
         if self.tiers is None:
@@ -231,34 +224,47 @@ class _Judge:
         self,
         table: FigureTable,
         finding: str,
-        selections: Sequence[FindingRecords],
-        reference: FigureTable,
-        reason: str,
+        every: Sequence[FindingRecords],
+        wanted: Mapping[str, Floats],
+        notes: Notes,
     ) -> None:
-        """`<finding>/fp_at_...` off the mean curve of `selections`, which for one finding is its own."""
-        keys = [f"{finding}/fp_at_{s:g}sens" for s in self.sensitivities]
-        keys += [f"{finding}/fp_at_reference_sens_at_{rate:g}fp" for rate in self.operating_rates]
+        """False positives at the wanted sensitivities by key, and the curve's end.
+
+        Args:
+            table: gets them.
+            finding: whose curve it is; `mean` for that of all findings.
+            every: what counts for each finding.
+            wanted: (C,) by key.
+            notes: of the figures of the same truth, which say over how many findings a mean is.
+        """
+        whole = finding == "mean"
+        selections = every if whole else [every[table.findings.index(finding)]]
         defined = [data for data in selections if len(data.lesion_score)]
         if not defined:
-            for key in keys:
-                table.put(key, math.nan, reason)
+            for key in wanted:
+                table.put(key, math.nan, "undefined for every finding" if whole else no_lesions(selections[0]))
             return
-        columns = self.draws.counts.shape[1]
-        wanted = [np.full(columns, s) for s in self.sensitivities]
-        wanted += [reference.columns(f"{finding}/sens_at_{rate:g}fp") for rate in self.operating_rates]
         ends = [sensitivities(self.draws, data, [np.inf])[0, 0] for data in defined]
         most, rate = float(np.mean(ends)), max(len(data.fp_score) / len(data.image) for data in defined)
         table.put(f"{finding}/{END}", most)
         table.put(f"{finding}/fp_at_{END}", rate)
-        found = fp_at_sensitivities(self.draws, defined, np.array(wanted).reshape(-1, columns))
-        for key, figure, s in zip(keys, found, wanted, strict=True):
+        columns = np.array([*wanted.values()]).reshape(-1, self.draws.counts.shape[1])
+        found = fp_at_sensitivities(self.draws, defined, columns)
+        for key, figure, s in zip(wanted, found, columns, strict=True):
             never = (
                 f"plus infinity: sensitivity {s[0]:.3g} is never reached, the most is {most:.3g}, with {rate:.3g} "
                 "false positives an image: every candidate is called there"
             )
             table.put(key, figure, never)
-            if finding == "mean" and (left_out := table.notes.get("mean/score")):
+            if whole and (left_out := notes.get("mean/score")):
                 table.notes[key] = "; ".join([left_out, *([table.notes[key]] if key in table.notes else [])])
+
+
+def _copy(table: FigureTable, full: str, side: FigureTable, key: str) -> None:
+    """A figure with its replicates, kind and note."""
+    table.put(full, side.columns(key), None, side.kinds.get(key))
+    if key in side.notes:
+        table.notes[full] = side.notes[key]
 
 
 def _put_pair(

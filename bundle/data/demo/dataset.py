@@ -89,7 +89,8 @@ def make_demo_radiographs(
             f"Found {images} images split into {training} training, {validation} validation and {test} test; "
             "wanted at least one in each. Mend: more images, or smaller validation and test."
         )
-    if not 0 <= seed < SEEDS_PER_SET or images + more_training > SEEDS_PER_SET or more_training < 0:
+    total = images + more_training
+    if not 0 <= seed < SEEDS_PER_SET or total > SEEDS_PER_SET or more_training < 0:
         raise ValueError(
             f"Found seed {seed}, {images} images and {more_training} for training alone; wanted a seed of 0..999999, "
             "none below 0, and at most 1000000 images."
@@ -119,12 +120,11 @@ def make_demo_radiographs(
     if of_test != subjects:
         parameters["test_anatomies"] = [subject.name for subject in of_test]
     if _read_json(datalist).get("generator") == parameters:
-        _LOG.info("%s is complete (%d images, seed %d); nothing to do.", datalist, images + more_training, seed)
+        _LOG.info("%s is complete (%d images, seed %d); nothing to do.", datalist, total, seed)
         return _with_sheet(datalist, sheet)
     _prepare_folder(folder, parameters)
     in_test = range(training + validation, images)
-    numbers = range(images + more_training)
-    tasks = [(seed * SEEDS_PER_SET + k, of_test if k in in_test else subjects) for k in numbers]
+    tasks = [(seed * SEEDS_PER_SET + k, of_test if k in in_test else subjects) for k in range(total)]
     entries = _make_all(tasks, partial(_make_one, folder, drawn, named), workers, progress)
     content = {
         "description": _description(list(dict.fromkeys((*subjects, *of_test)))),
@@ -135,7 +135,7 @@ def make_demo_radiographs(
         "test": entries[training + validation : images],
     }
     write_json(datalist, content)
-    _LOG.info("Made %d radiographs in %s.", len(entries), folder)
+    _LOG.info("Made %d radiographs in %s.", total, folder)
     return _with_sheet(datalist, sheet)
 
 
