@@ -1,6 +1,6 @@
 """Photometric domain randomisation: a batch of radiographs as if other machines had processed them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -12,6 +12,8 @@ from bundle.exposed import exposed_sides
 from bundle.transforms.augment import generator_for
 
 Range = tuple[float, float]
+BOUNDS = {"black": (-float("inf"), float("inf"), ""), "frame": (0.0, 0.4, ", 0 to 0.4")}  # the rest: above 0
+SPARE = 2**20  # places where an image's noise may begin
 STREAM = 1  # beside what augmentation draws from the same (seed, epoch, image)
 
 
@@ -30,6 +32,8 @@ class Photometry:
         black: grey that black becomes; below 0 it is cut off.
         contrast: white minus black; what lies above 1 is cut off.
         noise: largest standard deviation of added Gaussian noise; each image's is uniform below it.
+        frame_share: share of images with a frame of one grey over their rim, as films and viewers leave it.
+        frame: width of the frame, of each side its own, as a share of the canvas; it may cover lesions.
     """
 
     latitude_share: float = 0.0
@@ -42,6 +46,8 @@ class Photometry:
     black: Range = (-0.15, 0.5)
     contrast: Range = (0.35, 0.9)
     noise: float = 0.0
+    frame_share: float = 0.0
+    frame: Range = (0.0, 0.06)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -51,16 +57,17 @@ class Photometry:
                 wrong = not 0 <= value <= (float("inf") if field.name == "noise" else 1)
             else:
                 object.__setattr__(self, field.name, tuple(value))
-                least = -float("inf") if field.name == "black" else 1e-3
-                limit = "two numbers, the lower first" + ("" if field.name == "black" else ", above 0")
-                wrong = len(value) != 2 or not least <= value[0] <= value[1]
+                least, most, said = BOUNDS.get(field.name, (1e-3, float("inf"), ", above 0"))
+                limit = f"two numbers, the lower first{said}"
+                wrong = len(value) != 2 or not least <= value[0] <= value[1] <= most
             if wrong:
                 raise ValueError(f"photometric: {field.name} is {value}; give {limit}.")
 
     @property
     def off(self) -> bool:
         """Whether every image stays as it is."""
-        return not (self.latitude_share or self.tone_share or self.noise) and self.gamma == (1.0, 1.0)
+        shares = (self.latitude_share, self.tone_share, self.noise, self.frame_share)
+        return not any(shares) and self.gamma == (1.0, 1.0)
 
 
 class RandomPhotometry:
@@ -71,10 +78,11 @@ class RandomPhotometry:
     1. latitude: y = m + base (x_32 − m) + coarse (x_16 − x_32) + middle (x_4 − x_16) + fine (x − x_4);
     2. tone curve: y ↦ y^gamma, of y in 0..1;
     3. black and white: y ↦ black + contrast · y;
-    4. noise, and a cut to 0..1.
+    4. noise, and a cut to 0..1;
+    5. a frame: every row and column of the exposed rectangle nearer to its side than the width gets one grey of 0..1.
 
     What pads the canvas stays 0 (`bundle.exposed`). What is drawn depends on (seed, epoch, image's index) alone,
-    whatever the batch and the rank, and after a resume; of the noise, on the device too.
+    whatever the batch, the rank and the device, and after a resume.
 
     Args:
         seed: of the experiment.
@@ -83,6 +91,7 @@ class RandomPhotometry:
 
     def __init__(self, seed: int = 0, ranges: Mapping[str, Any] | None = None) -> None:
         self.seed, self.ranges = seed, Photometry(**arguments_in("photometric", ranges, Photometry))
+        self._supply = torch.zeros(0)
 
     @torch.no_grad()
     def __call__(self, image: torch.Tensor, index: torch.Tensor, epoch: int) -> torch.Tensor:
@@ -102,6 +111,7 @@ class RandomPhotometry:
         generators = [generator_for(self.seed, epoch, number, STREAM) for number in index.tolist()]
         # all drawn always: switching one off keeps the rest
         u = torch.stack([torch.rand(10, generator=generator) for generator in generators]).to(image)
+        of_frame = torch.stack([torch.rand(6, generator=generator) for generator in generators]).to(image)
         latitude, fine, middle, coarse, base, gamma, tone, black, contrast, noise = u.T[..., None, None, None]
         rows, columns = (side.to(image.dtype) for side in exposed_sides(image))
         if ranges.latitude_share:
@@ -123,13 +133,24 @@ class RandomPhotometry:
             out.clamp_(0, 1).mul_(torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
             out.add_(torch.where(chosen, _uniform(black, ranges.black), 0))
         if ranges.noise:
-            out.addcmul_(ranges.noise * noise, self._noise(image, [each.initial_seed() for each in generators]))
-        return out.clamp_(0, 1).mul_(rows).mul_(columns)
+            self._add_noise(out, (ranges.noise * noise).flatten().tolist(), generators)
+        out.clamp_(0, 1).mul_(rows).mul_(columns)
+        if ranges.frame_share:
+            framed, grey, *sides = of_frame.T[..., None, None, None]
+            chosen = framed < ranges.frame_share
+            widths = [torch.where(chosen, _uniform(side, ranges.frame), 0) for side in sides]
+            out = with_frame(out, rows, columns, grey, widths)
+        return out
 
-    def _noise(self, image: torch.Tensor, seeds: list[int]) -> torch.Tensor:
-        """Standard normal values like the batch, drawn on its device."""
-        drawn = [torch.Generator(image.device).manual_seed(seed) for seed in seeds]
-        return torch.stack([torch.randn(image.shape[1:], generator=g, device=image.device) for g in drawn])
+    def _add_noise(self, images: torch.Tensor, levels: list[float], generators: list[torch.Generator]) -> None:
+        """Gaussian noise of these standard deviations; each image's is a run of a supply that is drawn once."""
+        size = images[0].numel()
+        if len(self._supply) < SPARE + size:
+            self._supply = torch.randn(SPARE + size, generator=generator_for(self.seed, 0, 0, STREAM))
+        self._supply = self._supply.to(images.device)
+        for image, level, generator in zip(images, levels, generators, strict=True):
+            start = int(torch.randint(SPARE, (), generator=generator))
+            image.add_(self._supply[start : start + size].view(image.shape), alpha=level)
 
 
 def with_latitude(
@@ -167,6 +188,35 @@ def with_latitude(
     out = (coarse - middle) * sixteen + _to(out, sixteen)
     out = (middle - fine) * four + _to(out, four)
     return _to(out, filled).addcmul_(fine, filled)
+
+
+def with_frame(
+    image: torch.Tensor,
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    grey: torch.Tensor,
+    widths: Sequence[torch.Tensor],
+) -> torch.Tensor:
+    """Step 5 of `RandomPhotometry`.
+
+    Args:
+        image: (B, 1, H, W), 0 outside its exposed rectangle.
+        rows: (B, 1, H, 1), 1 where a row crosses the exposed rectangle, else 0.
+        columns: (B, 1, 1, W), likewise.
+        grey: (B, 1, 1, 1), of the frame.
+        widths: above, below, left and right, each (B, 1, 1, 1), shares of the canvas's side.
+
+    Returns:
+        (B, 1, H, W).
+    """
+
+    def within(inside: torch.Tensor, dim: int, first: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        so_far, size = inside.cumsum(dim), inside.shape[dim]
+        left_over = inside.sum(dim, keepdim=True) - so_far + inside
+        return (so_far > first * size) & (left_over > last * size)
+
+    picture = within(rows, 2, *widths[:2]) & within(columns, 3, *widths[2:])
+    return torch.where(picture, image, grey * rows * columns)
 
 
 def _to(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

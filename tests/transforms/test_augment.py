@@ -7,7 +7,7 @@ from bundle.engines import TrainingStep
 from bundle.grid import transform_boxes
 from bundle.precision import Precision
 from bundle.transforms import AugmentRadiographd, RandomAugmentation
-from bundle.transforms.augment import Augmentation, augment, drawn, generator_for, moves
+from bundle.transforms.augment import Augmentation, augment, drawn, generator_for, moves, warp
 
 
 def augmented(canvas, affine, ranges, generator):
@@ -32,6 +32,30 @@ def test_a_drawn_square_moves_with_its_box(seed, ranges):
     rows, columns = torch.where(moved[0] > 0.5)
     found = [int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1]
     assert all(abs(a - b) <= 1.5 for a, b in zip(found, [x0, y0, x1, y1], strict=True)), (found, x0, y0, x1, y1)
+
+
+def test_what_is_only_zoomed_and_shifted_is_moved_like_all_else():
+    """But for the rim, which does not fade; a turn of nothing that is not 0 takes the other way."""
+    image = torch.rand(3, 2, 40, 56, generator=torch.Generator().manual_seed(0))
+    u = torch.stack([drawn(generator_for(0, 0, n)) for n in range(3)])
+    move = moves(u, Augmentation(**{**STILL, "rotate": 0, "translate": 0.2, "scale": 0.4}), (40, 56))
+    turned = move.clone()
+    turned[:, 0, 1] = 1e-12
+    alike = (warp(image, move) - warp(image, turned)).abs().amax(1) < 1e-4
+    rows, columns = torch.arange(40)[:, None], torch.arange(56)
+    for one, m in zip(alike, move, strict=True):
+        (x0, y0), (x1, y1) = m[:2, 2], m[:2] @ torch.tensor([56.0, 40, 1], dtype=torch.float64)
+        rim = torch.zeros(40, 56, dtype=torch.bool)
+        for places, side in ((rows, y0), (rows, y1), (columns, x0), (columns, x1)):
+            rim |= (places - side).abs() <= 1.5
+        assert one[~rim].all()
+    assert torch.equal(warp(image[0], move[0]), warp(image, move)[0])
+
+
+def test_what_is_moved_out_is_gone():
+    image = torch.ones(1, 8, 8)
+    move = torch.tensor([[1.0, 0, 9], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    assert not warp(image, move).any()
 
 
 def test_flip_is_off_by_default():

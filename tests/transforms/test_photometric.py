@@ -83,6 +83,39 @@ def test_tone_is_black_plus_contrast_times_the_curve(batch):
     torch.testing.assert_close(RandomPhotometry(0, ranges)(image, index, 1), wanted)
 
 
+def test_noise_is_as_strong_as_drawn_and_each_images_own():
+    """Its standard deviation is uniform below `noise`."""
+    image = torch.full((200, 1, 40, 40), 0.5)
+    added = RandomPhotometry(1, {"noise": 0.04})(image, torch.arange(200), 1)[:, 0] - 0.5
+    spread = added.flatten(1).std(1)
+    assert 0.035 < float(spread.max()) < 0.045
+    assert 0.017 < float(spread.mean()) < 0.023
+    assert float(torch.corrcoef(added[spread > 0.01].flatten(1)).fill_diagonal_(0).abs().max()) < 0.15
+
+
+def test_a_frame_of_one_grey_covers_the_rim_of_what_is_exposed(batch):
+    """Of 48 rows and 36 columns; a tenth of the canvas's side is 4.8 px, whose fifth row stays."""
+    image, index = batch
+    out = RandomPhotometry(0, {"frame_share": 1.0, "frame": [0.1, 0.1]})(image, index, 1)
+    assert torch.equal(out[..., 4:44, 10:38], image[..., 4:44, 10:38])
+    for one in out[:, 0]:
+        rim = [one[:4, 6:42], one[44:, 6:42], one[:, 6:10], one[:, 38:42]]
+        assert torch.cat([side.flatten() for side in rim]).unique().numel() == 1
+    assert out[:, 0, 0, 6].unique().numel() == len(image)
+    assert float(out[..., :6].abs().max() + out[..., 42:].abs().max()) == 0
+
+
+def test_frames_come_at_their_share_and_each_side_has_its_own_width():
+    image = torch.full((300, 1, 40, 40), 2.0).clamp(max=1)
+    out = RandomPhotometry(0, {"frame_share": 0.5, "frame": [0.0, 0.3]})(image, torch.arange(300), 1)[:, 0]
+    framed = (out < 1).flatten(1).any(1)
+    assert 0.4 < float(framed.float().mean()) < 0.6
+    middle = out[framed][:, 20]
+    left, right = (middle[:, :20] < 1).sum(1), (middle[:, 20:] < 1).sum(1)
+    assert 0 < int(left.max()) <= 12
+    assert float((left - right).abs().float().mean()) > 2
+
+
 @pytest.mark.parametrize(
     ("ranges", "said"),
     [
@@ -90,6 +123,7 @@ def test_tone_is_black_plus_contrast_times_the_curve(batch):
         ({"noise": -1.0}, "noise is -1.0; give 0 or more"),
         ({"gamma": [2, 1]}, r"gamma is \[2, 1\]; give two numbers, the lower first, above 0"),
         ({"fine": [0, 1]}, r"fine is \[0, 1\]; give"),
+        ({"frame": [0.1, 0.5]}, r"frame is \[0.1, 0.5\]; give two numbers, the lower first, 0 to 0.4"),
         ({"black": [0.1]}, r"black is \[0.1\]; give two numbers, the lower first\."),
     ],
 )
