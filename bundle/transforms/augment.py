@@ -34,6 +34,10 @@ class Augmentation:
     gamma: float = 0.2
     noise: float = 0.02
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.scale <= 1:
+            raise ValueError(f"augmentation: scale is {self.scale}; give 0 to 1, as .08 for a factor of .92 to 1.08.")
+
 
 def augmentation_of(ranges: Mapping[str, float] | None) -> Augmentation:
     """Of the section `augmentation` of a configuration; ValueError for a key that is none of its fields."""
@@ -61,7 +65,8 @@ def drawn(generator: torch.Generator) -> torch.Tensor:
 def moves(u: torch.Tensor, ranges: Augmentation, size: tuple[int, int]) -> torch.Tensor:
     """The move of canvas pixels that augmentation makes: turn and zoom about the centre, mirror, shift.
 
-    The canvas's corner moves by whole pixels, so that what is only zoomed and shifted needs no affine resampling.
+    Where nothing turns or mirrors, the canvas's corner moves by whole pixels (off by half of one at most): see
+    `zoom_and_shift`.
 
     Args:
         u: (..., 9), of `drawn`.
@@ -79,7 +84,9 @@ def moves(u: torch.Tensor, ranges: Augmentation, size: tuple[int, int]) -> torch
     centre = torch.tensor([w / 2, h / 2], dtype=torch.float64)
     shift = torch.stack([ranges.translate * w * u[..., 2], ranges.translate * h * u[..., 3]], -1)
     move = torch.eye(3, dtype=torch.float64).repeat(*u.shape[:-1], 1, 1)
-    move[..., :2, :2], move[..., :2, 2] = linear, (centre - linear @ centre + shift).round()
+    move[..., :2, :2], move[..., :2, 2] = linear, centre - linear @ centre + shift
+    if _only_zooms_and_shifts(ranges):
+        move[..., :2, 2] = move[..., :2, 2].round()
     return move
 
 
@@ -134,11 +141,12 @@ def augment(
     u = u.double().cpu()
     moving = ranges.rotate or ranges.scale or ranges.translate or ranges.flip
     move = moves(u, ranges, (image.shape[-2], image.shape[-1])) if moving else None
+    moved = zoom_and_shift if _only_zooms_and_shifts(ranges) else warp
     if not (ranges.gamma or ranges.contrast or ranges.noise):
-        return image if move is None else warp(image, move)
+        return image if move is None else moved(image, move)
     inside = exposed_rectangle(image)
     if move is not None:
-        image, shown = warp(torch.cat([image, inside.to(image)], 1), move).split(1, 1)
+        image, shown = moved(torch.cat([image, inside.to(image)], 1), move).split(1, 1)
         inside = shown > 0
     u = u.to(image)
     if ranges.gamma:
@@ -162,8 +170,6 @@ def warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
     """
     if move.ndim == 2:
         return warp(canvas[None], move[None])[0]
-    if _only_zoomed_and_shifted(move):
-        return torch.stack([_zoomed_and_shifted(*each) for each in zip(canvas, move, strict=True)])
     h, w = canvas.shape[-2:]
     # grid_sample wants, for each new pixel, the old place in units of half the canvas about its centre
     unit = torch.tensor([[w / 2, 0, w / 2], [0, h / 2, h / 2], [0, 0, 1]], dtype=torch.float64)
@@ -172,22 +178,34 @@ def warp(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(canvas, where, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _only_zoomed_and_shifted(move: torch.Tensor) -> bool:
-    """Whether moves (B, 3, 3) neither turn nor mirror, and shift the canvas's corner by whole pixels."""
-    zoom, aside, shift = move[:, [0, 1], [0, 1]], move[:, [0, 1], [1, 0]], move[:, :2, 2]
-    return not aside.any() and bool((zoom > 0).all()) and torch.equal(shift, shift.round())
+def zoom_and_shift(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
+    """`warp` by moves that only zoom, both axes alike, and shift by whole pixels; on the CPU in a seventh of its time.
+
+    Not quite the same at the rim, which does not fade: the last part of a pixel is left off, and a zoom that adds less
+    than a pixel to the canvas's side is none.
+
+    Args:
+        canvas: a batch (B, C, H, W).
+        move: (B, 3, 3).
+    """
+    return torch.stack([_zoomed_and_shifted(*each) for each in zip(canvas, move, strict=True)])
 
 
 def _zoomed_and_shifted(canvas: torch.Tensor, move: torch.Tensor) -> torch.Tensor:
-    """`warp` of one canvas (C, H, W) by such a move, in a seventh of `grid_sample`'s time; its rim does not fade."""
-    zoom, (x, y) = (float(move[1, 1]), float(move[0, 0])), move[:2, 2].long().tolist()
-    zoomed = F.interpolate(canvas[None], scale_factor=zoom, mode="bilinear", recompute_scale_factor=False)[0]
-    (height, width), (h, w) = zoomed.shape[-2:], canvas.shape[-2:]
+    zoom, (x, y), (h, w) = float(move[0, 0]), move[:2, 2].long().tolist(), canvas.shape[-2:]
     out = torch.zeros_like(canvas)
+    if zoom * min(h, w) < 1:
+        return out
+    zoomed = F.interpolate(canvas[None], scale_factor=zoom, mode="bilinear", recompute_scale_factor=False)[0]
+    height, width = zoomed.shape[-2:]
     top, bottom, left, right = max(y, 0), min(y + height, h), max(x, 0), min(x + width, w)
     if top < bottom and left < right:
         out[:, top:bottom, left:right] = zoomed[:, top - y : bottom - y, left - x : right - x]
     return out
+
+
+def _only_zooms_and_shifts(ranges: Augmentation) -> bool:
+    return not (ranges.rotate or ranges.flip)
 
 
 def _each(values: torch.Tensor) -> torch.Tensor:

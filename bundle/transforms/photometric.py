@@ -79,10 +79,12 @@ class RandomPhotometry:
     2. tone curve: y ↦ y^gamma, of y in 0..1;
     3. black and white: y ↦ black + contrast · y;
     4. noise, and a cut to 0..1;
-    5. a frame: every row and column of the exposed rectangle nearer to its side than the width gets one grey of 0..1.
+    5. a frame: the rows and columns of the exposed rectangle that lie wholly within the width of its side get one grey,
+       uniform in 0..1.
 
     What pads the canvas stays 0 (`bundle.exposed`). What is drawn depends on (seed, epoch, image's index) alone,
-    whatever the batch, the rank and the device, and after a resume.
+    whatever the batch, the rank and the device, and after a resume. Noise is a run of one field of normal values, drawn
+    once, which begins at one of 2^20 places: the runs of two images may overlap.
 
     Args:
         seed: of the experiment.
@@ -110,9 +112,10 @@ class RandomPhotometry:
             return image
         generators = [generator_for(self.seed, epoch, number, STREAM) for number in index.tolist()]
         # all drawn always: switching one off keeps the rest
-        u = torch.stack([torch.rand(10, generator=generator) for generator in generators]).to(image)
+        u = torch.stack([torch.rand(10, generator=generator) for generator in generators])
+        levels, u = (ranges.noise * u[:, 9]).tolist(), u.to(image)
         of_frame = torch.stack([torch.rand(6, generator=generator) for generator in generators]).to(image)
-        latitude, fine, middle, coarse, base, gamma, tone, black, contrast, noise = u.T[..., None, None, None]
+        latitude, fine, middle, coarse, base, gamma, tone, black, contrast = u.T[:9, :, None, None, None]
         rows, columns = (side.to(image.dtype) for side in exposed_sides(image))
         if ranges.latitude_share:
             gains = (
@@ -133,7 +136,7 @@ class RandomPhotometry:
             out.clamp_(0, 1).mul_(torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
             out.add_(torch.where(chosen, _uniform(black, ranges.black), 0))
         if ranges.noise:
-            self._add_noise(out, (ranges.noise * noise).flatten().tolist(), generators)
+            self._add_noise(out, levels, generators)
         out.clamp_(0, 1).mul_(rows).mul_(columns)
         if ranges.frame_share:
             framed, grey, *sides = of_frame.T[..., None, None, None]
@@ -143,7 +146,7 @@ class RandomPhotometry:
         return out
 
     def _add_noise(self, images: torch.Tensor, levels: list[float], generators: list[torch.Generator]) -> None:
-        """Gaussian noise of these standard deviations; each image's is a run of a supply that is drawn once."""
+        """Gaussian noise of these standard deviations."""
         size = images[0].numel()
         if len(self._supply) < SPARE + size:
             self._supply = torch.randn(SPARE + size, generator=generator_for(self.seed, 0, 0, STREAM))

@@ -8,7 +8,7 @@ from bundle.exposed import exposed_rectangle
 from bundle.precision import Precision
 from bundle.transforms import RandomPhotometry
 
-WILD = {"latitude_share": 0.7, "gamma": [0.45, 2.2], "tone_share": 0.8, "noise": 0.02}
+WILD = {"latitude_share": 0.7, "gamma": [0.45, 2.2], "tone_share": 0.8, "noise": 0.02, "frame_share": 0.5}
 BANDS = ("fine", "middle", "coarse", "base")
 
 
@@ -42,6 +42,9 @@ def test_switching_one_off_keeps_the_rest(batch):
     only = RandomPhotometry(5, {"tone_share": 0.8})(*batch, 2)
     calm = RandomPhotometry(5, {"tone_share": 0.8, "latitude_share": 1.0, **still})(*batch, 2)
     torch.testing.assert_close(only, calm)
+    ranges = {"tone_share": 0.8, "noise": 0.02}
+    framed = RandomPhotometry(5, {**ranges, "frame_share": 1.0, "frame": [0.1, 0.1]})(*batch, 2)
+    assert torch.equal(framed[..., 4:44, 10:38], RandomPhotometry(5, ranges)(*batch, 2)[..., 4:44, 10:38])
 
 
 def test_the_padding_stays_black_and_values_stay_in_range(batch):
@@ -83,14 +86,18 @@ def test_tone_is_black_plus_contrast_times_the_curve(batch):
     torch.testing.assert_close(RandomPhotometry(0, ranges)(image, index, 1), wanted)
 
 
-def test_noise_is_as_strong_as_drawn_and_each_images_own():
-    """Its standard deviation is uniform below `noise`."""
+def test_noise_is_as_strong_as_drawn_and_begins_elsewhere_for_each_image():
+    """Its standard deviation is uniform below `noise`; a larger canvas than before has it all over too."""
     image = torch.full((200, 1, 40, 40), 0.5)
     added = RandomPhotometry(1, {"noise": 0.04})(image, torch.arange(200), 1)[:, 0] - 0.5
     spread = added.flatten(1).std(1)
     assert 0.035 < float(spread.max()) < 0.045
     assert 0.017 < float(spread.mean()) < 0.023
     assert float(torch.corrcoef(added[spread > 0.01].flatten(1)).fill_diagonal_(0).abs().max()) < 0.15
+    change = RandomPhotometry(1, {"noise": 0.04})
+    change(image[:1], torch.arange(1), 1)
+    larger = change(torch.full((9, 1, 60, 60), 0.5), torch.arange(9), 1)
+    assert (larger[:, 0].flatten(1).std(1) > 1e-4).all()
 
 
 def test_a_frame_of_one_grey_covers_the_rim_of_what_is_exposed(batch):
