@@ -22,6 +22,7 @@ KEPT = ROOT / "docs" / "experiments.json"
 README, EVALUATION, SYSTEMS = ROOT / "README.md", ROOT / "docs" / "evaluation.md", ROOT / "docs" / "systems.md"
 DATA = ROOT / "docs" / "data.md"
 ENDS = ("", "/low", "/high")
+OTHER = [key + end for key in NAMES for end in ENDS]
 
 
 def other_table(other: dict[str, float]) -> str:
@@ -42,7 +43,8 @@ TABLES = {  # its file in the experiment's folder, its page, what makes the tabl
     "shares": ("label_efficiency.json", EVALUATION, shares_table, None),
     "systems": ("systems.json", SYSTEMS, systems_tables, None),
     "anatomies": ("left_out_anatomy.json", DATA, anatomies_tables, None),
-    "other": ("metrics.json", README, other_table, [key + end for key in NAMES for end in ENDS]),
+    "other": ("metrics.json", README, other_table, OTHER),
+    "unseen": ("metrics.json", EVALUATION, other_table, OTHER),
 }
 
 
@@ -52,10 +54,11 @@ def main(
     systems: str | None = None,
     anatomies: str | None = None,
     other: str | None = None,
+    unseen: str | None = None,
 ) -> None:
     """Keep and show what these folders of experiments and of the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = {"seeds": seeds, "shares": shares, "systems": systems, "anatomies": anatomies, "other": other}
+    given = dict(seeds=seeds, shares=shares, systems=systems, anatomies=anatomies, other=other, unseen=unseen)
     for name, folder in given.items():
         if folder is not None:
             file, page, rendered, wanted = TABLES[name]
