@@ -17,7 +17,7 @@ def test_few_boxes_trains_with_pseudo_labels(place):
 
 
 def test_over_the_demo_it_is_what_was_judged():
-    """The command of docs/evaluation.md overrides what this overlay changes, the epochs, and what the demo has since."""
+    """The command of docs/evaluation.md overrides what this overlay changes, the epochs, and what else the demo had then."""
     configs = [json.loads((ROOT / "configs" / f"{name}.json").read_text()) for name in ("demo", "few_boxes")]
     demo, overlay = configs
     demo |= {f"{part}#{key}": value for part in ("loss", "augmentation") for key, value in demo[part].items()}
@@ -25,5 +25,5 @@ def test_over_the_demo_it_is_what_was_judged():
     text = (ROOT / "docs" / "evaluation.md").read_text()
     command = re.search(r"label_efficiency [^`]*?--shares \"\[.*?\n\n", text, re.DOTALL).group()
     overrides = {key: float(value) for key, value in re.findall(r"--([a-z_#]+) ([0-9.]+)", command)}
-    since = {"photometric#noise": 0, "photometric#frame_share": 0}
-    assert overrides == {**changed, **since, "max_epochs": 6}
+    before = {"latitude_share": 0.75, "tone_share": 0.85, "frame_share": 0}
+    assert overrides == {**changed, **{f"photometric#{key}": value for key, value in before.items()}, "max_epochs": 6}
