@@ -58,7 +58,8 @@ def main(
 ) -> None:
     """Keep and show what these folders of experiments and of the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = dict(seeds=seeds, shares=shares, systems=systems, anatomies=anatomies, other=other, unseen=unseen)
+    given = {"seeds": seeds, "shares": shares, "systems": systems, "anatomies": anatomies}
+    given |= {"other": other, "unseen": unseen}
     for name, folder in given.items():
         if folder is not None:
             file, page, rendered, wanted = TABLES[name]

@@ -17,7 +17,7 @@ def test_few_boxes_trains_with_pseudo_labels(place):
 
 
 def test_over_the_demo_it_is_what_was_judged():
-    """The command of docs/evaluation.md overrides what this overlay changes, the epochs, and what else the demo had then."""
+    """The command of docs/evaluation.md overrides what this overlay changes, the epochs, and what the demo had then."""
     configs = [json.loads((ROOT / "configs" / f"{name}.json").read_text()) for name in ("demo", "few_boxes")]
     demo, overlay = configs
     demo |= {f"{part}#{key}": value for part in ("loss", "augmentation") for key, value in demo[part].items()}
