@@ -4,6 +4,7 @@ What the tables print is kept in docs/experiments.json; a test renders it again 
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ KEPT = ROOT / "docs" / "experiments.json"
 README, EVALUATION, SYSTEMS = ROOT / "README.md", ROOT / "docs" / "evaluation.md", ROOT / "docs" / "systems.md"
 DATA = ROOT / "docs" / "data.md"
 ENDS = ("", "/low", "/high")
-OTHER = [key + end for key in NAMES for end in ENDS]
+BESIDE = [key + end for key in NAMES for end in ENDS]
 
 
-def other_table(other: dict[str, float]) -> str:
-    """A markdown table: the demo's figures as they are published, and of the same images as another machine's."""
+def beside_table(other: dict[str, float], heading: str = "as another machine's") -> str:
+    """A markdown table: the demo's figures as they are published, and by the same plan of other images."""
     published: dict[str, Any] = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    rows = [("figure", "test section", "as another machine's")]
+    rows = [("figure", "test section", heading)]
     for key, name in NAMES.items():
         cells = (
             "{:.3f} ({:.3f} to {:.3f})".format(*(run[key + end] for end in ENDS))
@@ -43,8 +44,9 @@ TABLES = {  # its file in the experiment's folder, its page, what makes the tabl
     "shares": ("label_efficiency.json", EVALUATION, shares_table, None),
     "systems": ("systems.json", SYSTEMS, systems_tables, None),
     "anatomies": ("left_out_anatomy.json", DATA, anatomies_tables, None),
-    "other": ("metrics.json", README, other_table, OTHER),
-    "unseen": ("metrics.json", EVALUATION, other_table, OTHER),
+    "other": ("metrics.json", README, beside_table, BESIDE),
+    "unseen": ("metrics.json", EVALUATION, beside_table, BESIDE),
+    "further": ("metrics.json", EVALUATION, partial(beside_table, heading="1,600 further images"), BESIDE),
 }
 
 
@@ -55,11 +57,12 @@ def main(
     anatomies: str | None = None,
     other: str | None = None,
     unseen: str | None = None,
+    further: str | None = None,
 ) -> None:
     """Keep and show what these folders of experiments and of the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
     given = {"seeds": seeds, "shares": shares, "systems": systems, "anatomies": anatomies}
-    given |= {"other": other, "unseen": unseen}
+    given |= {"other": other, "unseen": unseen, "further": further}
     for name, folder in given.items():
         if folder is not None:
             file, page, rendered, wanted = TABLES[name]
