@@ -139,15 +139,12 @@ def augment(
 ) -> torch.Tensor:
     """`RandomAugmentation` of images (B, 1, Hc, Wc), by u (B, 9); each image's noise has the seed of its generator."""
     u = u.double().cpu()
-    moving = ranges.rotate or ranges.scale or ranges.translate or ranges.flip
-    move = moves(u, ranges, (image.shape[-2], image.shape[-1])) if moving else None
+    move = moves(u, ranges, (image.shape[-2], image.shape[-1]))
     moved = zoom_and_shift if _only_zooms_and_shifts(ranges) else warp
     if not (ranges.gamma or ranges.contrast or ranges.noise):
-        return image if move is None else moved(image, move)
-    inside = exposed_rectangle(image)
-    if move is not None:
-        image, shown = moved(torch.cat([image, inside.to(image)], 1), move).split(1, 1)
-        inside = shown > 0
+        return moved(image, move)
+    image, inside = moved(torch.cat([image, exposed_rectangle(image).to(image)], 1), move).split(1, 1)
+    inside = inside > 0
     u = u.to(image)
     if ranges.gamma:
         image = image.clamp(min=1e-6) ** torch.exp(ranges.gamma * _each(u[:, 5]))

@@ -1,4 +1,4 @@
-"""A test section as if another machine had made it: but for the zoom in forms that training does not have."""
+"""A test section as if another machine had made it: changes that training, but for the zoom, has otherwise or not."""
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass

@@ -13,7 +13,6 @@ from bundle.transforms.augment import generator_for
 
 Range = tuple[float, float]
 BOUNDS = {"black": (-float("inf"), float("inf"), ""), "frame": (0.0, 0.4, ", 0 to 0.4")}  # the rest: above 0
-SPARE = 2**20  # places where an image's noise may begin
 STREAM = 1  # beside what augmentation draws from the same (seed, epoch, image)
 
 
@@ -83,8 +82,7 @@ class RandomPhotometry:
        uniform in 0..1.
 
     What pads the canvas stays 0 (`bundle.exposed`). What is drawn depends on (seed, epoch, image's index) alone,
-    whatever the batch, the rank and the device, and after a resume. Noise is a run of one field of normal values, drawn
-    once, which begins at one of 2^20 places: the runs of two images may overlap.
+    whatever the batch and the rank, and after a resume; of the noise, on the device too.
 
     Args:
         seed: of the experiment.
@@ -93,7 +91,6 @@ class RandomPhotometry:
 
     def __init__(self, seed: int = 0, ranges: Mapping[str, Any] | None = None) -> None:
         self.seed, self.ranges = seed, Photometry(**arguments_in("photometric", ranges, Photometry))
-        self._supply = torch.zeros(0)
 
     @torch.no_grad()
     def __call__(self, image: torch.Tensor, index: torch.Tensor, epoch: int) -> torch.Tensor:
@@ -112,10 +109,8 @@ class RandomPhotometry:
             return image
         generators = [generator_for(self.seed, epoch, number, STREAM) for number in index.tolist()]
         # all drawn always: switching one off keeps the rest
-        u = torch.stack([torch.rand(10, generator=generator) for generator in generators])
-        levels, u = (ranges.noise * u[:, 9]).tolist(), u.to(image)
-        of_frame = torch.stack([torch.rand(6, generator=generator) for generator in generators]).to(image)
-        latitude, fine, middle, coarse, base, gamma, tone, black, contrast = u.T[:9, :, None, None, None]
+        u = torch.stack([torch.rand(10, generator=generator) for generator in generators]).to(image)
+        latitude, fine, middle, coarse, base, gamma, tone, black, contrast, noise = u.T[..., None, None, None]
         rows, columns = (side.to(image.dtype) for side in exposed_sides(image))
         if ranges.latitude_share:
             gains = (
@@ -136,24 +131,20 @@ class RandomPhotometry:
             out.clamp_(0, 1).mul_(torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
             out.add_(torch.where(chosen, _uniform(black, ranges.black), 0))
         if ranges.noise:
-            self._add_noise(out, levels, generators)
+            out.addcmul_(ranges.noise * noise, self._noise(image, [each.initial_seed() for each in generators]))
         out.clamp_(0, 1).mul_(rows).mul_(columns)
         if ranges.frame_share:
-            framed, grey, *sides = of_frame.T[..., None, None, None]
+            u = torch.stack([torch.rand(6, generator=generator) for generator in generators]).to(image)
+            framed, grey, *sides = u.T[..., None, None, None]
             chosen = framed < ranges.frame_share
             widths = [torch.where(chosen, _uniform(side, ranges.frame), 0) for side in sides]
             out = with_frame(out, rows, columns, grey, widths)
         return out
 
-    def _add_noise(self, images: torch.Tensor, levels: list[float], generators: list[torch.Generator]) -> None:
-        """Gaussian noise of these standard deviations."""
-        size = images[0].numel()
-        if len(self._supply) < SPARE + size:
-            self._supply = torch.randn(SPARE + size, generator=generator_for(self.seed, 0, 0, STREAM))
-        self._supply = self._supply.to(images.device)
-        for image, level, generator in zip(images, levels, generators, strict=True):
-            start = int(torch.randint(SPARE, (), generator=generator))
-            image.add_(self._supply[start : start + size].view(image.shape), alpha=level)
+    def _noise(self, image: torch.Tensor, seeds: list[int]) -> torch.Tensor:
+        """Standard normal values like the batch, drawn on its device."""
+        drawn = [torch.Generator(image.device).manual_seed(seed) for seed in seeds]
+        return torch.stack([torch.randn(image.shape[1:], generator=g, device=image.device) for g in drawn])
 
 
 def with_latitude(
