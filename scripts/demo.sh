@@ -25,21 +25,38 @@ if ! grep -qs '"more_training": 2400' data/demo/datalist.json; then
   "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0
 fi
 
+ours="'configs/train.json','configs/demo.json'"
+compared="$ours,'configs/evaluate.json','configs/compare.json'"
+rivals=()
+[ -f models/image_labels_only/.trained ] || rivals+=(without_boxes)
+[ -f eval/detector/metrics.json ] || rivals+=(detector)
+
+if [ ! -f models/demo/.trained ] || [ ${#rivals[@]} -gt 0 ]; then
+  say "Decoding the radiographs once for all trainings"
+  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" --canvas_cache#folder data/demo/canvases
+fi
+
+train() {
+  bundle training --canvas_cache#folder data/demo/canvases --config_file "$@"
+}
+
 if [ ! -f models/demo/.trained ]; then
   say "Training Patch-CLIP on boxes"
-  bundle training --config_file "['configs/train.json','configs/demo.json']" --tracking configs/tracking_mlflow.json
+  train "[$ours]" --tracking configs/tracking_mlflow.json
   touch models/demo/.trained
 fi
 
+# with its network all is there that is planned; the detector trains on
 without_boxes() {
-  bundle training --config_file "['configs/train.json','configs/demo.json','configs/image_labels_only.json']"
+  train "[$ours,'configs/image_labels_only.json']"
   touch models/image_labels_only/.trained
+  [ -f models/demo/plan.json ] || bundle freezing --config_file "[$compared]"
 }
 
 detector() {
-  bundle training --config_file "['configs/train.json','configs/demo.json','configs/detector.json']"
+  train "[$ours,'configs/detector.json']"
   bundle evaluating --replicates 0 --gallery 0 \
-    --config_file "['configs/train.json','configs/demo.json','configs/detector.json','configs/evaluate.json']"
+    --config_file "[$ours,'configs/detector.json','configs/evaluate.json']"
 }
 
 # what is stopped writes on while it saves
@@ -57,9 +74,6 @@ stop() {
 } 2> /dev/null
 
 # two trainings with half of the cores each end sooner than one after the other with all
-rivals=()
-[ -f models/image_labels_only/.trained ] || rivals+=(without_boxes)
-[ -f eval/detector/metrics.json ] || rivals+=(detector)
 if [ ${#rivals[@]} -gt 0 ]; then
   say "Training for comparison, side by side with $(nproc) cores: ${rivals[*]}"
   threads=$(($(nproc) / ${#rivals[@]}))
@@ -74,14 +88,13 @@ if [ ${#rivals[@]} -gt 0 ]; then
 fi
 
 if [ ! -f eval/demo/metrics.json ]; then
-  say "Planning on validation, then judging all methods on the test section"
-  bundle evaluating --tracking configs/tracking_mlflow.json \
-    --config_file "['configs/train.json','configs/demo.json','configs/evaluate.json','configs/compare.json']"
+  say "Judging all methods on the test section, by what was planned on validation"
+  bundle evaluating --tracking configs/tracking_mlflow.json --config_file "[$compared]"
 fi
 
 if [ ! -f models/demo/models/model.pt ] || [ models/demo/plan.json -nt models/demo/models/model.pt ]; then
   say "Packaging models/demo as a self-contained bundle"
-  "$PYTHON" -m scripts.package_bundle --config_file "['configs/train.json','configs/demo.json']" --output models/demo
+  "$PYTHON" -m scripts.package_bundle --config_file "[$ours]" --output models/demo
 fi
 
 if [ ! -f eval/demo/rg1/RG1_UNCR.json ]; then

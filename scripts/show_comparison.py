@@ -7,8 +7,7 @@ from typing import Any
 
 import fire
 
-from bundle.comparison.localised import NOT_LOCALISED
-from bundle.metrics.registry import name_of
+from bundle.metrics.registry import NOT_LOCALISED, name_of
 
 COLUMNS = (
     "compare/{}/mean/sens_at_1fp",

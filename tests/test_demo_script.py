@@ -59,6 +59,7 @@ def test_two_trainings_share_the_cores_and_then_it_goes_on(demo: Path) -> None:
     half = max(1, (os.cpu_count() or 1) // 2)
     for rival in ("without_boxes", "detector"):
         assert f"{rival}: threads {half}: -m monai.bundle run training" in done.stdout
+    assert f"without_boxes: threads {half}: -m monai.bundle run freezing" in done.stdout
     assert "\nthreads all: -m monai.bundle run evaluating" in done.stdout
 
 
@@ -93,4 +94,6 @@ def test_an_empty_folder_gets_the_data_first(demo: Path) -> None:
         shutil.rmtree(demo / name)
     done = _run(demo, 0, 3)  # ends at the detector
     simulated = "-m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0"
-    assert done.stdout.index(simulated) < done.stdout.index("monai.bundle run training")
+    steps = [simulated, "scripts.build_cache", "monai.bundle run training --canvas_cache#folder data/demo/canvases"]
+    places = [done.stdout.index(step) for step in steps]
+    assert places == sorted(places)

@@ -259,7 +259,7 @@ class Comparison:
             "methods": {name: {"scalings": m.scalings, "score": m.score} for name, m in self.methods.items()},
             "grid": asdict(self.grid),
             "criterion": str(self.criterion),
-            "false_marks": {"upper end": self.false_marks},
+            "false_marks": {"another section": self.false_marks},
             "image_score": self.image_score,
             "planned": {name: asdict(each) for name, each in self.planned.items()} or None,
         }

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from bundle.metrics.intervals import Difference
 from bundle.metrics.records import Records, of_finding
+from bundle.metrics.registry import NOT_LOCALISED
 from bundle.metrics.table import FigureTable, Metrics, Notes, draw_units, no_lesions, put_sensitivities
-
-NOT_LOCALISED = "not_localised/"
-"""Begins the keys of notes that name findings a method does not localise; `<baseline>/<method>` ends them."""
 
 
 def above_baselines(

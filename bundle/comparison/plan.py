@@ -169,8 +169,8 @@ class Aim(NamedTuple):
     Attributes:
         wanted: what was asked for.
         left_out: what thresholds for `wanted` give on patients who did not choose them; None of fewer than five.
-        above: how far the upper end of the interval lies above the section's false marks, as a ratio; None where there
-            is no interval, of one patient or no false mark.
+        above: how far the false marks of another section of the same size may lie above this one's, as a ratio; None
+            where there is no interval, of one patient or no false mark.
         aimed: wanted / (max(1, left_out / wanted) · above), a factor that is not known being 1.
     """
 
@@ -183,12 +183,13 @@ class Aim(NamedTuple):
 def choose_points(records: Records, score: str, false_marks: float) -> tuple[dict[str, dict[str, float]], Aim]:
     """Calibration and thresholds of each finding on these images.
 
-    `false_marks` is meant for other patients of the same kind, and a section of a few hundred knows it roughly. So
-    thresholds are chosen for false_marks / (o·u) instead: o = m / false_marks, at least 1, where m is what those chosen
-    for `false_marks` on four fifths of the patients give on the fifth left out, in the mean over the fifths (thresholds
-    look better on the images they were chosen on than on others); u how far the upper end of the 95% interval
-    (bootstrap of patients) of the section's false marks lies above them. So about that end of the interval is at
-    `false_marks`, not its middle; other sites and machines are not in it.
+    `false_marks` is meant to hold where it is looked at next: on a section of as many other patients of the same kind.
+    So thresholds are chosen for false_marks / (o·u^√2) instead: o = m / false_marks, at least 1, where m is what those
+    chosen for `false_marks` on four fifths of the patients give on the fifth left out, in the mean over the fifths
+    (thresholds look better on the images they were chosen on than on others); u how far the upper end of the 95%
+    interval (bootstrap of patients) of the section's false marks lies above them. That end allows for this section's
+    chance; the next one has as much of its own, and variances add (the interval's logarithm grows by √2). So about one
+    such section in forty has more than `false_marks`; other sites and machines are not in it.
 
     Args:
         records: of the validation section.
@@ -203,7 +204,7 @@ def choose_points(records: Records, score: str, false_marks: float) -> tuple[dic
         if not len(of_finding(records, k).lesion_score):
             logger.warning("%s has no lesions on validation: none of its candidates will be shown.", name)
     left_out = _false_marks_elsewhere(records, score, false_marks)
-    above = _upper_end(records, score, false_marks)
+    above = _another_section(records, score, false_marks)
     if left_out is None or above is None:
         logger.warning(
             "Too few patients or false marks on validation to say how far %.3g false marks an image hold on others.",
@@ -222,10 +223,10 @@ def _points_for(records: Records, score: str, false_marks: float) -> dict[str, d
     return {name: {**points[name], "box": min(float(box[k]), NEVER)} for k, name in enumerate(records.findings)}
 
 
-def _upper_end(records: Records, score: str, false_marks: float) -> float | None:
-    """Upper end of the interval of false marks over their number, at thresholds chosen for `false_marks`."""
+def _another_section(records: Records, score: str, false_marks: float) -> float | None:
+    """u^√2 of `choose_points`, at thresholds chosen for `false_marks`."""
     middle, high = _counted(records, _points_for(records, score, false_marks), score, REPLICATES)
-    return high / middle if middle and high else None
+    return (high / middle) ** 2**0.5 if middle and high else None
 
 
 def _false_marks_elsewhere(records: Records, score: str, false_marks: float) -> float | None:

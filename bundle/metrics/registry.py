@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+NOT_LOCALISED = "not_localised/"
+"""Begins the keys of notes that name findings a method does not localise; `<baseline>/<method>` ends them."""
+
 SHARE, AREA, DIFFERENCE, PERCENTILES, NONE = "share", "area", "difference", "percentiles", ""
 
 

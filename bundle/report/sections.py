@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bundle.comparison.localised import NOT_LOCALISED
 from bundle.comparison.outcome import LEFT_OUT
 from bundle.metrics.group_gaps import GAPS
 from bundle.metrics.planned import PLANNED
-from bundle.metrics.registry import heading
+from bundle.metrics.registry import NOT_LOCALISED, heading
 from bundle.metrics.strata import MM_TIERS, SIZE_TIERS
 from bundle.report.figure import Figure, Metrics
 

@@ -97,6 +97,9 @@ def test_the_plan_is_kept_and_never_made_on_the_test_section(compared):
     assert (plan.read_bytes(), plan.stat().st_mtime_ns) == before
     again = json.loads((compared.folder / "again" / "comparison.json").read_text())
     assert again == json.loads((compared.folder / "compared" / "comparison.json").read_text())
+    frozen = compared.folder / "frozen.json"
+    compared.run("freezing", "train", "evaluate", "compare", **settings(compared, plan_file=frozen))
+    assert frozen.read_bytes() == before[0]
     changed = compared.folder / "other.json"
     content = json.loads(before[0])
     content["made_for"]["weights"] = "0" * 16
