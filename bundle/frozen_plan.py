@@ -102,7 +102,8 @@ def _plan_in(path: Path) -> dict[str, Any]:
     """What a plan's file holds; empty where it is no plan of this format."""
     if not path.is_file():
         raise PlanError(
-            f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first."
+            f"There is no plan at {path}. The test section is not tuned on: make the plan on validation first "
+            "(python -m monai.bundle run freezing, with evaluate.json and compare.json)."
         )
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))

@@ -34,7 +34,7 @@ rivals=()
 
 if [ ! -f models/demo/.trained ] || [ ${#rivals[@]} -gt 0 ]; then
   say "Decoding the radiographs once for all trainings"
-  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" --canvas_cache#folder data/demo/canvases
+  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" --canvas_cache#folder data/demo/canvases --prune true
 fi
 
 train() {
@@ -51,7 +51,7 @@ fi
 without_boxes() {
   train "[$ours,'configs/image_labels_only.json']"
   touch models/image_labels_only/.trained
-  [ -f models/demo/plan.json ] || bundle freezing --config_file "[$compared]"
+  bundle freezing --cache_rate 0 --config_file "[$compared]"  # a plan that fits is kept, another refused at once
 }
 
 detector() {
@@ -89,7 +89,7 @@ if [ ${#rivals[@]} -gt 0 ]; then
 fi
 
 if [ ! -f eval/demo/metrics.json ]; then
-  say "Judging all methods on the test section, by what was planned on validation"
+  say "Judging all methods on the test section, by the plan of the validation section"
   bundle evaluating --tracking configs/tracking_mlflow.json --config_file "[$compared]"
 fi
 

@@ -30,6 +30,9 @@ echo "threads ${OMP_NUM_THREADS:-all}: $*"
 """
 
 
+CACHED = "--canvas_cache#folder data/demo/canvases"
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> Path:
     """A folder in which all is done but what is trained for comparison and what follows."""
@@ -58,9 +61,27 @@ def test_two_trainings_share_the_cores_and_then_it_goes_on(demo: Path) -> None:
     assert (demo / "models/image_labels_only/.trained").exists()
     half = max(1, (os.cpu_count() or 1) // 2)
     for rival in ("without_boxes", "detector"):
-        assert f"{rival}: threads {half}: -m monai.bundle run training" in done.stdout
+        assert f"{rival}: threads {half}: -m monai.bundle run training {CACHED}" in done.stdout
     assert f"without_boxes: threads {half}: -m monai.bundle run freezing" in done.stdout
     assert "\nthreads all: -m monai.bundle run evaluating" in done.stdout
+
+
+def test_what_is_there_is_not_made_again(demo: Path) -> None:
+    (demo / "models/image_labels_only/.trained").touch()
+    (demo / "labels_began").touch()  # the detector's training waits for it
+    done = _run(demo, 0, 0)
+    assert done.returncode == 0, done.stderr
+    assert "scripts.build_cache" in done.stdout
+    assert f"detector: threads {os.cpu_count()}: -m monai.bundle run training {CACHED}" in done.stdout
+    for name in ("without_boxes", "freezing", "make_demo_radiographs"):
+        assert name not in done.stdout
+    (demo / "eval/detector").mkdir(parents=True)
+    (demo / "eval/detector/metrics.json").touch()
+    again = _run(demo, 0, 0)
+    assert again.returncode == 0, again.stderr
+    assert "run evaluating" in again.stdout
+    for name in ("build_cache", "run training"):
+        assert name not in again.stdout
 
 
 def test_where_one_fails_the_other_ends_and_the_demo_with_its_status(demo: Path) -> None:
@@ -94,6 +115,6 @@ def test_an_empty_folder_gets_the_data_first(demo: Path) -> None:
         shutil.rmtree(demo / name)
     done = _run(demo, 0, 3)  # ends at the detector
     simulated = "-m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0"
-    steps = [simulated, "scripts.build_cache", "monai.bundle run training --canvas_cache#folder data/demo/canvases"]
+    steps = [simulated, "scripts.build_cache", f"monai.bundle run training {CACHED}"]
     places = [done.stdout.index(step) for step in steps]
     assert places == sorted(places)

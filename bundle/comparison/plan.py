@@ -189,7 +189,8 @@ def choose_points(records: Records, score: str, false_marks: float) -> tuple[dic
     (thresholds look better on the images they were chosen on than on others); u how far the upper end of the 95%
     interval (bootstrap of patients) of the section's false marks lies above them. That end allows for this section's
     chance; the next one has as much of its own, and variances add (the interval's logarithm grows by √2). So about one
-    such section in forty has more than `false_marks`; other sites and machines are not in it.
+    such section in forty has more than `false_marks`; other sites and machines are not in it. (u is that of
+    `false_marks`; of the fewer that are chosen for it is a little more.)
 
     Args:
         records: of the validation section.

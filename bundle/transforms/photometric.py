@@ -213,8 +213,8 @@ def with_frame(
 
 
 def _places(chosen: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Which of a batch are chosen; told on the CPU, so that no device is waited for."""
-    return chosen.nonzero().flatten().to(device)
+    """Which of a batch are chosen, (B,) bool on the CPU: to count them on the device would wait for it."""
+    return chosen.nonzero().flatten().to(device, non_blocking=True)
 
 
 def _to(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

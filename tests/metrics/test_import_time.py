@@ -1,4 +1,4 @@
-"""What `import bundle.metrics` loads: figures of records need neither torch nor MONAI, which take seconds."""
+"""What `import bundle.metrics` loads: figures of records, and what prints them, need neither torch nor MONAI."""
 
 import os
 import subprocess
@@ -14,7 +14,8 @@ SLOW = ("torch", "monai", "ignite", "sklearn", "transformers")
 
 
 def test_no_slow_package_is_loaded():
-    program = f"import sys, bundle.metrics; print([name for name in {SLOW} if name in sys.modules])"
+    loaded = "sys, bundle.metrics, scripts.show_comparison, scripts.show_metrics"
+    program = f"import {loaded}; print([name for name in {SLOW} if name in sys.modules])"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
