@@ -26,6 +26,7 @@ if ! grep -qs '"more_training": 2400' data/demo/datalist.json; then
   "$PYTHON" -m scripts.make_demo_radiographs --output data/demo --images 4000 --more_training 2400 --seed 0
 fi
 
+cached=(--canvas_cache#folder data/demo/canvases)
 ours="'configs/train.json','configs/demo.json'"
 compared="$ours,'configs/evaluate.json','configs/compare.json'"
 rivals=()
@@ -34,11 +35,11 @@ rivals=()
 
 if [ ! -f models/demo/.trained ] || [ ${#rivals[@]} -gt 0 ]; then
   say "Decoding the radiographs once for all trainings"
-  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" --canvas_cache#folder data/demo/canvases --prune true
+  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" "${cached[@]}" --prune true
 fi
 
 train() {
-  bundle training --canvas_cache#folder data/demo/canvases --config_file "$@"
+  bundle training "${cached[@]}" --config_file "$@"
 }
 
 if [ ! -f models/demo/.trained ]; then
@@ -56,8 +57,7 @@ without_boxes() {
 
 detector() {
   train "[$ours,'configs/detector.json']"
-  bundle evaluating --replicates 0 --gallery 0 \
-    --config_file "[$ours,'configs/detector.json','configs/evaluate.json']"
+  bundle evaluating --replicates 0 --gallery 0 --config_file "[$ours,'configs/detector.json','configs/evaluate.json']"
 }
 
 # what is stopped writes on while it saves

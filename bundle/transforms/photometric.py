@@ -110,8 +110,8 @@ class RandomPhotometry:
         generators = [generator_for(self.seed, epoch, number, STREAM) for number in index.tolist()]
         # all drawn always: switching one off keeps the rest
         u = torch.stack([torch.rand(10, generator=generator) for generator in generators])
-        latitude, tone = u[:, 0], u[:, 6]
-        _, fine, middle, coarse, base, gamma, _, black, contrast, noise = u.to(image).T[..., None, None, None]
+        latitude = u[:, 0]
+        fine, middle, coarse, base, gamma, tone, black, contrast, noise = u[:, 1:].to(image).T[..., None, None, None]
         rows, columns = (side.to(image.dtype) for side in exposed_sides(image))
         out = image.clone()
         if len(which := _places(latitude < ranges.latitude_share, image.device)):
@@ -126,7 +126,7 @@ class RandomPhotometry:
         if ranges.gamma != (1.0, 1.0):
             out.clamp_(1e-4, 1).log2_().mul_(_log_uniform(gamma, ranges.gamma)).exp2_()  # half of pow's time
         if ranges.tone_share:
-            chosen = (tone < ranges.tone_share).to(image.device)[:, None, None, None]
+            chosen = tone < ranges.tone_share
             out.clamp_(0, 1).mul_(torch.where(chosen, _uniform(contrast, ranges.contrast), 1))
             out.add_(torch.where(chosen, _uniform(black, ranges.black), 0))
         if ranges.noise:
