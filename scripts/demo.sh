@@ -34,8 +34,8 @@ rivals=()
 [ -f eval/detector/metrics.json ] || rivals+=(detector)
 
 if [ ! -f models/demo/.trained ] || [ ${#rivals[@]} -gt 0 ]; then
-  say "Decoding the radiographs once for all trainings"
-  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" "${cached[@]}" --prune true
+  say "Checking and decoding the radiographs once for all trainings"
+  "$PYTHON" -m scripts.build_cache --config_file "[$ours]" "${cached[@]}" --check true --prune true
 fi
 
 train() {
@@ -95,7 +95,8 @@ fi
 
 if [ ! -f models/demo/models/model.pt ] || [ models/demo/plan.json -nt models/demo/models/model.pt ]; then
   say "Packaging models/demo as a self-contained bundle"
-  "$PYTHON" -m scripts.package_bundle --config_file "[$ours]" --output models/demo
+  # not checked, as a radiograph is read by it next
+  "$PYTHON" -m scripts.package_bundle --config_file "[$ours]" --output models/demo --check false
 fi
 
 if [ ! -f eval/demo/rg1/RG1_UNCR.json ]; then
