@@ -143,11 +143,14 @@ def choose(
     highest = tuple(shown.amax((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny).tolist())
     slope, offset = _calibration(observed, truths)
     best, best_score = None, float("nan")
+    froc = FROCMetric(findings, *astuple(criterion))
+    # without the grid no ceiling is computed
     plain = truths if criterion.name == "patch" else [{k: v for k, v in t.items() if k != "grid_size"} for t in truths]
+    known = froc.truths(plain)
     for scaling, smoothing, floor in itertools.product(scalings, grid.smoothings, sorted(grid.floors, reverse=True)):
         setting = Setting(scaling, highest, floor, smoothing, slope, offset)
-        froc = FROCMetric(findings, *astuple(criterion))
-        froc(_candidates(observed, truths, setting, grid), plain)  # without the grid no ceiling is computed
+        froc.reset()
+        froc(_candidates(observed, truths, setting, grid), known)
         score = froc.aggregate().item()
         if best is None or score > best_score or (np.isnan(best_score) and not np.isnan(score)):
             best, best_score = setting, score

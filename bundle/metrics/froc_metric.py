@@ -27,7 +27,7 @@ from bundle.metrics.strata import patch_areas
 
 
 @dataclass(frozen=True)
-class _Truth:
+class ImageTruth:
     """What is known of one image; its N real boxes, without padding.
 
     Attributes:
@@ -105,12 +105,12 @@ class FROCMetric(CumulativeRows):
         # candidates and their hit
         super().__init__(widths=(4 + 2 * k, 9, len(COLUMNS) + 1), identity=1 + 2 * k)
 
-    def __call__(self, y_pred: Sequence[torch.Tensor], y: Sequence[Mapping[str, Any]]) -> list[Match]:
+    def __call__(self, y_pred: Sequence[torch.Tensor], y: Sequence[Mapping[str, Any] | ImageTruth]) -> list[Match]:
         """Match a batch of images and keep their rows.
 
         Args:
             y_pred: for each image its (M, 8) candidates, as `bundle.metrics.candidates.extract_candidates` gives.
-            y: for each image a mapping with
+            y: for each image what `truths` made of it, or a mapping with
 
                 - `index`: int, the image's number, unique in the dataset;
                 - `label`: (K,) 1, 0 or NaN (unknown);
@@ -133,7 +133,7 @@ class FROCMetric(CumulativeRows):
         """
         if isinstance(y, Mapping) or isinstance(y_pred, torch.Tensor):
             raise TypeError("y_pred and y must be lists, one entry per image: decollate the batch first")
-        truths = [self._truth(truth) for truth in y]
+        truths = self.truths(y)
         tables = [as_array(candidates) for candidates in y_pred]
         matches, ceilings = self._matched(tables, truths)
         for table, truth, found, ceiling in zip(tables, truths, matches, ceilings, strict=True):
@@ -146,6 +146,17 @@ class FROCMetric(CumulativeRows):
                 np.column_stack([table, place[found.hit_lesion]]),
             )
         return matches
+
+    def truths(self, y: Sequence[Mapping[str, Any] | ImageTruth]) -> list[ImageTruth]:
+        """The truth of images, checked: to be given with one method's candidates after another's.
+
+        Args:
+            y: as for a call.
+
+        Raises:
+            ValueError: as for a call.
+        """
+        return [truth if isinstance(truth, ImageTruth) else self._truth(truth) for truth in y]
 
     def aggregate(self) -> torch.Tensor:
         """Macro mean over findings of the mean sensitivity at `fp_rates`.
@@ -213,7 +224,7 @@ class FROCMetric(CumulativeRows):
             ),
         )
 
-    def _truth(self, truth: Mapping[str, Any]) -> _Truth:
+    def _truth(self, truth: Mapping[str, Any]) -> ImageTruth:
         missing = {"index", "label", "boxes", "box_finding", "boxed"} - truth.keys()
         if missing:
             raise ValueError(f"the ground truth lacks {sorted(missing)}")
@@ -229,10 +240,10 @@ class FROCMetric(CumulativeRows):
         status = self._status(index, label, as_array(truth["boxed"]).reshape(-1) > 0, finding)
         patient = np.nan if group is None else float(group)
         pixel_mm = as_array(truth.get("pixel_mm", np.full(2, np.nan))).reshape(2)
-        return _Truth(index, patient, label, status, boxes, finding, cnr, real, _geometry(truth), pixel_mm)
+        return ImageTruth(index, patient, label, status, boxes, finding, cnr, real, _geometry(truth), pixel_mm)
 
     def _matched(
-        self, tables: Sequence[NDArray[np.float64]], truths: Sequence[_Truth]
+        self, tables: Sequence[NDArray[np.float64]], truths: Sequence[ImageTruth]
     ) -> tuple[list[Match], list[NDArray[np.float64]]]:
         """The match of each image, and its lesions' oracle; a fault is looked for image by image, to be named."""
         boxes, findings = [t.boxes for t in truths], [t.finding for t in truths]

@@ -19,7 +19,9 @@ def test_a_training_by_the_cache_ends_with_the_same_weights(tmp_path):
     place.run("training", "train", max_epochs=1, ckpt_dir=tmp_path / "decoded")
     where = {"bundle_root": tmp_path, "dataset_dir": place.data}
     settings = [f"--{key}={value}" for key, value in {**where, **cache}.items()]
-    built = place.script("build_cache", f"--config_file=['configs/train.json','{TINY}']", *settings, "--workers=1", "--check=true")
+    built = place.script(
+        "build_cache", f"--config_file=['configs/train.json','{TINY}']", *settings, "--workers=1", "--check=true"
+    )
     assert "17 of 17 canvases are there, 17 of them new" in built
     for image in (place.data / "images").glob("*.dcm"):  # black, and by size and time of change the same file
         stamp, content = image.stat(), image.read_bytes()
