@@ -27,6 +27,7 @@ from scripts import (  # noqa: F401  they register themselves
     benchmark_training,
 )
 from scripts.benchmark_rows import BENCHMARKS, rows_of, table_of
+from scripts.switches import with_switches
 
 
 def main(*names: str, output: str | None = None, markdown: bool = False, quick: bool = False, **settings: Any) -> None:
@@ -92,4 +93,4 @@ def machine(load: tuple[float, float, float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

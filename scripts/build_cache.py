@@ -19,6 +19,7 @@ from bundle.data.datalist import DatalistError, write_checked
 from bundle.experiments.workflow import check_overrides, prepared_workflow
 from bundle.transforms import CachedCanvas
 from bundle.transforms.canvas_building import Built, build_canvases, other_ways, remove_other_ways
+from scripts.switches import with_switches
 
 PARTS = ("train", "validate")
 
@@ -104,4 +105,4 @@ def account(cached: CachedCanvas, built: Built) -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

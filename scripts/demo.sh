@@ -95,8 +95,7 @@ fi
 
 if [ ! -f models/demo/models/model.pt ] || [ models/demo/plan.json -nt models/demo/models/model.pt ]; then
   say "Packaging models/demo as a self-contained bundle"
-  # not checked, as a radiograph is read by it next
-  "$PYTHON" -m scripts.package_bundle --config_file "[$ours]" --output models/demo --check false
+  "$PYTHON" -m scripts.package_bundle --config_file "[$ours]" --output models/demo
 fi
 
 if [ ! -f eval/demo/rg1/RG1_UNCR.json ]; then

@@ -8,6 +8,7 @@ from pathlib import Path
 import fire
 
 from bundle.results.dicom import DicomOptions, dicom_results, read_findings, save_dicom_results
+from scripts.switches import with_switches
 
 
 def main(
@@ -40,4 +41,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

@@ -11,6 +11,7 @@ import fire
 
 from bundle.export.export import FORMATS, export_package
 from bundle.export.runner import ENTRY, write_runner
+from scripts.switches import with_switches
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,4 +30,4 @@ def main(bundle: str, output: str, format: str = "both", runner: bool = False) -
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

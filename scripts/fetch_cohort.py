@@ -11,6 +11,7 @@ import sys
 import fire
 
 from bundle.data.sources.faults import SourceError
+from scripts.switches import with_switches
 
 
 def archive(
@@ -60,6 +61,6 @@ if __name__ == "__main__":
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it quotes values of the objects
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     try:
-        fire.Fire({"archive": archive, "table": table})
+        fire.Fire({"archive": with_switches(archive), "table": table})
     except (SourceError, FileNotFoundError) as error:  # what was given is at fault, and the message says where
         sys.exit(str(error))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import fire
 
+from scripts.switches import with_switches
+
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WIDTH = 120
 
@@ -42,4 +44,4 @@ def main(check: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

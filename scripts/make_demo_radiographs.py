@@ -8,8 +8,9 @@ import logging
 import fire
 
 from bundle.data.demo import make_demo_radiographs
+from scripts.switches import with_switches
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
     logging.getLogger("bundle").setLevel(logging.INFO)  # alone: the JPEG 2000 encoder logs a line for each image
-    fire.Fire(make_demo_radiographs)
+    fire.Fire(with_switches(make_demo_radiographs))

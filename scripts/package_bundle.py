@@ -15,6 +15,7 @@ import fire
 from bundle.export.archive import bundle_name, zip_bundle
 from bundle.export.check_bundle import BundleFaultsError, check_bundle
 from bundle.export.package import package_bundle
+from scripts.switches import with_switches
 
 
 def main(
@@ -46,4 +47,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

@@ -11,24 +11,22 @@ import logging
 import sys
 
 import fire
-from fire.decorators import SetParseFns
 
 from bundle.data.nih import prepare_nih
 from bundle.data.sources.all import SOURCES
 from bundle.data.sources.command import TEXTS, source_command
 from bundle.data.sources.faults import SourceError
-
-fire.decorators.FIRE_METADATA = "_FIRE_METADATA"  # what begins otherwise, --help lists as a value of the command
+from scripts.switches import with_switches
 
 
 def commands():
     """Source -> its command; what is text stays text, though it look like a number."""
-    result = {"nih": prepare_nih}
+    result = {"nih": with_switches(prepare_nih)}
     for name, read in SOURCES.items():
         command = source_command(read)
         options = inspect.signature(command).parameters
         texts = {option: str for option in options if option in TEXTS or option.endswith("_column")}
-        result[name] = SetParseFns(**texts)(command)
+        result[name] = with_switches(command, **texts)
     return result
 
 

@@ -4,6 +4,7 @@ import fire
 
 from bundle.data.report_labels import TERMS, report_labels
 from bundle.data.sources.openi import read_openi
+from scripts.switches import with_switches
 from scripts.text_table import text_table
 
 
@@ -30,4 +31,4 @@ def main(tables: str | None = None, markdown: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import fire
 
+from scripts.switches import with_switches
 from scripts.text_table import text_table
 
 
@@ -97,4 +98,4 @@ def main(
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))

@@ -10,6 +10,7 @@ from pathlib import Path
 import fire
 
 from bundle.metrics.registry import key_table, name_of
+from scripts.switches import with_switches
 from scripts.text_table import text_table
 
 SHOWN = {  # and of how many
@@ -92,4 +93,4 @@ def _figure(metrics: Metrics, key: str) -> str:
 
 
 if __name__ == "__main__":
-    fire.Fire(main)
+    fire.Fire(with_switches(main))
