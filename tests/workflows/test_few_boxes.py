@@ -17,13 +17,15 @@ def test_few_boxes_trains_with_pseudo_labels(place):
 
 
 def test_over_the_demo_it_is_what_was_judged():
-    """The command of docs/evaluation.md overrides what this overlay changes, the epochs, and what the demo had then."""
+    """The commands of docs/evaluation.md override what this overlay changes; that of before, what the demo then had."""
     configs = [json.loads((ROOT / "configs" / f"{name}.json").read_text()) for name in ("demo", "few_boxes")]
     demo, overlay = configs
     demo |= {f"{part}#{key}": value for part in ("loss", "augmentation") for key, value in demo[part].items()}
     changed = {key: value for key, value in overlay.items() if key != "_desc_" and demo.get(key) != value}
     text = (ROOT / "docs" / "evaluation.md").read_text()
-    command = re.search(r"label_efficiency [^`]*?--shares \"\[.*?\n\n", text, re.DOTALL).group()
-    overrides = {key: float(value) for key, value in re.findall(r"--([a-z_#]+) ([0-9.]+)", command)}
-    before = {"latitude_share": 0.75, "tone_share": 0.85, "frame_share": 0}
-    assert overrides == {**changed, **{f"photometric#{key}": value for key, value in before.items()}, "max_epochs": 6}
+    commands = re.findall(r"--shares [^`]*?--boxed_in_batch [^`]*?\n\n", text)
+    today, before = ({k: float(v) for k, v in re.findall(r"--([a-z_#]+) ([0-9.]+)", each)} for each in commands)
+    assert today.pop("shares") == 0.1
+    assert today == changed
+    then = {"latitude_share": 0.75, "tone_share": 0.85, "frame_share": 0}
+    assert before == {**changed, **{f"photometric#{key}": value for key, value in then.items()}, "max_epochs": 6}
