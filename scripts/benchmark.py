@@ -27,7 +27,7 @@ from scripts import (  # noqa: F401  they register themselves
     benchmark_training,
 )
 from scripts.benchmark_rows import BENCHMARKS, rows_of, table_of
-from scripts.switches import with_switches
+from scripts.switches import switch, with_switches
 
 
 def main(*names: str, output: str | None = None, markdown: bool = False, quick: bool = False, **settings: Any) -> None:
@@ -49,7 +49,11 @@ def main(*names: str, output: str | None = None, markdown: bool = False, quick: 
     started, rows = os.getloadavg(), []
     for name in chosen:
         print(f"{name} ...", file=sys.stderr)
-        given = {key: value for key, value in settings.items() if key in accepted[name]}
+        given = {
+            key: switch(key, value) if isinstance(accepted[name][key].default, bool) else value
+            for key, value in settings.items()
+            if key in accepted[name]
+        }
         small = BENCHMARKS[name].small if quick else {}
         rows += rows_of(name, {**small, **given}, 0.05 if quick else 1.0)
     not_run = {} if names else {name: each.needs for name, each in BENCHMARKS.items() if each.needs}

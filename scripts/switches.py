@@ -20,11 +20,18 @@ def with_switches(command: Callable[..., Any], **others: Callable[[str], Any]) -
     `others` read other parameters, by name.
     """
     parameters = inspect.signature(command).parameters.values()
-    switches = {each.name: partial(_switch, each.name) for each in parameters if isinstance(each.default, bool)}
+    switches = {each.name: partial(switch, each.name) for each in parameters if isinstance(each.default, bool)}
     return SetParseFns(**switches, **others)(command)
 
 
-def _switch(name: str, word: str) -> bool:
+def switch(name: str, word: str | bool) -> bool:
+    """What a switch was given.
+
+    Raises:
+        SystemExit: it is neither true nor false.
+    """
+    if isinstance(word, bool):
+        return word
     if word.lower() not in WORDS:
         sys.exit(f"--{name}: found {word}; wanted true or false.")
     return WORDS[word.lower()]

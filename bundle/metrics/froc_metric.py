@@ -31,6 +31,7 @@ class ImageTruth:
     """What is known of one image; its N real boxes, without padding.
 
     Attributes:
+        findings: names of the K findings.
         index: the image's number.
         group: the patient's, NaN where not known.
         label: (K,).
@@ -43,6 +44,7 @@ class ImageTruth:
         pixel_mm: (2,), NaN where not known.
     """
 
+    findings: tuple[str, ...]
     index: int
     group: float
     label: NDArray[np.float64]
@@ -148,14 +150,17 @@ class FROCMetric(CumulativeRows):
         return matches
 
     def truths(self, y: Sequence[Mapping[str, Any] | ImageTruth]) -> list[ImageTruth]:
-        """The truth of images, checked: to be given with one method's candidates after another's.
+        """The truth of images, checked: to be given again, after `reset`, to a metric of the same findings.
 
         Args:
             y: as for a call.
 
         Raises:
-            ValueError: as for a call.
+            ValueError: as for a call, or what another metric made is about other findings.
         """
+        for truth in y:
+            if isinstance(truth, ImageTruth) and truth.findings != self.findings:
+                raise ValueError(f"image {truth.index}: its truth is about {truth.findings}, wanted {self.findings}")
         return [truth if isinstance(truth, ImageTruth) else self._truth(truth) for truth in y]
 
     def aggregate(self) -> torch.Tensor:
@@ -240,7 +245,9 @@ class FROCMetric(CumulativeRows):
         status = self._status(index, label, as_array(truth["boxed"]).reshape(-1) > 0, finding)
         patient = np.nan if group is None else float(group)
         pixel_mm = as_array(truth.get("pixel_mm", np.full(2, np.nan))).reshape(2)
-        return ImageTruth(index, patient, label, status, boxes, finding, cnr, real, _geometry(truth), pixel_mm)
+        return ImageTruth(
+            self.findings, index, patient, label, status, boxes, finding, cnr, real, _geometry(truth), pixel_mm
+        )
 
     def _matched(
         self, tables: Sequence[NDArray[np.float64]], truths: Sequence[ImageTruth]

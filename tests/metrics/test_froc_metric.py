@@ -148,6 +148,18 @@ class TestAccumulation:
         assert metric.aggregate().item() == 1.0
         assert len(metric.get_buffer()) == 3
 
+    def test_a_truth_that_is_kept_gives_what_the_mappings_give(self):
+        found, known = [candidates((0, 0.8, 15, 15), (0, 0.9, 50, 50))], [truth(0, [1], [BOX])]
+        metric = FROCMetric(ONE)
+        kept = metric.truths(known)
+        metric([candidates()], kept)
+        assert metric.aggregate().item() == 0.0
+        metric.reset()
+        metric(found, kept)
+        assert metric.aggregate().item() == score([(found[0], known[0])]) > 0
+        with pytest.raises(ValueError, match=r"image 0: its truth is about \('Nodule',\), wanted \('Mass',\)"):
+            FROCMetric(["Mass"])(found, kept)
+
     def test_more_images_after_aggregate(self):
         metric = FROCMetric(ONE)
         metric([candidates()], [truth(0, [1], [BOX])])
