@@ -43,6 +43,7 @@ TABLES = {  # its file in the experiment's folder, its page, what makes the tabl
     "seeds": ("label_efficiency.json", EVALUATION, shares_table, None),
     "seeds_as_demo": ("label_efficiency.json", EVALUATION, shares_table, None),
     "shares": ("label_efficiency.json", EVALUATION, shares_table, None),
+    "twentieth": ("label_efficiency.json", EVALUATION, shares_table, None),
     "shares_before": ("label_efficiency.json", EVALUATION, shares_table, None),
     "systems": ("systems.json", SYSTEMS, systems_tables, None),
     "anatomies": ("left_out_anatomy.json", DATA, anatomies_tables, None),
@@ -56,6 +57,7 @@ def main(
     seeds: str | None = None,
     seeds_as_demo: str | None = None,
     shares: str | None = None,
+    twentieth: str | None = None,
     shares_before: str | None = None,
     systems: str | None = None,
     anatomies: str | None = None,
@@ -65,8 +67,15 @@ def main(
 ) -> None:
     """Keep and show what these folders of experiments and of the demo hold; others stay."""
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = {"seeds": seeds, "seeds_as_demo": seeds_as_demo, "shares": shares, "shares_before": shares_before}
-    given |= {"systems": systems, "anatomies": anatomies, "other": other, "unseen": unseen, "further": further}
+    given = {"seeds": seeds, "seeds_as_demo": seeds_as_demo, "shares": shares, "twentieth": twentieth}
+    given |= {
+        "shares_before": shares_before,
+        "systems": systems,
+        "anatomies": anatomies,
+        "other": other,
+        "unseen": unseen,
+        "further": further,
+    }
     for name, folder in given.items():
         if folder is not None:
             file, page, rendered, wanted = TABLES[name]
