@@ -39,12 +39,9 @@ def beside_table(other: dict[str, float], heading: str = "as another machine's")
     return text_table(rows, markdown=True)
 
 
+SHARES = ("label_efficiency.json", EVALUATION, shares_table, None)
 TABLES = {  # its file in the experiment's folder, its page, what makes the table, which figures it wants (None: all)
-    "seeds": ("label_efficiency.json", EVALUATION, shares_table, None),
-    "seeds_as_demo": ("label_efficiency.json", EVALUATION, shares_table, None),
-    "shares": ("label_efficiency.json", EVALUATION, shares_table, None),
-    "twentieth": ("label_efficiency.json", EVALUATION, shares_table, None),
-    "shares_before": ("label_efficiency.json", EVALUATION, shares_table, None),
+    **dict.fromkeys(("seeds", "seeds_as_demo", "shares", "twentieth", "shares_before"), SHARES),
     "systems": ("systems.json", SYSTEMS, systems_tables, None),
     "anatomies": ("left_out_anatomy.json", DATA, anatomies_tables, None),
     "other": ("metrics.json", README, beside_table, BESIDE),
@@ -53,35 +50,16 @@ TABLES = {  # its file in the experiment's folder, its page, what makes the tabl
 }
 
 
-def main(
-    seeds: str | None = None,
-    seeds_as_demo: str | None = None,
-    shares: str | None = None,
-    twentieth: str | None = None,
-    shares_before: str | None = None,
-    systems: str | None = None,
-    anatomies: str | None = None,
-    other: str | None = None,
-    unseen: str | None = None,
-    further: str | None = None,
-) -> None:
-    """Keep and show what these folders of experiments and of the demo hold; others stay."""
+def main(**folders: str) -> None:
+    """Keep and show what these folders of experiments and of the demo hold, by the names in `TABLES`; others stay."""
+    if unknown := folders.keys() - TABLES.keys():
+        raise SystemExit(f"Found --{', --'.join(sorted(unknown))}; wanted some of --{', --'.join(TABLES)}.")
     kept: dict[str, Any] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.is_file() else {}
-    given = {"seeds": seeds, "seeds_as_demo": seeds_as_demo, "shares": shares, "twentieth": twentieth}
-    given |= {
-        "shares_before": shares_before,
-        "systems": systems,
-        "anatomies": anatomies,
-        "other": other,
-        "unseen": unseen,
-        "further": further,
-    }
-    for name, folder in given.items():
-        if folder is not None:
-            file, page, rendered, wanted = TABLES[name]
-            figures = json.loads((Path(folder) / file).read_text(encoding="utf-8"))
-            kept[name] = figures if wanted is None else {key: figures[key] for key in wanted}
-            put_table(page, name, rendered(kept[name]))
+    for name, folder in folders.items():
+        file, page, rendered, wanted = TABLES[name]
+        figures = json.loads((Path(folder) / file).read_text(encoding="utf-8"))
+        kept[name] = figures if wanted is None else {key: figures[key] for key in wanted}
+        put_table(page, name, rendered(kept[name]))
     write_file(KEPT, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
